@@ -1,0 +1,144 @@
+"""What a receipt says has changed: the only thing that read models fold.
+
+Rules write effects, projections read them; so no projection repeats a rule, and a table can be rebuilt from
+receipts alone. Each effect states the value *after* the change, so folding one twice is harmless.
+
+What must always hold: effects are a function of (state before, event, context); they carry no reason to look
+anything up elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ledger import canonical
+from ledger.cid import Cid
+from ledger.types import Digest, Key, Micro, Millis, Name, Uint
+
+EFFECT_SIZE_MAX = 4096
+
+JobState = Literal["running", "done", "cancelled", "expired"]
+ShardState = Literal["open", "leased", "checking", "disputed", "settled", "failed", "cancelled", "expired"]
+RunState = Literal["leased", "committed", "revealed", "paid", "unpaid", "expired", "released"]
+RunRole = Literal["work", "check"]
+
+
+class Effect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="t", omit_defaults=True):
+    """Base of all effects; `t` names which one."""
+
+
+class Balance(Effect, tag="balance"):
+    """An account's free micro-credits after the change, and how many it has in escrow."""
+
+    account: Key
+    free: Micro
+    escrow: Micro
+
+
+class Transferred(Effect, tag="transfer"):
+    source: Key
+    to: Key
+    amount: Micro
+
+
+class OfferStands(Effect, tag="offer"):
+    """An offer as it now stands; `slots` 0 means withdrawn or expired."""
+
+    account: Key
+    slots: Uint
+    busy: Uint
+    price: Micro
+    until: Millis
+    engine: Digest
+
+
+class JobIs(Effect, tag="job"):
+    """A job as it now stands. `spent` of `escrow` was paid out; the rest returns when it ends."""
+
+    job: Cid
+    submitter: Key
+    state: JobState
+    spec: Cid
+    shards: Uint
+    settled: Uint
+    failed: Uint
+    escrow: Micro
+    spent: Micro
+    price: Micro
+    fuel: Uint
+    submitted: Millis
+    deadline: Millis
+    checks: Uint
+
+
+class ShardIs(Effect, tag="shard"):
+    """A shard as it now stands; `result` and `fuel` once two runs agreed (or one, when unchecked)."""
+
+    job: Cid
+    shard: Uint
+    state: ShardState
+    result: Cid | None = None
+    fuel: Uint = 0
+
+
+class RunIs(Effect, tag="run"):
+    """One lease of one shard. `until` is the ledger time by which it must be revealed."""
+
+    job: Cid
+    shard: Uint
+    attempt: Uint
+    worker: Key
+    role: RunRole
+    state: RunState
+    leased: Millis
+    until: Millis
+    result: Cid | None = None
+    fuel: Uint = 0
+    paid: Micro = 0
+    reason: Annotated[str, Meta(max_length=255)] = ""
+
+
+class Contribution(Effect, tag="contribution"):
+    """A run that was verified and paid: the receipt of work done."""
+
+    account: Key
+    job: Cid
+    shard: Uint
+    attempt: Uint
+    role: RunRole
+    fuel: Uint
+    amount: Micro
+    time: Millis
+
+
+class Reputation(Effect, tag="reputation"):
+    """Counts after the change: runs that agreed, runs that were wrong, leases let go or lost."""
+
+    account: Key
+    agreed: Uint
+    wrong: Uint
+    lost: Uint
+
+
+class Refusal(Effect, tag="refusal"):
+    """Why an event had no effect, for people; the receipt's code is the public word."""
+
+    code: Name
+    message: Annotated[str, Meta(max_length=255)]
+
+
+AnyEffect = (
+    Balance | Transferred | OfferStands | JobIs | ShardIs | RunIs | Contribution | Reputation | Refusal
+)
+
+
+def encode(effect: Effect) -> bytes:
+    return canonical.encode(effect)
+
+
+def decode(data: bytes) -> AnyEffect:
+    """Raises RemoteError when the bytes are not an effect this version knows."""
+    return canonical.decode_as(AnyEffect, data, size_max=EFFECT_SIZE_MAX)  # type: ignore[arg-type,return-value]

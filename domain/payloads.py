@@ -1,0 +1,129 @@
+"""The bodies of events: one struct for each kind, with every field's range.
+
+What must always hold: a payload that decoded is within its ranges, so rules only ask about the state. A kind
+is the public word under `KINDS`; a kind that is not there gets the receipt `unknown_kind`.
+
+Money is in micro-credits. Prices are micro-credits for one billion units of fuel (`Gfuel`); fuel is what the
+sandbox counts, bit-equal on every machine, so the price of a run can be checked by running it again.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from ledger.cid import Cid
+from ledger.types import Digest, Key, Micro, Millis, Name, Positive, Uint
+
+SHARDS_MAX: Final = 4096
+SLOTS_MAX: Final = 256
+LEASE_MIN_MS: Final = 1_000
+LEASE_MAX_MS: Final = 24 * 3_600_000
+
+Shard = Annotated[int, Meta(ge=0, lt=SHARDS_MAX)]
+Attempt = Annotated[int, Meta(ge=0, lt=64)]
+"""Which run of a shard: 0 for the first lease, then 1, 2 … in the order they were leased."""
+
+
+class Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of all bodies: closed, immutable."""
+
+
+class Transfer(Payload):
+    """Move `amount` from the author's account to `to`."""
+
+    to: Key
+    amount: Positive
+    memo: Annotated[str, Meta(max_length=255)] = ""
+
+
+class Offer(Payload):
+    """The author's standing offer to run shards; replaces its earlier one.
+
+    slots   shards at once; 0 withdraws the offer
+    price   micro-credits per Gfuel, at least this much
+    until   ledger time (unix ms) after which the offer no longer stands
+    engine  digest of the sandbox's engine and configuration: results are comparable only within one
+    """
+
+    slots: Annotated[int, Meta(ge=0, le=SLOTS_MAX)]
+    price: Micro
+    until: Millis
+    engine: Digest
+
+
+class JobSubmit(Payload):
+    """A job: one program over `shards` sets of inputs. Its id is this event's id.
+
+    spec      blob with the program, arguments, limits and inputs (`domain.compute.spec.JobSpec`)
+    fuel      limit for each shard;  price  highest micro-credits per Gfuel
+    lease     ms that one run may take from lease to reveal
+    deadline  ledger time (unix ms) after which what is not settled is refunded
+    checks    1: each result is re-executed by another account before it is paid; 0: the submitter trusts
+    """
+
+    spec: Cid
+    shards: Annotated[int, Meta(ge=1, le=SHARDS_MAX)]
+    fuel: Positive
+    price: Micro
+    lease: Annotated[int, Meta(ge=LEASE_MIN_MS, le=LEASE_MAX_MS)]
+    deadline: Millis
+    engine: Digest
+    checks: Annotated[int, Meta(ge=0, le=1)] = 1
+
+
+class JobCancel(Payload):
+    """By the submitter: unsettled shards are refunded; runs already committed are paid."""
+
+    job: Cid
+
+
+class LeaseCommit(Payload):
+    """A run is done: `commitment` = sha256(result Cid || fuel as 8 bytes big endian || salt)."""
+
+    job: Cid
+    shard: Shard
+    attempt: Attempt
+    commitment: Digest
+
+
+class LeaseReveal(Payload):
+    """Opens the commitment. Valid once every run that must be independent of it has committed."""
+
+    job: Cid
+    shard: Shard
+    attempt: Attempt
+    result: Cid
+    fuel: Uint
+    salt: Digest
+
+
+class LeaseRelease(Payload):
+    """Gives a lease back undone, without blame beyond a count; `reason` is a public word."""
+
+    job: Cid
+    shard: Shard
+    attempt: Attempt
+    reason: Name
+
+
+KINDS: Final[dict[tuple[str, int], type[Payload]]] = {
+    ("transfer", 1): Transfer,
+    ("offer", 1): Offer,
+    ("job.submit", 1): JobSubmit,
+    ("job.cancel", 1): JobCancel,
+    ("lease.commit", 1): LeaseCommit,
+    ("lease.reveal", 1): LeaseReveal,
+    ("lease.release", 1): LeaseRelease,
+}
+"""(kind, schema version) -> payload. Kinds are never reused and versions never change their meaning."""
+
+
+def kind_of(payload: Payload) -> tuple[str, int]:
+    """The (kind, version) under which a payload is signed."""
+    return _NAMES[type(payload)]
+
+
+_NAMES: Final = {payload: kind for kind, payload in KINDS.items()}

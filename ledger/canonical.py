@@ -1,0 +1,111 @@
+"""One value, one byte string: strict DAG-CBOR and the project's rules on top of it.
+
+`cbrrr` already refuses what DAG-CBOR forbids (unsorted or repeated keys, long forms of numbers,
+indefinite lengths, undefined, broken UTF-8, trailing bytes). On top of that, here:
+
+    floats        refused, all of them: JavaScript reads 1.0 and writes 1
+    integers      0 .. 2^63-1
+    links         exactly a `Cid`: 36 bytes, sha2-256, dag-cbor or raw
+    text          Unicode NFC, so that what looks equal is equal
+    depth         at most 8 containers inside each other
+    size          at most what the caller allows, looked at before anything else
+
+What must always hold: `encode(decode(b)) == b` for every `b` that `decode` accepts. It is compared on
+every call, so a disagreement between decoder and encoder rejects the bytes rather than split the ledger.
+
+Fuzz contract: `decode` returns a value or raises RemoteError, never anything else.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any, TypeVar
+
+import cbrrr
+import msgspec
+
+from ledger.cid import Cid
+from ledger.errors import RemoteError
+
+INT_MAX = 2**63 - 1
+DEPTH_MAX = 8
+
+T = TypeVar("T")
+
+
+def encode(value: Any) -> bytes:
+    """Python value -> canonical DAG-CBOR. Structs become maps.
+
+    Only for values of our own making: a value that breaks the rules above is a fault of ours.
+    """
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.to_builtins(value, builtin_types=(bytes, Cid))
+    return cbrrr.encode_dag_cbor(value, cid_type=Cid)
+
+
+def decode(data: bytes, *, size_max: int) -> Any:
+    """Canonical DAG-CBOR -> Python value (dict, list, str, bytes, Cid, int, bool, None).
+
+    `size_max` is in bytes. Raises RemoteError with code `oversize` or `non_canonical`.
+    """
+    if len(data) > size_max:
+        raise RemoteError(f"{len(data)} bytes where at most {size_max} are allowed", code="oversize")
+    try:
+        value = cbrrr.decode_dag_cbor(data, cid_ctor=Cid.checked)
+    except RemoteError as error:
+        raise RemoteError(str(error), code="non_canonical") from error
+    except (ValueError, OverflowError) as error:
+        raise RemoteError(f"not strict DAG-CBOR: {error}", code="non_canonical") from error
+    # `cbrrr` decodes with a loop, not by recursion, so depth can be judged on the decoded value.
+    _check(value)
+    if cbrrr.encode_dag_cbor(value, cid_type=Cid) != data:
+        raise RemoteError("not the canonical encoding of its own value", code="non_canonical")
+    return value
+
+
+def decode_as(kind: type[T], data: bytes, *, size_max: int) -> T:
+    """`decode`, then shape the value as `kind` (a msgspec Struct). Raises RemoteError (`bad_schema`)."""
+    return shape(kind, decode(data, size_max=size_max))
+
+
+def shape(kind: type[T], value: Any) -> T:
+    """Decoded value -> Struct, strictly: unknown fields, wrong types and wrong ranges are refused."""
+    try:
+        return msgspec.convert(value, kind, strict=True)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise RemoteError(f"not a valid {kind.__name__}: {error}", code="bad_schema") from error
+
+
+def _check(value: Any) -> None:
+    """Walk without recursion and refuse what the rules in the module's opening refuse."""
+    level = [value]
+    depth = 0  # containers around the items of `level`
+    while level:
+        containers = 0
+        below: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is int:
+                if not 0 <= item <= INT_MAX:
+                    raise RemoteError(f"integer {item} outside 0..2^63-1", code="non_canonical")
+            elif kind is str:
+                _check_text(item)
+            elif kind is dict:
+                containers += 1
+                for key in item:
+                    _check_text(key)
+                below.extend(item.values())
+            elif kind is list:
+                containers += 1
+                below.extend(item)
+            elif kind is float:
+                raise RemoteError("floats are not allowed", code="non_canonical")
+        depth += containers > 0
+        if depth > DEPTH_MAX:
+            raise RemoteError(f"more than {DEPTH_MAX} containers inside each other", code="non_canonical")
+        level = below
+
+
+def _check_text(text: str) -> None:
+    if not text.isascii() and not unicodedata.is_normalized("NFC", text):
+        raise RemoteError(f"text is not in Unicode NFC: {text[:40]!r}", code="non_canonical")
