@@ -39,8 +39,17 @@ def encode(value: Any) -> bytes:
     Only for values of our own making: a value that breaks the rules above is a fault of ours.
     """
     if isinstance(value, msgspec.Struct):
-        value = msgspec.to_builtins(value, builtin_types=(bytes, Cid))
+        value = _lists(msgspec.to_builtins(value, builtin_types=(bytes, Cid)))
     return cbrrr.encode_dag_cbor(value, cid_type=Cid)
+
+
+def _lists(value: Any) -> Any:
+    """Structs hold tuples, because they are frozen; the encoder knows lists only."""
+    if type(value) is dict:
+        return {key: _lists(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return [_lists(item) for item in value]
+    return value
 
 
 def decode(data: bytes, *, size_max: int) -> Any:
