@@ -1,0 +1,117 @@
+"""Every setting of a node: its type, range, default, and a sentence on what it is for.
+
+The schema and nothing else; `fog.config` finds the values. A setting `port` in the section `api` is
+`[api] port` in the file and `FOG_API_PORT` in the environment. docs/configuration.md lists them all, and a
+test compares.
+
+Units are in the names: `_ms` milliseconds, `_mib` 2^20 bytes, `price` micro-credits per Gfuel.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from domain.payloads import SLOTS_MAX
+from ledger.types import INT63_MAX
+
+ADDRESSES_MAX = 64  # of one kind in a configuration; more would be a mistake
+
+Text = Annotated[str, Meta(max_length=1024)]
+Addresses = Annotated[tuple[Text, ...], Meta(max_length=ADDRESSES_MAX)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all sections: closed, immutable, every field with a default."""
+
+
+class Network(Section, frozen=True):
+    """How the node is reached and whom it calls."""
+
+    listen: Annotated[Addresses, Meta(description="Multiaddresses to listen on.")] = (
+        "/ip4/0.0.0.0/tcp/7419",
+    )
+    announce: Annotated[
+        Addresses,
+        Meta(
+            description="Multiaddresses to give to others instead of the ones listened on (behind a router)."
+        ),
+    ] = ()
+    bootstrap: Annotated[
+        Addresses, Meta(description="Multiaddresses, each ending in /p2p/…, of nodes to call on start.")
+    ] = ()
+    mdns: Annotated[bool, Meta(description="Find nodes of the same network on the local network.")] = True
+    gossip_flush_ms: Annotated[
+        int,
+        Meta(ge=1, le=10_000, description="How long new events may wait to leave in one message together."),
+    ] = 50
+
+
+class Api(Section, frozen=True):
+    """The read-only HTTP API and the dashboard."""
+
+    enabled: Annotated[bool, Meta(description="Whether to serve the API at all.")] = True
+    host: Annotated[Text, Meta(description="Address to bind; anything but 127.0.0.1 shows it to others.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Meta(ge=0, le=65_535, description="TCP port; 0 lets the system choose.")] = 7420
+
+
+class Store(Section, frozen=True):
+    """Where events, checkpoints and read models are kept."""
+
+    url: Annotated[
+        Text, Meta(description="SQLAlchemy URL (SQLite or PostgreSQL); empty: SQLite in the data directory.")
+    ] = ""
+
+
+class Worker(Section, frozen=True):
+    """Running other people's jobs."""
+
+    enabled: Annotated[bool, Meta(description="Whether to offer compute.")] = True
+    slots: Annotated[int, Meta(ge=1, le=SLOTS_MAX, description="Shards to run at the same time.")] = 1
+    price: Annotated[
+        int,
+        Meta(ge=0, le=INT63_MAX, description="Least pay, in micro-credits per Gfuel (10^9 units of fuel)."),
+    ] = 1_000
+    offer_ms: Annotated[
+        int, Meta(ge=10_000, le=86_400_000, description="How long one offer stands before it is renewed.")
+    ] = 3_600_000
+
+
+class Blobs(Section, frozen=True):
+    """Programs, inputs and results."""
+
+    cache_mib: Annotated[
+        int, Meta(ge=16, le=2**24, description="Disk for blobs; the ones unused for longest go first.")
+    ] = 2_048
+
+
+class Finality(Section, frozen=True):
+    """For validators: how often a checkpoint is made."""
+
+    checkpoint_interval_ms: Annotated[
+        int, Meta(ge=10, le=600_000, description="Least time between two checkpoints while there is news.")
+    ] = 200
+
+
+class Log(Section, frozen=True):
+    """What the node says while it runs."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least important message shown.")
+    ] = "info"
+
+
+class Settings(Section, frozen=True):
+    """All of them, with every value in its range."""
+
+    network: Network = Network()
+    api: Api = Api()
+    store: Store = Store()
+    worker: Worker = Worker()
+    blobs: Blobs = Blobs()
+    finality: Finality = Finality()
+    log: Log = Log()
