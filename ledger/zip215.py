@@ -6,7 +6,7 @@ The rule (https://zips.z.cash/zip-0215), in full:
     equation     [8][S]B = [8]R + [8][k]A, with k = SHA-512(R || A || M) over the bytes as they came
 
 Knows the curve and nothing else. No secret passes through here, so nothing needs constant time: about
-2 ms a signature. What must always hold: every signature that libsodium accepts is accepted here, and the
+3 ms a signature. What must always hold: every signature that libsodium accepts is accepted here, and the
 answer for any 32 + 64 bytes equals that of noble's `ed25519.verify` with its default, `zip215: true`.
 
 Points are extended coordinates (X, Y, Z, T), x = X/Z, y = Y/Z, xy = T/Z (RFC 8032, section 5.1.4).
