@@ -39,3 +39,9 @@ class StoreCorrupt(FogError):
     """What the disk gave back is not what was written; the node must not go on from it."""
 
     code = "store_corrupt"
+
+
+class StoreFull(FogError):
+    """The disk has no room: nothing of the refused write was kept, nothing acknowledged before is lost."""
+
+    code = "store_full"

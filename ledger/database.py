@@ -1,0 +1,165 @@
+"""One SQL database: how it is reached, how it is written to, and what its failures mean.
+
+Everything durable goes through two doors: `reading(engine)`, a consistent snapshot, and `writing(engine)`,
+one transaction that is on the disk when the `with` block ends. SQLite is the default, PostgreSQL another URL.
+
+Knows drivers, locks and error codes. Does not know what is stored.
+
+What must always hold:
+    one writer at a time (a lock in the process, the database's own lock between processes)
+    a `writing` block that raises has changed nothing
+    a driver's error leaves here as StoreFull, StoreCorrupt or UsageError, or else is a fault of ours
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import make_url
+from sqlalchemy.pool import StaticPool
+
+from ledger.errors import FogError, StoreCorrupt, StoreFull, UsageError
+
+Synchronous = Literal["FULL", "NORMAL", "OFF"]
+
+LOCK_WAIT_MS: Final = 10_000
+"""How long a writer waits for another process: a batch of thousands of events takes well under a second."""
+
+ADVISORY_LOCK: Final = 0x466F67  # "Fog"; PostgreSQL keeps these apart for each database
+
+_locks: weakref.WeakKeyDictionary[sa.Engine, threading.RLock] = weakref.WeakKeyDictionary()
+
+
+def connect(url: str, *, synchronous: Synchronous = "FULL") -> sa.Engine:
+    """An engine for `sqlite:///path`, `sqlite://` (in memory, for one thread) or `postgresql+psycopg://…`.
+
+    `synchronous` is SQLite's: FULL survives loss of power, NORMAL only the death of the process.
+    Opens no connection yet. Raises UsageError (`bad_store_url`).
+    """
+    try:
+        parsed = make_url(url)
+        dialect = parsed.get_backend_name()
+    except sa.exc.ArgumentError as error:
+        raise UsageError(f"not a database URL: {url!r}", code="bad_store_url", next_step=_URL_HELP) from error
+    if dialect not in ("sqlite", "postgresql"):
+        raise UsageError(f"no store on {dialect}", code="bad_store_url", next_step=_URL_HELP)
+    if dialect == "postgresql":
+        engine = sa.create_engine(parsed)
+    elif in_memory(url):
+        engine = sa.create_engine(parsed, poolclass=StaticPool, connect_args={"check_same_thread": False})
+    else:
+        engine = sa.create_engine(parsed)
+    if dialect == "sqlite":
+        _prepare_sqlite(engine, synchronous)
+    _locks[engine] = threading.RLock()
+    return engine
+
+
+def in_memory(url: str) -> bool:
+    return make_url(url).get_backend_name() == "sqlite" and make_url(url).database in (None, "", ":memory:")
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file behind the URL, or None when there is none."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or in_memory(url):
+        return None
+    assert parsed.database is not None
+    return Path(parsed.database)
+
+
+@contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A snapshot: every statement inside sees the same state."""
+    with translated(engine), engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="REPEATABLE READ")
+        with connection.begin():
+            yield connection
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction of the only writer. Durable when the block has ended, undone when it raises."""
+    with _locks[engine], translated(engine), engine.connect() as connection:
+        connection.execution_options(fog_writes=True)
+        with connection.begin():
+            if engine.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
+            yield connection
+
+
+@contextmanager
+def translated(engine: sa.Engine) -> Iterator[None]:
+    """Driver errors inside the block leave as errors of ours; the original is the cause."""
+    try:
+        yield
+    except sa.exc.IntegrityError:
+        raise
+    except sa.exc.DBAPIError as error:
+        meant = _meaning(engine, error.orig)
+        if meant is None:
+            raise
+        raise meant from error
+
+
+def _meaning(engine: sa.Engine, error: Any) -> FogError | None:
+    where = engine.url.render_as_string(hide_password=True)
+    code = getattr(error, "sqlite_errorcode", None)  # extended; the low byte is the primary code
+    state = getattr(error, "sqlstate", None)
+    primary = None if code is None else code & 0xFF
+    if code in _SQLITE_FULL or state == "53100":
+        return StoreFull(f"no room on the disk for {where}", next_step="free some space, then try again")
+    if primary in _SQLITE_CORRUPT or state in ("XX001", "XX002"):
+        return corrupt(where, str(error))
+    if primary == sqlite3.SQLITE_CANTOPEN or (state is None and _no_connection(error)):
+        return UsageError(f"cannot open {where}: {error}", code="store_unreachable", next_step=_URL_HELP)
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return UsageError(
+            f"another process has been writing to {where} for {LOCK_WAIT_MS / 1000:g} s",
+            code="store_busy",
+            next_step="one node for each store: stop the other one",
+        )
+    return None
+
+
+def corrupt(where: str, what: str) -> StoreCorrupt:
+    """The error for a store that cannot be trusted, with the way out."""
+    return StoreCorrupt(f"{where} is damaged: {what}", next_step=_REMEDY)
+
+
+def _no_connection(error: Any) -> bool:
+    return type(error).__module__.startswith("psycopg") and type(error).__name__ == "OperationalError"
+
+
+def _prepare_sqlite(engine: sa.Engine, synchronous: Synchronous) -> None:
+    """Our own BEGIN (the driver's implicit one comes too late for reads) and each connection's pragmas."""
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout={LOCK_WAIT_MS}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get("fog_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+_SQLITE_FULL: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+_SQLITE_CORRUPT: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
+_URL_HELP: Final = "give sqlite:///<file> or postgresql+psycopg://<user>@<host>/<database>"
+_REMEDY: Final = (
+    "move the file away and sync again from a peer (`fog join`), or import an archive; "
+    "the node's key is not in it and stays valid"
+)

@@ -1,0 +1,144 @@
+"""Creating a store and opening one again: is it ours, is it whole?
+
+A store says in its `meta` table which schema and which network it is of, and whether it was closed in order.
+Opening looks at what is cheap to look at, every time; at the whole file (SQLite's `quick_check`) only when
+the last owner did not close it.
+
+Knows the schema's bookkeeping. Does not know the rules: whether the content is *true* is `ledger.audit`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from ledger import event as events
+from ledger import genesis as geneses
+from ledger.cid import Cid
+from ledger.database import corrupt, in_memory, reading, sqlite_path, writing
+from ledger.errors import RemoteError, UsageError
+from ledger.genesis import Genesis
+from ledger.tables import CHECKPOINT, EVENT, HEAD, LEDGER, META, SCHEMA_VERSION
+
+_CLEAN: Final = b"1"
+_DIRTY: Final = b"0"
+
+
+def create(engine: sa.Engine, url: str, genesis: Genesis) -> None:
+    """Make the tables and name the network. Raises UsageError (`store_exists`)."""
+    with writing(engine) as connection:
+        if sa.inspect(connection).has_table(META.name):
+            raise UsageError(
+                f"there is a store at {url}",
+                code="store_exists",
+                next_step="open it, or choose another place",
+            )
+        LEDGER.create_all(connection)
+        put(connection, "schema", str(SCHEMA_VERSION).encode())
+        put(connection, "genesis", genesis.encode())
+        put(connection, "state", _CLEAN)
+
+
+def check(engine: sa.Engine, url: str, net: Cid | None) -> Genesis:
+    """The quick checks of every start. Raises UsageError, StoreCorrupt."""
+    path = sqlite_path(url)
+    if (path is not None and not path.is_file()) or in_memory(url):
+        raise UsageError(
+            f"there is no store at {url}", code="no_store", next_step="`fog init` or `fog join` makes one"
+        )
+    with reading(engine) as connection:
+        if not sa.inspect(connection).has_table(META.name):
+            raise corrupt(url, "its tables are gone")
+        genesis = _identity(connection, url, net)
+        if get(connection, "state") != _CLEAN and engine.dialect.name == "sqlite":
+            _quick_check(connection, url)
+        _check_heads(connection, url, genesis.net)
+        _check_chain(connection, url)
+    return genesis
+
+
+def mark(connection: sa.Connection, *, clean: bool) -> None:
+    """Remember that the store is in use, or that it was left in order."""
+    put(connection, "state", _CLEAN if clean else _DIRTY)
+
+
+def get(connection: sa.Connection, name: str) -> bytes | None:
+    value: bytes | None = connection.execute(sa.select(META.c.value).where(META.c.name == name)).scalar()
+    return value
+
+
+def put(connection: sa.Connection, name: str, value: bytes) -> None:
+    updated = connection.execute(META.update().where(META.c.name == name), {"value": value})
+    if updated.rowcount == 0:
+        connection.execute(META.insert(), {"name": name, "value": value})
+
+
+def _identity(connection: sa.Connection, url: str, net: Cid | None) -> Genesis:
+    version = get(connection, "schema")
+    if version != str(SCHEMA_VERSION).encode():
+        raise UsageError(
+            f"{url} has schema {version!r}, this program knows {SCHEMA_VERSION}",
+            code="store_version",
+            next_step="use the version of fog that wrote it, or sync into a new store",
+        )
+    try:
+        genesis = geneses.parse(get(connection, "genesis") or b"")
+    except RemoteError as error:
+        raise corrupt(url, f"its genesis object: {error}") from error
+    if net is not None and genesis.net != net:
+        raise UsageError(
+            f"{url} is of network {genesis.net}, not {net}",
+            code="other_network",
+            next_step="one store for each network: choose another place",
+        )
+    return genesis
+
+
+def _quick_check(connection: sa.Connection, url: str) -> None:
+    found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    if found != "ok":
+        raise corrupt(url, str(found))
+
+
+def _check_heads(connection: sa.Connection, url: str, net: Cid) -> None:
+    """Each lane's head is its last event, is what its bytes say, and continues the event before it."""
+    before, after = EVENT.alias("before"), EVENT.alias("after")
+    query = (
+        sa.select(
+            HEAD,
+            EVENT.c.wire,
+            EVENT.c.id.label("stored"),
+            before.c.id.label("before"),
+            after.c.id.label("after"),
+        )
+        .outerjoin(EVENT, _place(EVENT, 0))
+        .outerjoin(before, _place(before, -1))
+        .outerjoin(after, _place(after, 1))
+    )
+    for row in connection.execute(query):
+        where = f"lane {row.by.hex()}/{row.lane} at {row.seq}"
+        if row.stored != row.id or row.after is not None:
+            raise corrupt(url, f"{where} does not end in its head")
+        try:
+            head = events.parse(row.wire, net=net, verify_signature=False)
+        except RemoteError as error:
+            raise corrupt(url, f"{where}: {error}") from error
+        if (head.id, head.lane, head.header.seq) != (row.id, (row.by, row.lane), row.seq):
+            raise corrupt(url, f"{where} holds another event, {head.id}")
+        if head.header.prev != row.before:
+            raise corrupt(url, f"{where} does not continue the event before it")
+
+
+def _place(table: sa.FromClause, step: int) -> sa.ColumnElement[bool]:
+    return sa.and_(table.c.by == HEAD.c.by, table.c.lane == HEAD.c.lane, table.c.seq == HEAD.c.seq + step)
+
+
+def _check_chain(connection: sa.Connection, url: str) -> None:
+    """The final chain has no gap, and its end is what its bytes say."""
+    count, height = connection.execute(sa.select(sa.func.count(), sa.func.max(CHECKPOINT.c.height))).one()
+    if count != (height or 0):
+        raise corrupt(url, f"{count} checkpoints up to height {height}")
+    last = connection.execute(sa.select(CHECKPOINT).where(CHECKPOINT.c.height == height)).one_or_none()
+    if last is not None and Cid.of(last.checkpoint) != last.id:
+        raise corrupt(url, f"checkpoint {height} is not what its id says")

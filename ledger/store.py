@@ -1,0 +1,427 @@
+"""The store: one node's durable memory of the ledger, in one SQL database.
+
+Events as they arrived, forks' rivals and proofs, and everything final: checkpoints with their certificates,
+the canonical order with its receipts, the rows of the state. Blocking; used by one thread at a time.
+
+Knows bytes and their places. Does not judge: what comes in was verified by `ledger.replica`, and what goes
+out is what came in. A full judgement of a copy is `ledger.audit`.
+
+What must always hold:
+    what `add` or `commit` returned from is on the disk; what they raised from left no trace
+    `finalized` gives the same positions on every node of the network
+    an event is in `event` or in `rival`, never in both; of a final one the height is known
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, Self
+
+import sqlalchemy as sa
+
+from ledger import canonical, opening
+from ledger import event as events
+from ledger.checkpoint import CERTIFICATE_SIZE_MAX, Certificate, Checkpoint, parse_checkpoint
+from ledger.cid import Cid
+from ledger.database import Synchronous, connect, corrupt, reading, writing
+from ledger.errors import RemoteError
+from ledger.event import Event, Header
+from ledger.execution import Receipt
+from ledger.genesis import Genesis
+from ledger.heads import Place
+from ledger.lanes import LaneRecorder, row_of
+from ledger.recorder import SqlRecorder
+from ledger.tables import CHECKPOINT, EVENT, FORK_PROOF, HEAD, OUTCOME, RIVAL, STATE
+
+__all__ = ["Finalized", "Place", "Store"]
+
+RECEIPT_SIZE_MAX: Final = 16 * 1024 * 1024
+"""Our own bytes; the bound only keeps a damaged length from asking for all memory."""
+
+IDS_AT_ONCE: Final = 500
+"""Ids in one SELECT: SQLite allows 999 variables on old builds."""
+
+CHANGES_AT_ONCE: Final = 1_000
+
+
+class Encodable(Protocol):
+    def encode(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finalized:
+    """One line of history: an event with its receipt, or (event None) the end of a checkpoint.
+
+    position   1, 2, 3 …, the same on every node: the number of the leaf in the event tree
+    index      0, 1 … within its checkpoint;  time  the checkpoint's ledger time T (unix ms)
+    """
+
+    position: int
+    height: int
+    index: int
+    time: int
+    event_id: Cid | None
+    wire: bytes | None
+    receipt: Receipt
+    net: Cid
+
+    @property
+    def event(self) -> Event | None:
+        """The event itself, parsed from our own verified bytes."""
+        if self.wire is None:
+            return None
+        return events.parse(self.wire, net=self.net, verify_signature=False)
+
+    @property
+    def header(self) -> Header | None:
+        event = self.event
+        return None if event is None else event.header
+
+
+class Store:
+    def __init__(self, engine: sa.Engine, genesis: Genesis) -> None:
+        """Use `create` or `open`."""
+        self.engine = engine
+        self.genesis = genesis
+        self.net = genesis.net
+        self._events = LaneRecorder(engine, self.net)
+        self._dirty = False
+        self._recorders: dict[str, SqlRecorder] = {}
+
+    @classmethod
+    def create(cls, url: str, genesis: Genesis, *, synchronous: Synchronous = "FULL") -> Store:
+        """A new, empty store. Raises UsageError (`store_exists`, `bad_store_url`, …), StoreFull."""
+        engine = connect(url, synchronous=synchronous)
+        opening.create(engine, url, genesis)
+        return cls(engine, genesis)
+
+    @classmethod
+    def open(cls, url: str, net: Cid | None = None, *, synchronous: Synchronous = "FULL") -> Store:
+        """An existing store, after quick checks. `net` None: whatever network it is of.
+
+        Raises UsageError (`no_store`, `other_network`, `store_version`), StoreCorrupt.
+        """
+        engine = connect(url, synchronous=synchronous)
+        return cls(engine, opening.check(engine, url, net))
+
+    def close(self) -> None:
+        """Note that all is in order, and let go of the database."""
+        if self._dirty:
+            with writing(self.engine) as connection:
+                opening.mark(connection, clean=True)
+            self._dirty = False
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- events ---------------------------------------------------------------------------------------------
+
+    def add(self, new: Sequence[Event], *, rivals: Sequence[Event] = ()) -> None:
+        """Make events durable: one transaction, on the disk on return.
+
+        `new` extend their lanes (each the next seq); `rivals` are at a place that is taken, or follow such a
+        one. Nothing may be here already. Raises StoreFull; AssertionError when the caller got places wrong.
+        """
+        if not new and not rivals:
+            return
+        try:
+            with self._writing() as connection:
+                self._events.insert(connection, new)
+                if rivals:
+                    connection.execute(RIVAL.insert(), [row_of(event) for event in rivals])
+        except sa.exc.IntegrityError as error:
+            raise AssertionError(
+                f"an event is stored already, or its place is taken: {error.orig}"
+            ) from error
+        self._events.notify()
+
+    def wires(self, ids: Iterable[Cid]) -> dict[Cid, bytes]:
+        """The wire bytes of those that are here, rivals included."""
+        return {Cid(row.id): row.wire for row in self._by_id(ids, "wire")}
+
+    def places(self, ids: Iterable[Cid]) -> dict[Cid, Place]:
+        """The places of those that are here, rivals included."""
+        return {
+            Cid(row.id): Place(row.by, row.lane, row.seq, row.lc, row.ts)
+            for row in self._by_id(ids, "by", "lane", "seq", "lc", "ts")
+        }
+
+    def heads(self) -> dict[tuple[bytes, int], tuple[int, Cid]]:
+        """(device key, lane) -> (seq, id) of its newest event; rivals do not count."""
+        with reading(self.engine) as connection:
+            return {(row.by, row.lane): (row.seq, Cid(row.id)) for row in connection.execute(sa.select(HEAD))}
+
+    def lane_range(self, by: bytes, lane: int, first: int, last: int, *, bytes_max: int) -> list[bytes]:
+        """Wires of seq `first` to `last` of a lane, in order: at least one, then up to `bytes_max`."""
+        query = (
+            sa.select(EVENT.c.wire)
+            .where(EVENT.c.by == by, EVENT.c.lane == lane, EVENT.c.seq.between(first, last))
+            .order_by(EVENT.c.seq)
+        )
+        wires: list[bytes] = []
+        size = 0
+        with reading(self.engine) as connection:
+            for (wire,) in connection.execution_options(yield_per=64).execute(query):
+                size += len(wire)
+                if wires and size > bytes_max:
+                    break
+                wires.append(wire)
+        return wires
+
+    def unordered(self) -> list[bytes]:
+        """Wires of all events that no checkpoint has, rivals included."""
+        query = sa.union_all(
+            *(sa.select(table.c.wire).where(table.c.height.is_(None)) for table in (EVENT, RIVAL))
+        )
+        with reading(self.engine) as connection:
+            return list(connection.execute(query).scalars())
+
+    def event_status(self, id: Cid) -> int | None:
+        """The height at which the event became final; None when it is not, or is not here."""
+        return next((row.height for row in self._by_id([id], "height")), None)
+
+    def add_fork_proof(self, proof: Encodable) -> None:
+        """Keep the evidence. Twice is as good as once."""
+        data = proof.encode()
+        with self._writing() as connection, contextlib.suppress(sa.exc.IntegrityError):
+            connection.execute(FORK_PROOF.insert(), {"id": Cid.of(data), "proof": data})
+
+    def fork_proofs(self) -> list[bytes]:
+        """Encoded proofs, sorted by their id."""
+        with reading(self.engine) as connection:
+            query = sa.select(FORK_PROOF.c.proof).order_by(FORK_PROOF.c.id)
+            return list(connection.execute(query).scalars())
+
+    # -- what is final --------------------------------------------------------------------------------------
+
+    def commit(
+        self,
+        checkpoint: Checkpoint,
+        certificate: Certificate,
+        order: Sequence[Cid],
+        receipts: Sequence[Receipt],
+        close: Receipt,
+        changes: Mapping[tuple[str, bytes], bytes | None],
+        frontier: bytes,
+    ) -> None:
+        """Everything that one checkpoint makes final, in one transaction, on the disk on return."""
+        assert len(order) == len(receipts), "one receipt for each event"
+        last = checkpoint.n
+        first = last - len(order)
+        outcomes = [
+            {
+                "place": first + index,
+                "height": checkpoint.height,
+                "event": id,
+                "receipt": canonical.encode(receipt),
+            }
+            for index, (id, receipt) in enumerate(zip((*order, None), (*receipts, close), strict=True))
+        ]
+        with self._writing() as connection:
+            above = connection.execute(
+                sa.select(sa.func.max(CHECKPOINT.c.height), sa.func.max(CHECKPOINT.c.last))
+            )
+            height, before = above.one().tuple()
+            assert checkpoint.height == (height or 0) + 1, f"height {checkpoint.height} on top of {height}"
+            assert first == (before or 0) + 1, f"leaves {first}..{last} on top of {before}"
+            connection.execute(
+                CHECKPOINT.insert(),
+                {
+                    "height": checkpoint.height,
+                    "id": checkpoint.id,
+                    "time": checkpoint.T,
+                    "first": first,
+                    "last": last,
+                    "checkpoint": checkpoint.encode(),
+                    "certificate": certificate.encode(),
+                },
+            )
+            connection.execute(OUTCOME.insert(), outcomes)
+            _make_final(connection, order, checkpoint.height)
+            _change_state(connection, changes)
+            opening.put(connection, "frontier", frontier)
+
+    def checkpoints(self, first_height: int, limit: int) -> list[tuple[bytes, bytes]]:
+        """(checkpoint, certificate) bytes from `first_height` upwards."""
+        query = (
+            sa.select(CHECKPOINT.c.checkpoint, CHECKPOINT.c.certificate)
+            .where(CHECKPOINT.c.height >= first_height)
+            .order_by(CHECKPOINT.c.height)
+            .limit(limit)
+        )
+        with reading(self.engine) as connection:
+            return [(row.checkpoint, row.certificate) for row in connection.execute(query)]
+
+    def last(self) -> tuple[Checkpoint, Certificate] | None:
+        """The newest final checkpoint. Raises StoreCorrupt."""
+        query = sa.select(CHECKPOINT).order_by(CHECKPOINT.c.height.desc()).limit(1)
+        with reading(self.engine) as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            return None
+        with self._ours(f"checkpoint {row.height}"):
+            return (
+                parse_checkpoint(row.checkpoint, net=self.net),
+                canonical.decode_as(Certificate, row.certificate, size_max=CERTIFICATE_SIZE_MAX),
+            )
+
+    def frontier(self) -> bytes:
+        """What `commit` was last given; empty before the first."""
+        with reading(self.engine) as connection:
+            return opening.get(connection, "frontier") or b""
+
+    def state_rows(self) -> Iterator[tuple[str, bytes, bytes]]:
+        """(table, key, value) of the whole state after the last checkpoint, sorted."""
+        query = sa.select(STATE).order_by(STATE.c.table, STATE.c.key)
+        with reading(self.engine) as connection:
+            for row in connection.execution_options(yield_per=CHANGES_AT_ONCE).execute(query):
+                yield row.table, row.key, row.value
+
+    def order(self, height: int) -> list[Cid]:
+        """The ids that this checkpoint made final, in canonical order."""
+        query = (
+            sa.select(OUTCOME.c.event)
+            .join(CHECKPOINT, OUTCOME.c.place.between(CHECKPOINT.c.first, CHECKPOINT.c.last))
+            .where(CHECKPOINT.c.height == height, OUTCOME.c.event.is_not(None))
+            .order_by(OUTCOME.c.place)
+        )
+        with reading(self.engine) as connection:
+            return [Cid(id) for id in connection.execute(query).scalars()]
+
+    def finalized(self, after: int, limit: int) -> list[Finalized]:
+        """History behind position `after` (0: from the start), at most `limit` lines. Raises StoreCorrupt."""
+        wire = sa.func.coalesce(EVENT.c.wire, RIVAL.c.wire).label("wire")
+        span = (
+            sa.select(OUTCOME)
+            .where(OUTCOME.c.place > after)
+            .order_by(OUTCOME.c.place)
+            .limit(limit)
+            .subquery()
+        )
+        query = (
+            sa.select(span, wire, CHECKPOINT.c.time, CHECKPOINT.c.first)
+            .join(CHECKPOINT, CHECKPOINT.c.height == span.c.height)
+            .outerjoin(EVENT, EVENT.c.id == span.c.event)
+            .outerjoin(RIVAL, RIVAL.c.id == span.c.event)
+            .order_by(span.c.place)
+        )
+        with reading(self.engine) as connection:
+            return [self._finalized(row) for row in connection.execute(query)]
+
+    def counts(self) -> dict[str, int]:
+        """How much is here: events, rivals, unordered, lanes, fork_proofs, height, positions."""
+        queries = {
+            "events": sa.func.max(EVENT.c.position),
+            "rivals": sa.func.max(RIVAL.c.position),
+            "lanes": _count(HEAD),
+            "fork_proofs": _count(FORK_PROOF),
+            "height": sa.func.max(CHECKPOINT.c.height),
+            "positions": sa.func.max(OUTCOME.c.place),
+            "unordered": sum(
+                (_count(table, table.c.height.is_(None)) for table in (EVENT, RIVAL)), sa.literal(0)
+            ),
+        }
+        with reading(self.engine) as connection:
+            return {
+                name: connection.execute(sa.select(query)).scalar() or 0 for name, query in queries.items()
+            }
+
+    def recorder(self, prefix: str) -> SqlRecorder:
+        """Aggregates of the node's own (never consensus) in the same database; one object for each prefix."""
+        if prefix not in self._recorders:
+            self._recorders[prefix] = SqlRecorder(self.engine, prefix)
+        return self._recorders[prefix]
+
+    @property
+    def events(self) -> LaneRecorder:
+        """The signed events through eventsourcing's recorder interface."""
+        return self._events
+
+    def __repr__(self) -> str:
+        return f"<Store {self.genesis.name!r} {self.engine.url.render_as_string(hide_password=True)}>"
+
+    # -------------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        """A transaction; the first one also notes that the store is in use."""
+        with writing(self.engine) as connection:
+            if not self._dirty:
+                opening.mark(connection, clean=False)
+            yield connection
+        self._dirty = True
+
+    @contextlib.contextmanager
+    def _ours(self, what: str) -> Iterator[None]:
+        """Bytes that we wrote and cannot read are damage, not somebody's bad input."""
+        try:
+            yield
+        except RemoteError as error:
+            raise corrupt(self.engine.url.render_as_string(hide_password=True), f"{what}: {error}") from error
+
+    def _by_id(self, ids: Iterable[Cid], *columns: str) -> Iterator[Any]:
+        wanted = list(dict.fromkeys(ids))
+        with reading(self.engine) as connection:
+            for start in range(0, len(wanted), IDS_AT_ONCE):
+                some = wanted[start : start + IDS_AT_ONCE]
+                for table in (EVENT, RIVAL):
+                    query = sa.select(table.c.id, *(table.c[column] for column in columns))
+                    yield from connection.execute(query.where(table.c.id.in_(some)))
+
+    def _finalized(self, row: Any) -> Finalized:
+        with self._ours(f"the receipt at position {row.place}"):
+            receipt = canonical.decode_as(Receipt, row.receipt, size_max=RECEIPT_SIZE_MAX)
+        return Finalized(
+            position=row.place,
+            height=row.height,
+            index=row.place - row.first,
+            time=row.time,
+            event_id=None if row.event is None else Cid(row.event),
+            wire=row.wire,
+            receipt=receipt,
+            net=self.net,
+        )
+
+
+def _count(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
+    return sa.select(sa.func.count()).select_from(table).where(*where).scalar_subquery()
+
+
+def _make_final(connection: sa.Connection, order: Sequence[Cid], height: int) -> None:
+    """Write the height to events that have none yet; each id must be such an event."""
+    if not order:
+        return
+    rows = [{"at": id, "height": height} for id in order]
+    made = 0
+    for table in (EVENT, RIVAL):
+        if made == len(order):
+            break
+        statement = table.update().where(table.c.id == sa.bindparam("at"), table.c.height.is_(None))
+        made += connection.execute(statement, rows).rowcount
+    assert made == len(order), f"{len(order) - made} of {len(order)} events are not here, or final already"
+
+
+def _change_state(connection: sa.Connection, changes: Mapping[tuple[str, bytes], bytes | None]) -> None:
+    """Write the changed rows: delete them all, insert those that are left."""
+    if not changes:
+        return
+    old = [{"in_table": table, "at_key": key} for table, key in changes]
+    new = [
+        {"table": table, "key": key, "value": value}
+        for (table, key), value in changes.items()
+        if value is not None
+    ]
+    connection.execute(
+        STATE.delete().where(
+            STATE.c.table == sa.bindparam("in_table"), STATE.c.key == sa.bindparam("at_key")
+        ),
+        old,
+    )
+    if new:
+        connection.execute(STATE.insert(), new)

@@ -1,0 +1,160 @@
+"""The schema of the store: which tables there are, and why each column is there.
+
+Knows SQLAlchemy Core and nothing of how the tables are used (`ledger.store`, `ledger.recorder`).
+
+What must always hold:
+    position   of `event` counts from 1 without gaps in order of arrival: this node's own, never consensus
+    (by, lane, seq)   is unique in `event`; a second event at the same place goes to `rival`
+    place      of `outcome` counts from 1 without gaps, and is the same on every node
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+SCHEMA_VERSION: Final = 1
+
+INTEGER: Final = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+"""64 bits on both; SQLite wants the plain word for a key that counts by itself."""
+
+TEXT: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Sorted by bytes on both, whatever the locale of the database."""
+
+
+def ledger_tables(metadata: sa.MetaData) -> None:
+    """Add the ledger's tables to `metadata`."""
+    _event_tables(metadata)
+    _final_tables(metadata)
+
+
+def _event_tables(metadata: sa.MetaData) -> None:
+    event = sa.Table(
+        "event",
+        metadata,
+        sa.Column("position", INTEGER, primary_key=True, autoincrement=True),
+        *_event_columns(),
+        sa.UniqueConstraint("id"),
+        sa.UniqueConstraint("by", "lane", "seq"),
+        sqlite_autoincrement=True,
+    )
+    rival = sa.Table(
+        "rival",
+        metadata,
+        sa.Column("position", INTEGER, primary_key=True, autoincrement=True),
+        *_event_columns(),
+        sa.UniqueConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+    for table in (event, rival):
+        unordered = table.c.height.is_(None)
+        sa.Index(
+            f"{table.name}_unordered", table.c.position, sqlite_where=unordered, postgresql_where=unordered
+        )
+    sa.Table(
+        "head",
+        metadata,
+        sa.Column("by", sa.LargeBinary, primary_key=True),
+        sa.Column("lane", INTEGER, primary_key=True, autoincrement=False),
+        sa.Column("seq", INTEGER, nullable=False),
+        sa.Column("id", sa.LargeBinary, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    tracking_table(metadata, "event")
+    sa.Table(
+        "fork_proof",
+        metadata,
+        sa.Column("id", sa.LargeBinary, primary_key=True),
+        sa.Column("proof", sa.LargeBinary, nullable=False),
+    )
+
+
+def _event_columns() -> tuple[sa.Column[object], ...]:
+    """`height` is null until the event is in a final checkpoint."""
+    return (
+        sa.Column("id", sa.LargeBinary, nullable=False),
+        sa.Column("by", sa.LargeBinary, nullable=False),
+        sa.Column("lane", INTEGER, nullable=False),
+        sa.Column("seq", INTEGER, nullable=False),
+        sa.Column("lc", INTEGER, nullable=False),
+        sa.Column("ts", INTEGER, nullable=False),
+        sa.Column("height", INTEGER),
+        sa.Column("wire", sa.LargeBinary, nullable=False),
+    )
+
+
+def _final_tables(metadata: sa.MetaData) -> None:
+    sa.Table(
+        "checkpoint",
+        metadata,
+        sa.Column("height", INTEGER, primary_key=True, autoincrement=False),
+        sa.Column("id", sa.LargeBinary, nullable=False),
+        sa.Column("time", INTEGER, nullable=False),
+        sa.Column("first", INTEGER, nullable=False),  # place of its first outcome
+        sa.Column("last", INTEGER, nullable=False),  # place of its close receipt, which is its `n`
+        sa.Column("checkpoint", sa.LargeBinary, nullable=False),
+        sa.Column("certificate", sa.LargeBinary, nullable=False),
+    )
+    sa.Table(
+        "outcome",  # one row for each leaf of the event tree; `event` is null for the end of a checkpoint
+        metadata,
+        sa.Column("place", INTEGER, primary_key=True, autoincrement=False),
+        sa.Column("height", INTEGER, nullable=False),
+        sa.Column("event", sa.LargeBinary),
+        sa.Column("receipt", sa.LargeBinary, nullable=False),
+    )
+    sa.Table(
+        "state",
+        metadata,
+        sa.Column("table", TEXT, primary_key=True),
+        sa.Column("key", sa.LargeBinary, primary_key=True),
+        sa.Column("value", sa.LargeBinary, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    sa.Table(
+        "meta",
+        metadata,
+        sa.Column("name", TEXT, primary_key=True),
+        sa.Column("value", sa.LargeBinary, nullable=False),
+    )
+
+
+def recorder_tables(metadata: sa.MetaData, prefix: str) -> tuple[sa.Table, sa.Table]:
+    """The event table and the tracking table of one `SqlRecorder`."""
+    events = sa.Table(
+        f"{prefix}_event",
+        metadata,
+        sa.Column("position", INTEGER, primary_key=True, autoincrement=True),
+        sa.Column("originator_id", TEXT, nullable=False),
+        sa.Column("originator_version", INTEGER, nullable=False),
+        sa.Column("topic", TEXT, nullable=False),
+        sa.Column("state", sa.LargeBinary, nullable=False),
+        sa.UniqueConstraint("originator_id", "originator_version"),
+        sqlite_autoincrement=True,
+    )
+    return events, tracking_table(metadata, prefix)
+
+
+def tracking_table(metadata: sa.MetaData, prefix: str) -> sa.Table:
+    """How far each application has processed the notifications of one recorder."""
+    return sa.Table(
+        f"{prefix}_tracking",
+        metadata,
+        sa.Column("application_name", TEXT, primary_key=True),
+        sa.Column("notification_id", INTEGER, nullable=False),
+    )
+
+
+LEDGER: Final = sa.MetaData()
+ledger_tables(LEDGER)
+
+EVENT: Final = LEDGER.tables["event"]
+EVENT_TRACKING: Final = LEDGER.tables["event_tracking"]
+RIVAL: Final = LEDGER.tables["rival"]
+HEAD: Final = LEDGER.tables["head"]
+FORK_PROOF: Final = LEDGER.tables["fork_proof"]
+CHECKPOINT: Final = LEDGER.tables["checkpoint"]
+OUTCOME: Final = LEDGER.tables["outcome"]
+STATE: Final = LEDGER.tables["state"]
+META: Final = LEDGER.tables["meta"]
