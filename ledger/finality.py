@@ -5,7 +5,7 @@ vote is a quorum and the rounds of Simplex collapse to one. `SoleVoter` is that 
 everybody else; both speak the same `step(input) -> actions`, so a voter for more validators takes their place
 without a change around it.
 
-    Proposal   SoleVoter   vote finalize in the next slot -> [Final]
+    Proposal   SoleVoter   vote finalize in the next slot -> [Commit]
     Proposal   Follower    never comes: a follower does not vote
     Claim      both        a certificate by the validators of genesis for the next height -> [Execute]
 
@@ -24,7 +24,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
+
+import msgspec
 
 from ledger import canonical, checkpoint
 from ledger.checkpoint import Ballot, Certificate, Checkpoint, Phase, SignedVote, Vote, is_quorum
@@ -70,7 +72,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Final:
+class Commit:
     """Make both durable; only then may anybody hear of them."""
 
     checkpoint: Checkpoint
@@ -85,9 +87,9 @@ class Execute:
     certificate: Certificate
 
 
-Input = Proposal | Claim
-Action = Final | Execute
-Link = tuple[Checkpoint, Certificate]
+Input: TypeAlias = Proposal | Claim
+Action: TypeAlias = Commit | Execute
+Link: TypeAlias = tuple[Checkpoint, Certificate]
 
 
 class Finality(Protocol):
@@ -97,6 +99,10 @@ class Finality(Protocol):
 
     def step(self, given: Input) -> list[Action]:
         """Raises RemoteError for a claim that proves nothing, Diverged for one that proves a conflict."""
+        ...
+
+    def judge_old(self, claim: Claim, ours: Checkpoint) -> None:
+        """A claim for a height that is final here. Raises Diverged when it proves a conflict."""
         ...
 
     def advanced(self, link: Link) -> None:
@@ -120,17 +126,27 @@ class Follower:
         assert isinstance(given, Claim), "a follower was asked to vote"
         return [Execute(*self._judged(given))]
 
+    def judge_old(self, claim: Claim, ours: Checkpoint) -> None:
+        """A claim for a height that we have. Raises Diverged when a quorum signed two checkpoints for it."""
+        claimed = checkpoint.parse_checkpoint(claim.checkpoint, net=self.genesis.net)
+        assert claimed.height == ours.height
+        if claimed.id != ours.id:
+            certificate = self._certificate(claim.certificate, claimed)
+            raise Diverged(
+                f"a quorum finalised two checkpoints at height {ours.height}", claimed, certificate
+            )
+
     def advanced(self, link: Link) -> None:
         assert link[0].height == self.height + 1, f"height {link[0].height} on top of {self.height}"
         self.last = link
 
     def _judged(self, claim: Claim) -> Link:
         proposed = checkpoint.parse_checkpoint(claim.checkpoint, net=self.genesis.net)
-        certificate = checkpoint.parse_certificate(
-            claim.certificate, net=self.genesis.net, stakes=self.stakes
-        )
-        if certificate.checkpoint != proposed.id or certificate.slot != proposed.slot:
-            raise RemoteError("the certificate is for another checkpoint", code="bad_certificate")
+        if proposed.height != self.height + 1:
+            raise RemoteError(
+                f"height {proposed.height} where {self.height + 1} is next", code="wrong_height"
+            )
+        certificate = self._certificate(claim.certificate, proposed)
         # From here on a quorum has signed it. What is wrong now is not a peer's mistake.
         wrong = misfits(proposed, follows(self.genesis, self.last))
         if wrong:
@@ -141,6 +157,12 @@ class Follower:
                 certificate,
             )
         return proposed, certificate
+
+    def _certificate(self, data: bytes, claimed: Checkpoint) -> Certificate:
+        certificate = checkpoint.parse_certificate(data, net=self.genesis.net, stakes=self.stakes)
+        if certificate.checkpoint != claimed.id or certificate.slot != claimed.slot:
+            raise RemoteError("the certificate is for another checkpoint", code="bad_certificate")
+        return certificate
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} height={self.height}>"
@@ -158,7 +180,7 @@ class SoleVoter(Follower):
         weight = self.stakes.get(key.public, 0)
         if not is_quorum(weight, genesis.stake):
             raise UsageError(
-                f"{key.public.hex()} holds {weight} of {genesis.stake} stake, which is not more than two thirds",
+                f"{key.public.hex()} holds {weight} of {genesis.stake} stake, not more than two thirds",
                 code="not_a_quorum",
                 next_step="run this node as a follower, or use the key of the network's anchor",
             )
@@ -169,7 +191,7 @@ class SoleVoter(Follower):
             return super().step(given)
         wrong = misfits(given.checkpoint, follows(self.genesis, self.last))
         assert not wrong, f"proposing a checkpoint with wrong {', '.join(wrong)} at height {self.height + 1}"
-        return [Final(given.checkpoint, self._certified(given))]
+        return [Commit(given.checkpoint, self._certified(given))]
 
     def _certified(self, given: Proposal) -> Certificate:
         now = given.now
@@ -188,9 +210,7 @@ def stakes_of(genesis: Genesis) -> dict[bytes, int]:
 
 def validators_id(genesis: Genesis) -> Cid:
     """What a checkpoint's `vnext` names."""
-    return Cid.of(
-        canonical.encode([canonical.decode(canonical.encode(v), size_max=256) for v in genesis.validators])
-    )
+    return Cid.of(canonical.encode([msgspec.structs.asdict(one) for one in genesis.validators]))
 
 
 def follows(genesis: Genesis, last: Link | None) -> dict[str, object]:

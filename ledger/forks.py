@@ -41,7 +41,8 @@ class ForkProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @classmethod
     def of(cls, one: Event, other: Event) -> ForkProof:
         """The proof from two verified events that stand at one place."""
-        assert one.lane == other.lane and one.header.seq == other.header.seq and one.id != other.id
+        assert (one.lane, one.header.seq) == (other.lane, other.header.seq), f"{one} and {other} are no fork"
+        assert one.id != other.id, f"{one} twice is no fork"
         first, second = sorted((one, other), key=lambda event: event.id)
         return cls(first.header_bytes, first.signature, second.header_bytes, second.signature)
 

@@ -109,7 +109,7 @@ class Pending:
         return ready
 
     def due(self, now: int) -> list[Event]:
-        """Events that waited for nothing but the clock, which leave the buffer; and the too old are dropped."""
+        """Events that waited for the clock alone, which leave the buffer. Drops what is too old."""
         self._expire(now)
         ready: list[Event] = []
         while self._clock and self._clock[0][0] <= now:
