@@ -36,6 +36,7 @@ LOCK_WAIT_MS: Final = 10_000
 ADVISORY_LOCK: Final = 0x466F67  # "Fog"; PostgreSQL keeps these apart for each database
 
 _locks: weakref.WeakKeyDictionary[sa.Engine, threading.RLock] = weakref.WeakKeyDictionary()
+_texts: weakref.WeakKeyDictionary[sa.UpdateBase, dict[str, str]] = weakref.WeakKeyDictionary()
 
 
 def connect(url: str, *, synchronous: Synchronous = "FULL") -> sa.Engine:
@@ -51,12 +52,10 @@ def connect(url: str, *, synchronous: Synchronous = "FULL") -> sa.Engine:
         raise UsageError(f"not a database URL: {url!r}", code="bad_store_url", next_step=_URL_HELP) from error
     if dialect not in ("sqlite", "postgresql"):
         raise UsageError(f"no store on {dialect}", code="bad_store_url", next_step=_URL_HELP)
-    if dialect == "postgresql":
-        engine = sa.create_engine(parsed)
-    elif in_memory(url):
-        engine = sa.create_engine(parsed, poolclass=StaticPool, connect_args={"check_same_thread": False})
-    else:
-        engine = sa.create_engine(parsed)
+    options: dict[str, Any] = {"paramstyle": "named"} if dialect == "sqlite" else {}
+    if in_memory(url):
+        options.update(poolclass=StaticPool, connect_args={"check_same_thread": False})
+    engine = sa.create_engine(parsed, **options)
     if dialect == "sqlite":
         _prepare_sqlite(engine, synchronous)
     _locks[engine] = threading.RLock()
@@ -95,6 +94,21 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
             if engine.dialect.name == "postgresql":
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
             yield connection
+
+
+def execute_many(connection: sa.Connection, statement: sa.UpdateBase, rows: list[dict[str, Any]]) -> int:
+    """Run one statement for each row, without SQLAlchemy's work on each value; returns the rows it touched.
+
+    Rows have the same keys, always the same for one statement object. Values must be what drivers take as they
+    are: int, str, bytes (no subclass) and None.
+    """
+    if not rows:
+        return 0
+    texts = _texts.setdefault(statement, {})
+    dialect = connection.dialect
+    if dialect.name not in texts:
+        texts[dialect.name] = str(statement.compile(dialect=dialect, column_keys=list(rows[0])))
+    return connection.exec_driver_sql(texts[dialect.name], rows).rowcount
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The ledger's events as an eventsourcing recorder.
 
-A lane is an originator, seq its version, the wire bytes its state. So whatever folds notifications folds signed events too. `Store.add` writes through here.
+A lane is an originator, seq its version, the wire bytes its state; so whatever folds notifications folds
+signed events too. `Store.add` writes through here.
 
 What must always hold: a lane has the events 0 … head without a gap, each naming the one before it, and the
 `head` table says where each lane ends.
@@ -16,6 +17,7 @@ from eventsourcing.persistence import IntegrityError, StoredEvent, Tracking
 
 from ledger import event as events
 from ledger.cid import Cid
+from ledger.database import execute_many
 from ledger.event import Event
 from ledger.recorder import Row, SqlRecorder, conflicts
 from ledger.tables import EVENT, EVENT_TRACKING, HEAD
@@ -79,7 +81,7 @@ def originator_of(by: bytes, lane: int) -> str:
 def row_of(event: Event) -> Row:
     header = event.header
     return {
-        "id": event.id,
+        "id": bytes(event.id),
         "by": header.by,
         "lane": header.lane,
         "seq": header.seq,
@@ -91,45 +93,38 @@ def row_of(event: Event) -> Row:
 
 def _advance(connection: sa.Connection, new: Sequence[Event]) -> None:
     """Move the heads of the lanes of `new`, after checking that each lane simply goes on."""
-    first: dict[tuple[bytes, int], Event] = {}
-    last: dict[tuple[bytes, int], Event] = {}
+    opened: dict[tuple[bytes, int], Row] = {}
+    moved: dict[tuple[bytes, int], Row] = {}
     for event in new:
-        before = last.get(event.lane)
-        if before is None:
-            first[event.lane] = event
+        header, lane, id = event.header, event.lane, bytes(event.id)
+        row = opened.get(lane) or moved.get(lane)
+        if row is not None:
+            assert (header.seq, header.prev) == (row["seq"] + 1, row["id"]), (
+                f"{event} does not continue its lane"
+            )
+            row.update(seq=header.seq, id=id)
+        elif header.prev is None:
+            opened[lane] = {"by": header.by, "lane": header.lane, "seq": header.seq, "id": id}
         else:
-            assert _follows(event, before.header.seq, before.id), f"{event} does not follow {before}"
-        last[event.lane] = event
-    opened = [_head(last[lane]) for lane, event in first.items() if event.header.seq == 0]
-    longer = [
-        {
-            **_head(last[lane]),
-            "at_by": lane[0],
-            "at_lane": lane[1],
-            "at": event.header.seq - 1,
-            "at_id": event.header.prev,
-        }
-        for lane, event in first.items()
-        if event.header.seq > 0
-    ]
-    if opened:
-        connection.execute(HEAD.insert(), opened)
-    if longer:
-        moved = connection.execute(_MOVE, longer).rowcount
-        assert moved == len(longer), f"{len(longer) - moved} of {len(longer)} lanes do not follow their heads"
+            moved[lane] = {
+                "at_by": header.by,
+                "at_lane": header.lane,
+                "at_seq": header.seq - 1,
+                "at_id": bytes(header.prev),
+                "seq": header.seq,
+                "id": id,
+            }
+    execute_many(connection, _OPEN, list(opened.values()))
+    touched = execute_many(connection, _MOVE, list(moved.values()))
+    assert touched == len(moved), (
+        f"{len(moved) - touched} of {len(moved)} lanes do not continue at their heads"
+    )
 
 
-def _follows(event: Event, seq: int, id: Cid) -> bool:
-    return event.header.seq == seq + 1 and event.header.prev == id
-
-
-def _head(event: Event) -> Row:
-    return {"by": event.header.by, "lane": event.header.lane, "seq": event.header.seq, "id": event.id}
-
-
+_OPEN: Final = HEAD.insert()
 _MOVE: Final = HEAD.update().where(
     HEAD.c.by == sa.bindparam("at_by"),
     HEAD.c.lane == sa.bindparam("at_lane"),
-    HEAD.c.seq == sa.bindparam("at"),
+    HEAD.c.seq == sa.bindparam("at_seq"),
     HEAD.c.id == sa.bindparam("at_id"),
 )

@@ -32,7 +32,7 @@ from eventsourcing.persistence import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ledger.database import reading, writing
+from ledger.database import execute_many, reading, writing
 from ledger.tables import recorder_tables
 
 Row = dict[str, Any]
@@ -53,6 +53,7 @@ class SqlRecorder(ProcessRecorder):
         self._engine = engine
         self._events = events
         self._tracking = tracking
+        self._insertion = events.insert()
         self._listeners: set[threading.Event] = set()
 
     # -- aggregates -----------------------------------------------------------------------------------------
@@ -194,7 +195,7 @@ class SqlRecorder(ProcessRecorder):
         first = (_greatest(connection, self._events.c.position) or 0) + 1
         for position, row in enumerate(rows, first):
             row["position"] = position
-        connection.execute(self._events.insert(), rows)
+        execute_many(connection, self._insertion, rows)
         return list(range(first, first + len(rows)))
 
     def _track(self, connection: sa.Connection, tracking: Tracking) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 import sqlalchemy as sa
 
@@ -25,10 +25,11 @@ from ledger import canonical, opening
 from ledger import event as events
 from ledger.checkpoint import CERTIFICATE_SIZE_MAX, Certificate, Checkpoint, parse_checkpoint
 from ledger.cid import Cid
-from ledger.database import Synchronous, connect, corrupt, reading, writing
+from ledger.database import Synchronous, connect, corrupt, execute_many, reading, writing
 from ledger.errors import RemoteError
 from ledger.event import Event, Header
 from ledger.execution import Receipt
+from ledger.forks import PROOF_SIZE_MAX, ForkProof
 from ledger.genesis import Genesis
 from ledger.heads import Place
 from ledger.lanes import LaneRecorder, row_of
@@ -44,10 +45,6 @@ IDS_AT_ONCE: Final = 500
 """Ids in one SELECT: SQLite allows 999 variables on old builds."""
 
 CHANGES_AT_ONCE: Final = 1_000
-
-
-class Encodable(Protocol):
-    def encode(self) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +130,7 @@ class Store:
         try:
             with self._writing() as connection:
                 self._events.insert(connection, new)
-                if rivals:
-                    connection.execute(RIVAL.insert(), [row_of(event) for event in rivals])
+                execute_many(connection, _ADD_RIVALS, [row_of(event) for event in rivals])
         except sa.exc.IntegrityError as error:
             raise AssertionError(
                 f"an event is stored already, or its place is taken: {error.orig}"
@@ -186,17 +182,22 @@ class Store:
         """The height at which the event became final; None when it is not, or is not here."""
         return next((row.height for row in self._by_id([id], "height")), None)
 
-    def add_fork_proof(self, proof: Encodable) -> None:
-        """Keep the evidence. Twice is as good as once."""
-        data = proof.encode()
-        with self._writing() as connection, contextlib.suppress(sa.exc.IntegrityError):
-            connection.execute(FORK_PROOF.insert(), {"id": Cid.of(data), "proof": data})
+    def add_fork_proof(self, proof: ForkProof) -> None:
+        """Keep the evidence. One proof for each pair of events is enough: a second one is dropped."""
+        one, other = map(bytes, proof.ids)
+        known = sa.select(sa.func.count()).where(FORK_PROOF.c.one == one, FORK_PROOF.c.other == other)
+        with self._writing() as connection:
+            if not connection.execute(known).scalar():
+                connection.execute(FORK_PROOF.insert(), {"one": one, "other": other, "proof": proof.encode()})
 
-    def fork_proofs(self) -> list[bytes]:
-        """Encoded proofs, sorted by their id."""
-        with reading(self.engine) as connection:
-            query = sa.select(FORK_PROOF.c.proof).order_by(FORK_PROOF.c.id)
-            return list(connection.execute(query).scalars())
+    def fork_proofs(self) -> list[ForkProof]:
+        """All proofs, sorted by the events they are about. Raises StoreCorrupt."""
+        query = sa.select(FORK_PROOF.c.proof).order_by(FORK_PROOF.c.one, FORK_PROOF.c.other)
+        with reading(self.engine) as connection, self._ours("a fork proof"):
+            return [
+                canonical.decode_as(ForkProof, proof, size_max=PROOF_SIZE_MAX)
+                for proof in connection.execute(query).scalars()
+            ]
 
     # -- what is final --------------------------------------------------------------------------------------
 
@@ -218,7 +219,7 @@ class Store:
             {
                 "place": first + index,
                 "height": checkpoint.height,
-                "event": id,
+                "event": None if id is None else bytes(id),
                 "receipt": canonical.encode(receipt),
             }
             for index, (id, receipt) in enumerate(zip((*order, None), (*receipts, close), strict=True))
@@ -242,7 +243,7 @@ class Store:
                     "certificate": certificate.encode(),
                 },
             )
-            connection.execute(OUTCOME.insert(), outcomes)
+            execute_many(connection, _ADD_OUTCOMES, outcomes)
             _make_final(connection, order, checkpoint.height)
             _change_state(connection, changes)
             opening.put(connection, "frontier", frontier)
@@ -395,33 +396,34 @@ def _count(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[A
 
 def _make_final(connection: sa.Connection, order: Sequence[Cid], height: int) -> None:
     """Write the height to events that have none yet; each id must be such an event."""
-    if not order:
-        return
-    rows = [{"at": id, "height": height} for id in order]
-    made = 0
-    for table in (EVENT, RIVAL):
-        if made == len(order):
-            break
-        statement = table.update().where(table.c.id == sa.bindparam("at"), table.c.height.is_(None))
-        made += connection.execute(statement, rows).rowcount
+    rows = [{"at": bytes(id), "height": height} for id in order]
+    made = execute_many(connection, _ORDER_EVENTS, rows)
+    if made < len(order):
+        made += execute_many(connection, _ORDER_RIVALS, rows)
     assert made == len(order), f"{len(order) - made} of {len(order)} events are not here, or final already"
 
 
 def _change_state(connection: sa.Connection, changes: Mapping[tuple[str, bytes], bytes | None]) -> None:
     """Write the changed rows: delete them all, insert those that are left."""
-    if not changes:
-        return
     old = [{"in_table": table, "at_key": key} for table, key in changes]
     new = [
         {"table": table, "key": key, "value": value}
         for (table, key), value in changes.items()
         if value is not None
     ]
-    connection.execute(
-        STATE.delete().where(
-            STATE.c.table == sa.bindparam("in_table"), STATE.c.key == sa.bindparam("at_key")
-        ),
-        old,
-    )
-    if new:
-        connection.execute(STATE.insert(), new)
+    execute_many(connection, _FORGET, old)
+    execute_many(connection, _REMEMBER, new)
+
+
+def _order_in(table: sa.Table) -> sa.Update:
+    return table.update().where(table.c.id == sa.bindparam("at"), table.c.height.is_(None))
+
+
+_ADD_RIVALS: Final = RIVAL.insert()
+_ADD_OUTCOMES: Final = OUTCOME.insert()
+_ORDER_EVENTS: Final = _order_in(EVENT)
+_ORDER_RIVALS: Final = _order_in(RIVAL)
+_REMEMBER: Final = STATE.insert()
+_FORGET: Final = STATE.delete().where(
+    STATE.c.table == sa.bindparam("in_table"), STATE.c.key == sa.bindparam("at_key")
+)

@@ -65,7 +65,8 @@ def _event_tables(metadata: sa.MetaData) -> None:
     sa.Table(
         "fork_proof",
         metadata,
-        sa.Column("id", sa.LargeBinary, primary_key=True),
+        sa.Column("one", sa.LargeBinary, primary_key=True),
+        sa.Column("other", sa.LargeBinary, primary_key=True),
         sa.Column("proof", sa.LargeBinary, nullable=False),
     )
 
