@@ -30,6 +30,10 @@ from ledger.errors import RemoteError
 INT_MAX = 2**63 - 1
 DEPTH_MAX = 8
 
+UNSCANNED_MAX = 1024
+"""Bytes that are decoded without a look at their depth first: at worst they make the decoder reserve
+1024 / 3 lists of 1024 items, some 3 MB for a moment."""
+
 T = TypeVar("T")
 
 
@@ -57,16 +61,27 @@ def decode(data: bytes, *, size_max: int) -> Any:
 
     `size_max` is in bytes. Raises RemoteError with code `oversize` or `non_canonical`.
     """
+    value = decode_closed(data, size_max=size_max)
+    _check(value)
+    return value
+
+
+def decode_closed(data: bytes, *, size_max: int) -> Any:
+    """`decode` without the walk over the value, for the hot path.
+
+    Only for a caller whose closed schema refuses, by itself, what the walk refuses: floats, integers out of
+    range, containers too deep; and who checks text with `check_text`.
+    """
     if len(data) > size_max:
         raise RemoteError(f"{len(data)} bytes where at most {size_max} are allowed", code="oversize")
+    if len(data) > UNSCANNED_MAX:
+        _check_depth(data)
     try:
         value = cbrrr.decode_dag_cbor(data, cid_ctor=Cid.checked)
     except RemoteError as error:
         raise RemoteError(str(error), code="non_canonical") from error
     except (ValueError, OverflowError) as error:
         raise RemoteError(f"not strict DAG-CBOR: {error}", code="non_canonical") from error
-    # `cbrrr` decodes with a loop, not by recursion, so depth can be judged on the decoded value.
-    _check(value)
     if cbrrr.encode_dag_cbor(value, cid_type=Cid) != data:
         raise RemoteError("not the canonical encoding of its own value", code="non_canonical")
     return value
@@ -85,6 +100,39 @@ def shape(kind: type[T], value: Any) -> T:
         raise RemoteError(f"not a valid {kind.__name__}: {error}", code="bad_schema") from error
 
 
+def _check_depth(data: bytes) -> None:
+    """Refuse too many containers inside each other before anything is decoded.
+
+    The decoder reserves memory for as many items as a list says it has. A list can claim all bytes behind it,
+    and so can the list inside it: 64 KiB of heads ask for gigabytes. Only depth is judged here; what is wrong
+    in another way is left for the decoder to refuse.
+    """
+    items_left = [1]  # of each container that is open
+    at, end = 0, len(data)
+    while items_left and at < end:
+        if items_left[-1] == 0:
+            items_left.pop()
+            continue
+        items_left[-1] -= 1
+        major, count = data[at] >> 5, data[at] & 0x1F
+        at += 1
+        if count > 23:
+            width = 1 << (count & 3)
+            count = int.from_bytes(data[at : at + width], "big")
+            at += width
+        if major in (_BYTES, _TEXT):
+            at += count
+        elif major in (_LIST, _MAP):
+            items_left.append(count * (1 + (major == _MAP)))
+            if len(items_left) > DEPTH_MAX + 1:
+                raise RemoteError(f"more than {DEPTH_MAX} containers inside each other", code="non_canonical")
+        elif major == _TAG:
+            items_left[-1] += 1
+
+
+_BYTES, _TEXT, _LIST, _MAP, _TAG = 2, 3, 4, 5, 6  # major types (RFC 8949, 3.1)
+
+
 def _check(value: Any) -> None:
     """Walk without recursion and refuse what the rules in the module's opening refuse."""
     level = [value]
@@ -98,11 +146,11 @@ def _check(value: Any) -> None:
                 if not 0 <= item <= INT_MAX:
                     raise RemoteError(f"integer {item} outside 0..2^63-1", code="non_canonical")
             elif kind is str:
-                _check_text(item)
+                check_text(item)
             elif kind is dict:
                 containers += 1
                 for key in item:
-                    _check_text(key)
+                    check_text(key)
                 below.extend(item.values())
             elif kind is list:
                 containers += 1
@@ -115,6 +163,7 @@ def _check(value: Any) -> None:
         level = below
 
 
-def _check_text(text: str) -> None:
+def check_text(text: str) -> None:
+    """Raises RemoteError (`non_canonical`) for text that is not in Unicode NFC."""
     if not text.isascii() and not unicodedata.is_normalized("NFC", text):
         raise RemoteError(f"text is not in Unicode NFC: {text[:40]!r}", code="non_canonical")
