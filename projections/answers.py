@@ -1,0 +1,294 @@
+"""The shapes of answers: what a reader of the API can count on, and how each kind of value is written.
+
+    accounts, devices, engines   64 hex digits
+    events, jobs, results        CIDs in base32 (`bafy…`)
+    amounts, prices, fuel        decimal digits in a string: up to 2^63-1, and JavaScript is exact to 2^53
+    moments                      unix milliseconds as a number; what an author wrote may be no calendar date
+    heights and counts           numbers
+
+Each value or record says its `status` and the `height` of the checkpoint that set it. Lists and single things
+come in an envelope with the `height` and ledger `time` as of which the whole answer holds.
+
+The types turn what is in the tables into these forms, so a shape is built straight from a row.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from domain.effects import JobState, RunRole, RunState, ShardState
+from ledger.cid import Cid
+
+T = TypeVar("T")
+
+ACCOUNT = "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29"
+EVENT = "bafyreigbtj4x7ip5legnfznufuopl4sg4knzc2cof6duas4b3q2fy6swua"
+
+
+def _hex(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _link(value: Any) -> Any:
+    return str(Cid(value)) if isinstance(value, bytes) else value
+
+
+def _digits(value: Any) -> Any:
+    return str(value) if isinstance(value, int) else value
+
+
+Account = Annotated[str, BeforeValidator(_hex), Field(pattern="^[0-9a-f]{64}$", examples=[ACCOUNT])]
+Digest = Annotated[str, BeforeValidator(_hex), Field(pattern="^[0-9a-f]{64}$", examples=["9f" * 32])]
+Link = Annotated[str, BeforeValidator(_link), Field(pattern="^b[a-z2-7]{58}$", examples=[EVENT])]
+Amount = Annotated[str, BeforeValidator(_digits), Field(pattern="^[0-9]{1,19}$", examples=["12400000"])]
+Fuel = Annotated[str, BeforeValidator(_digits), Field(pattern="^[0-9]{1,19}$", examples=["1500000000"])]
+Moment = Annotated[int, Field(ge=0, examples=[1_795_000_000_000], description="Unix milliseconds.")]
+Height = Annotated[
+    int, Field(ge=0, examples=[42], description="Of the checkpoint that set it; 0 is genesis.")
+]
+Count = Annotated[int, Field(ge=0, examples=[3])]
+Status = Annotated[
+    Literal["pending", "tentative", "final"],
+    Field(description="final: in a final checkpoint, for good. tentative: may change. pending: incomplete."),
+]
+
+
+class Shape(BaseModel):
+    """Base of all shapes: closed."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Value(Shape):
+    """One amount, with how sure it is."""
+
+    value: Amount
+    status: Status = "final"
+    height: Height
+
+
+class Record(Shape):
+    """Base of whole records: every field of it has this status and was set at this height."""
+
+    status: Status = "final"
+    height: Height
+
+
+class Balance(Shape):
+    account: Account
+    free: Value
+    escrow: Value
+
+    @classmethod
+    def of(cls, row: dict[str, Any], status: str = "final") -> Balance:
+        amounts = {
+            name: {"value": row[name], "status": status, "height": row["height"]}
+            for name in ("free", "escrow")
+        }
+        return cls.model_validate({"account": row["account"], **amounts})
+
+
+class BothBalances(Shape):
+    """What is final, and what it becomes if everything this node has seen becomes final."""
+
+    final: Balance
+    tentative: Balance | None
+
+
+class Transfer(Record):
+    event: Link | None
+    source: Account
+    target: Account
+    amount: Amount
+    time: Moment
+
+
+class Event(Shape):
+    """`code` is `ok` or why it had no effect; null while it is not final, like `height` and `index`."""
+
+    status: Status
+    height: Height | None
+    index: Annotated[int | None, Field(description="Its place within the checkpoint.")]
+    event: Link
+    kind: str = Field(examples=["transfer"])
+    account: Account
+    device: Account | None = None
+    lane: int | None = None
+    seq: int | None = None
+    signed: Moment
+    time: Moment | None
+    code: str | None = Field(examples=["ok"])
+    message: str = ""
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> Event:
+        return cls.model_validate(row | {"index": row["idx"], "status": "final"})
+
+
+class Job(Record):
+    """`spent` of `escrow` was paid out; the rest returns when the job ends."""
+
+    job: Link
+    submitter: Account
+    state: JobState
+    spec: Link
+    shards: Count
+    settled: Count
+    failed: Count
+    escrow: Amount
+    spent: Amount
+    price: Amount = Field(description="Highest micro-credits per Gfuel.")
+    fuel: Fuel = Field(description="Limit for each shard.")
+    submitted: Moment
+    deadline: Moment
+    checks: Count
+
+
+class Shard(Record):
+    shard: Count
+    state: ShardState
+    result: Link | None
+    fuel: Fuel
+
+
+class Run(Record):
+    job: Link
+    shard: Count
+    attempt: Count
+    worker: Account
+    role: RunRole
+    state: RunState
+    leased: Moment
+    until: Moment
+    result: Link | None
+    fuel: Fuel
+    paid: Amount
+    reason: str
+
+
+class Offer(Record):
+    account: Account
+    engine: Digest
+    price: Amount = Field(description="Micro-credits per Gfuel.")
+    slots: Count
+    busy: Count
+    until: Moment
+
+
+class Price(Record):
+    """Lowest and (lower) median ask among the offers of one engine, in micro-credits per Gfuel."""
+
+    engine: Digest
+    lowest: Amount | None
+    median: Amount | None
+    offers: Count
+    time: Moment
+
+
+class Reputation(Record):
+    """Counts of runs, and over all paid ones their number, fuel and pay (totals stop at 2^63-1)."""
+
+    account: Account
+    agreed: Count
+    wrong: Count
+    lost: Count
+    runs: Count
+    fuel: Fuel
+    amount: Amount
+
+
+class Contribution(Record):
+    account: Account
+    job: Link
+    shard: Count
+    attempt: Count
+    role: RunRole
+    fuel: Fuel
+    amount: Amount
+    time: Moment
+
+
+class CheckpointShape(Record):
+    """The roots by which an auditor compares this node with any other."""
+
+    id: Link
+    parent: Link | None
+    time: Moment
+    events: Count
+    refused: Count
+    leaves: Count = Field(description="Of the event tree, after this checkpoint.")
+    event_root: Digest
+    state_root: Digest
+    receipt_root: Digest
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> CheckpointShape:
+        object = row["checkpoint"]
+        return cls.model_validate(
+            row
+            | {
+                "id": object.id,
+                "parent": object.parent,
+                "leaves": object.n,
+                "event_root": object.eroot,
+                "state_root": object.sroot,
+                "receipt_root": object.rroot,
+            }
+        )
+
+
+class Page(BaseModel, Generic[T]):
+    """A part of a list, as of `height`. Follow `next` (as `after`) until it is null."""
+
+    height: Height = Field(description="The last final checkpoint that this answer takes into account.")
+    time: Moment
+    items: list[T]
+    next: str | None = Field(examples=["ghghJg"], description="Opaque; null at the end.")
+
+
+class One(BaseModel, Generic[T]):
+    """A single thing, as of `height`."""
+
+    height: Height = Field(description="The last final checkpoint that this answer takes into account.")
+    time: Moment
+    item: T
+
+
+class NodeStatus(Shape):
+    """One node, now; see `finality` and `must_be_up` for what it takes to go on."""
+
+    version: str = Field(examples=["0.1.0"])
+    network: str = Field(examples=["home"])
+    net: Link
+    account: Account
+    device: Account
+    height: Height
+    folded: Height = Field(description="How far the read models are.")
+    time: Moment
+    finality: str = Field(examples=["solo"], description="solo, anchored or shared")
+    validators: Count
+    must_be_up: Count
+    is_validator: bool
+    peers: Count
+    pending: Count
+    tentative: Count
+    lending: str = Field(examples=["idle"], description="off, idle, running or paused")
+    reason: str
+
+
+class Peer(Shape):
+    id: str = Field(examples=["12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf"])
+    address: str = Field(examples=["/ip4/192.0.2.7/tcp/4001"])
+    height: Height
+    since: Moment
+    direction: Literal["in", "out"]
+
+
+class Peers(Shape):
+    items: list[Peer]
+
+
+class WaitingEvents(Shape):
+    items: list[Event]

@@ -1,0 +1,110 @@
+"""Balances: what every account holds, and every transfer that moved it.
+
+    rm_balance    one row an account: free and escrowed micro-credits, and the height that set them
+    rm_transfer   one row a transfer, in final order
+
+Knows `Balance` and `Transferred` effects. Does not know why escrow rose or fell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from domain.effects import Balance, Transferred
+from ledger.genesis import Genesis
+from projections import pages
+from projections.model import METADATA, Entry, ReadModel, Row, upsert
+
+BALANCE = sa.Table(
+    "rm_balance",
+    METADATA,
+    sa.Column("account", sa.LargeBinary, primary_key=True),
+    sa.Column("free", sa.BigInteger, nullable=False),
+    sa.Column("escrow", sa.BigInteger, nullable=False),
+    sa.Column("height", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+TRANSFER = sa.Table(
+    "rm_transfer",
+    METADATA,
+    sa.Column("height", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("idx", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("n", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("event", sa.LargeBinary, nullable=True),
+    sa.Column("source", sa.LargeBinary, nullable=False),
+    sa.Column("target", sa.LargeBinary, nullable=False),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Index("rm_transfer_source", "source", "height", "idx", "n"),
+    sa.Index("rm_transfer_target", "target", "height", "idx", "n"),
+    sqlite_with_rowid=False,
+)
+
+BY_ACCOUNT = pages.Order((BALANCE.c.account,))
+NEWEST = pages.Order((TRANSFER.c.height, TRANSFER.c.idx, TRANSFER.c.n), descending=True)
+
+
+def seed(conn: sa.Connection, genesis: Genesis) -> None:
+    """The first balances: no receipt speaks of them."""
+    rows = [{"account": a.account, "free": a.amount, "escrow": 0, "height": 0} for a in genesis.accounts]
+    upsert(conn, BALANCE, rows)
+
+
+def fold(conn: sa.Connection, entries: Sequence[Entry]) -> None:
+    held: dict[bytes, Row] = {}
+    moved: list[Row] = []
+    for entry in entries:
+        for n, effect in enumerate(entry.effects):
+            if isinstance(effect, Balance):
+                held[effect.account] = {
+                    "account": effect.account,
+                    "free": effect.free,
+                    "escrow": effect.escrow,
+                    "height": entry.height,
+                }
+            elif isinstance(effect, Transferred):
+                moved.append(_transfer(entry, n, effect))
+    upsert(conn, BALANCE, held.values())
+    upsert(conn, TRANSFER, moved)
+
+
+def _transfer(entry: Entry, n: int, effect: Transferred) -> Row:
+    return {
+        "height": entry.height,
+        "idx": entry.index,
+        "n": n,
+        "event": entry.event,
+        "source": effect.source,
+        "target": effect.to,
+        "amount": effect.amount,
+        "time": entry.time,
+    }
+
+
+MODEL = ReadModel("balances", (BALANCE, TRANSFER), fold, seed)
+
+
+def one(conn: sa.Connection, account: bytes) -> Row:
+    """An account that nobody ever named has held nothing since genesis."""
+    row = conn.execute(sa.select(BALANCE).where(BALANCE.c.account == account)).mappings().one_or_none()
+    return {"account": account, "free": 0, "escrow": 0, "height": 0} if row is None else dict(row)
+
+
+def page(conn: sa.Connection, after: str | None, limit: int) -> pages.Page:
+    return pages.fetch(conn, sa.select(BALANCE), BY_ACCOUNT, after, limit)
+
+
+def transfers(conn: sa.Connection, account: bytes | None, after: str | None, limit: int) -> pages.Page:
+    """Newest first; with `account`, those it sent or received."""
+    query = sa.select(TRANSFER)
+    if account is None:
+        return pages.fetch(conn, query, NEWEST, after, limit)
+    # Two index walks of `limit` rows each; an OR would sort everything the account ever did.
+    sides = (
+        TRANSFER.c.source == account,
+        sa.and_(TRANSFER.c.target == account, TRANSFER.c.source != account),
+    )
+    return pages.fetch_merged(conn, [query.where(side) for side in sides], NEWEST, after, limit)

@@ -1,0 +1,81 @@
+"""Endpoints about one node, now: what it is, whom it knows, and what is not final yet.
+
+Two honest nodes may answer differently here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from ledger.cid import Cid
+from projections import answers as a
+from projections import balances, log, metrics
+from projections.asking import Asker
+from projections.endpoints_shared import AccountPath, CidPath
+from projections.live import Waiting
+from projections.problems import DOCUMENTED, NOT_FOUND, NotHere
+
+TAGS = ["this node"]
+
+
+def router(asker: Asker) -> APIRouter:
+    routes = APIRouter(prefix="/v1", responses=DOCUMENTED)
+    live = asker.live
+
+    @routes.get("/status", response_model=a.NodeStatus, tags=list(TAGS))
+    async def status() -> Any:
+        """What this node is, how far it is, and what its worker does."""
+        seen = await asker.last()
+        return msgspec.structs.asdict(live.status()) | {"folded": seen.height}
+
+    @routes.get("/peers", response_model=a.Peers, tags=list(TAGS))
+    async def peers() -> Any:
+        """Nodes connected now, sorted by id."""
+        return {"items": [msgspec.structs.asdict(p) for p in sorted(live.peers(), key=lambda p: p.id)]}
+
+    @routes.get("/balances/{account}/tentative", response_model=a.One[a.BothBalances], tags=list(TAGS))
+    async def tentative_balance(account: AccountPath) -> Any:
+        """The final balance beside what it would be if all that this node has seen became final."""
+        key = bytes.fromhex(account)
+        answer = await asker.ask(balances.one, key)
+        amounts = live.tentative_balance(key)
+        maybe = None
+        if amounts is not None:
+            row = {"account": key, "free": amounts[0], "escrow": amounts[1], "height": answer.height}
+            maybe = a.Balance.of(row, "tentative")
+        item = {"final": a.Balance.of(answer.value), "tentative": maybe}
+        return {"height": answer.height, "time": answer.time, "item": item}
+
+    @routes.get("/waiting", response_model=a.WaitingEvents, tags=list(TAGS))
+    async def waiting(limit: Annotated[int, Query(ge=1, le=200)] = 50) -> Any:
+        """Events that are here and not final, the latest first."""
+        return {"items": [_waiting(w) for w in live.waiting(limit)]}
+
+    @routes.get("/events/{event}", response_model=a.One[a.Event], responses=NOT_FOUND, tags=list(TAGS))
+    async def event(event: CidPath) -> Any:
+        """One event, with its receipt once it is final. A final answer is the same on every node."""
+        id = Cid.parse(event)
+        answer = await asker.ask(log.event, id)
+        if answer.value is not None:
+            item = a.Event.of(answer.value)
+        elif (known := live.event_status(id)) is not None:
+            item = _waiting(known)
+        else:
+            raise NotHere(f"no event {event} here; if it is new, this node may not have received it")
+        return {"height": answer.height, "time": answer.time, "item": item}
+
+    @routes.get("/metrics", response_class=Response, tags=list(TAGS))
+    async def counters() -> Response:
+        """Prometheus text: counters of what was received, refused and dropped, and peaks of buffers."""
+        return Response(metrics.text(live.counters()), media_type=metrics.MEDIA_TYPE)
+
+    return routes
+
+
+def _waiting(known: Waiting) -> a.Event:
+    nothing = {"height": None, "index": None, "time": None, "code": None}
+    return a.Event.model_validate(msgspec.structs.asdict(known) | nothing)

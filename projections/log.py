@@ -1,0 +1,136 @@
+"""The log: every final event and what became of it, and every checkpoint.
+
+    rm_event        one row an event, in final order: who, what kind, and its receipt's code
+    rm_checkpoint   one row a checkpoint; `position` is that of its close, where the store goes on
+
+Knows headers and receipts. Does not know what a body says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from domain.effects import Refusal
+from ledger.execution import OK
+from projections import pages
+from projections.model import METADATA, Entry, ReadModel, Row, upsert
+
+EVENT = sa.Table(
+    "rm_event",
+    METADATA,
+    sa.Column("height", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("idx", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("event", sa.LargeBinary, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("account", sa.LargeBinary, nullable=False),
+    sa.Column("device", sa.LargeBinary, nullable=False),
+    sa.Column("lane", sa.BigInteger, nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("signed", sa.BigInteger, nullable=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Index("rm_event_id", "event", unique=True),
+    sa.Index("rm_event_account", "account", "height", "idx"),
+    sa.Index("rm_event_kind", "kind", "height", "idx"),
+    sqlite_with_rowid=False,
+)
+
+CHECKPOINT = sa.Table(
+    "rm_checkpoint",
+    METADATA,
+    sa.Column("height", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("events", sa.BigInteger, nullable=False),
+    sa.Column("refused", sa.BigInteger, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+)
+
+NEWEST = pages.Order((EVENT.c.height, EVENT.c.idx), descending=True)
+HIGHEST = pages.Order((CHECKPOINT.c.height,), descending=True)
+
+
+def fold(conn: sa.Connection, entries: Sequence[Entry]) -> None:
+    events: list[Row] = []
+    checkpoints: dict[int, Row] = {}
+    for entry in entries:
+        checkpoint = checkpoints.setdefault(entry.height, _checkpoint(entry))
+        checkpoint["position"] = entry.position
+        if not entry.is_close:
+            events.append(_event(entry))
+            checkpoint["events"] += 1
+            checkpoint["refused"] += entry.code != OK
+    upsert(conn, EVENT, events)
+    upsert(conn, CHECKPOINT, checkpoints.values())
+
+
+def _checkpoint(entry: Entry) -> Row:
+    return {"height": entry.height, "time": entry.time, "events": 0, "refused": 0, "position": entry.position}
+
+
+def _event(entry: Entry) -> Row:
+    header = entry.header
+    assert header is not None, f"event {entry.event} at {entry.height}-{entry.index} came without its header"
+    why = [effect.message for effect in entry.effects if isinstance(effect, Refusal)]
+    return {
+        "height": entry.height,
+        "idx": entry.index,
+        "event": entry.event,
+        "kind": header.k,
+        "version": header.kv,
+        "account": header.by if header.acct is None else header.acct,
+        "device": header.by,
+        "lane": header.lane,
+        "seq": header.seq,
+        "signed": header.ts,
+        "time": entry.time,
+        "code": entry.code,
+        "message": why[0] if why else "",
+    }
+
+
+MODEL = ReadModel("log", (EVENT, CHECKPOINT), fold)
+
+
+def events(
+    conn: sa.Connection,
+    account: bytes | None,
+    kind: str | None,
+    height: int | None,
+    after: str | None,
+    limit: int,
+) -> pages.Page:
+    """Final events, newest first."""
+    query = sa.select(EVENT)
+    if account is not None:
+        query = query.where(EVENT.c.account == account)
+    if kind is not None:
+        query = query.where(EVENT.c.kind == kind)
+    if height is not None:
+        query = query.where(EVENT.c.height == height)
+    return pages.fetch(conn, query, NEWEST, after, limit)
+
+
+def event(conn: sa.Connection, event: bytes) -> Row | None:
+    row = conn.execute(sa.select(EVENT).where(EVENT.c.event == event)).mappings().one_or_none()
+    return None if row is None else dict(row)
+
+
+def checkpoints(conn: sa.Connection, after: str | None, limit: int) -> pages.Page:
+    """Newest first."""
+    return pages.fetch(conn, sa.select(CHECKPOINT), HIGHEST, after, limit)
+
+
+def checkpoint(conn: sa.Connection, height: int) -> Row | None:
+    row = conn.execute(sa.select(CHECKPOINT).where(CHECKPOINT.c.height == height)).mappings().one_or_none()
+    return None if row is None else dict(row)
+
+
+def last(conn: sa.Connection) -> tuple[int, int, int]:
+    """(height, time, position) up to which everything is folded; zeros before the first checkpoint."""
+    query = sa.select(CHECKPOINT.c.height, CHECKPOINT.c.time, CHECKPOINT.c.position)
+    row = conn.execute(query.order_by(CHECKPOINT.c.height.desc()).limit(1)).first()
+    return (0, 0, 0) if row is None else (row.height, row.time, row.position)

@@ -1,0 +1,153 @@
+"""Prices: the offers that stand, and what compute has cost over time.
+
+    rm_offer   one row an account with a standing offer; gone when it is withdrawn or expires
+    rm_price   lowest and median ask of one engine, one row a checkpoint in which they changed
+
+Asks are micro-credits per Gfuel. They compare only within one engine, because results do.
+The median is the lower one: an ask that somebody really makes.
+
+Knows `OfferStands` effects. Does not know how shards are placed on offers.
+
+What must always hold: history is cut by checkpoint, never by batch, so every node has the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+import sqlalchemy as sa
+
+from domain.effects import OfferStands
+from projections import pages
+from projections.model import METADATA, Entry, ReadModel, Row, rows_by_key, upsert
+
+OFFER = sa.Table(
+    "rm_offer",
+    METADATA,
+    sa.Column("account", sa.LargeBinary, primary_key=True),
+    sa.Column("engine", sa.LargeBinary, nullable=False),
+    sa.Column("price", sa.BigInteger, nullable=False),
+    sa.Column("slots", sa.BigInteger, nullable=False),
+    sa.Column("busy", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),
+    sa.Column("height", sa.BigInteger, nullable=False),
+    sa.Index("rm_offer_engine", "engine", "price", "account"),
+    sqlite_with_rowid=False,
+)
+
+PRICE = sa.Table(
+    "rm_price",
+    METADATA,
+    sa.Column("engine", sa.LargeBinary, primary_key=True),
+    sa.Column("height", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("lowest", sa.BigInteger, nullable=True),
+    sa.Column("median", sa.BigInteger, nullable=True),
+    sa.Column("offers", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+CHEAPEST = pages.Order((OFFER.c.engine, OFFER.c.price, OFFER.c.account))
+LATEST = pages.Order((PRICE.c.engine, PRICE.c.height))
+NEWEST = pages.Order((PRICE.c.height,), descending=True)
+
+
+def fold(conn: sa.Connection, entries: Sequence[Entry]) -> None:
+    for _, checkpoint in groupby(entries, key=lambda entry: entry.height):
+        _fold_checkpoint(conn, list(checkpoint))
+
+
+def _fold_checkpoint(conn: sa.Connection, entries: Sequence[Entry]) -> None:
+    offers = {
+        effect.account: _offer(effect, entry.height)
+        for entry in entries
+        for effect in entry.effects
+        if isinstance(effect, OfferStands)
+    }
+    if not offers:
+        return
+    before = rows_by_key(conn, OFFER, offers)
+    upsert(conn, OFFER, [row for row in offers.values() if row["slots"]])
+    gone = sorted(account for account, row in offers.items() if not row["slots"] and account in before)
+    if gone:
+        conn.execute(
+            sa.delete(OFFER).where(OFFER.c.account == sa.bindparam("gone")), [{"gone": g} for g in gone]
+        )
+    touched = {engine for a, row in offers.items() for engine in _repriced(before.get(a), row)}
+    upsert(conn, PRICE, list(_changed(conn, sorted(touched), entries[-1])))
+
+
+def _offer(effect: OfferStands, height: int) -> Row:
+    return {
+        "account": effect.account,
+        "engine": effect.engine,
+        "price": effect.price,
+        "slots": effect.slots,
+        "busy": effect.busy,
+        "until": effect.until,
+        "height": height,
+    }
+
+
+def _repriced(before: Row | None, after: Row) -> set[bytes]:
+    """The engines whose asks differ now; most effects only tell how busy an offer is."""
+    asks = {(row["engine"], row["price"]) for row in (before,) if row} ^ (
+        {(after["engine"], after["price"])} if after["slots"] else set()
+    )
+    return {engine for engine, _ in asks}
+
+
+def _changed(conn: sa.Connection, engines: Iterable[bytes], close: Entry) -> Iterable[Row]:
+    for engine in engines:
+        now = _asks(conn, engine)
+        last = conn.execute(
+            sa.select(PRICE.c.lowest, PRICE.c.median, PRICE.c.offers)
+            .where(PRICE.c.engine == engine, PRICE.c.height < close.height)
+            .order_by(PRICE.c.height.desc())
+            .limit(1)
+        ).first()
+        if last is None or tuple(last) != now:
+            lowest, median, offers = now
+            yield {
+                "engine": engine,
+                "height": close.height,
+                "time": close.time,
+                "lowest": lowest,
+                "median": median,
+                "offers": offers,
+            }
+
+
+def _asks(conn: sa.Connection, engine: bytes) -> tuple[int | None, int | None, int]:
+    """(lowest, median, how many) of the offers that stand, walking the index on (engine, price)."""
+    mine = OFFER.c.engine == engine
+    count = conn.execute(sa.select(sa.func.count()).select_from(OFFER).where(mine)).scalar_one()
+    if not count:
+        return None, None, 0
+    in_order = sa.select(OFFER.c.price).where(mine).order_by(OFFER.c.price, OFFER.c.account).limit(1)
+    lowest = conn.execute(in_order).scalar_one()
+    return lowest, conn.execute(in_order.offset((count - 1) // 2)).scalar_one(), count
+
+
+MODEL = ReadModel("prices", (OFFER, PRICE), fold)
+
+
+def offers(conn: sa.Connection, engine: bytes | None, after: str | None, limit: int) -> pages.Page:
+    """Standing offers by engine, cheapest first."""
+    query = sa.select(OFFER)
+    if engine is not None:
+        query = query.where(OFFER.c.engine == engine)
+    return pages.fetch(conn, query, CHEAPEST, after, limit)
+
+
+def current(conn: sa.Connection, after: str | None, limit: int) -> pages.Page:
+    """The latest asks of every engine that ever had an offer."""
+    newer = PRICE.alias()
+    is_last = ~sa.exists().where(newer.c.engine == PRICE.c.engine, newer.c.height > PRICE.c.height)
+    return pages.fetch(conn, sa.select(PRICE).where(is_last), LATEST, after, limit)
+
+
+def history(conn: sa.Connection, engine: bytes, after: str | None, limit: int) -> pages.Page:
+    """How the asks of one engine changed, newest first."""
+    return pages.fetch(conn, sa.select(PRICE).where(PRICE.c.engine == engine), NEWEST, after, limit)

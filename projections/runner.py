@@ -1,0 +1,149 @@
+"""The batch runner: the one road from the final order into the read models.
+
+    step      fold the next batch of whole checkpoints into every model, in one transaction
+    catch_up  steps until nothing is left
+    rebuild   forget every table, then the same steps from genesis
+
+Knows batches, transactions and how far the models are. Does not know what any model folds, and never waits:
+it is blocking, and `fog` calls it in one worker thread after every commit of the store.
+
+What must always hold:
+    each entry counts exactly once: the tables and the tracking position move in one transaction, and the
+    tracking moves first, so a batch that was folded already is refused before it touches a table
+    a reader never sees half a checkpoint
+    the tables equal those of a rebuild, whatever the batches were
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+from eventsourcing.persistence import Tracking
+
+from ledger.checkpoint import DELTA_EVENTS_MAX
+from ledger.database import reading, writing
+from ledger.store import Store
+from projections import balances, log, prices, reputation, schedules
+from projections.model import METADATA, Entry, ReadModel, read
+
+MODELS: Final = (log.MODEL, balances.MODEL, prices.MODEL, schedules.MODEL, reputation.MODEL)
+
+VERSION: Final = 1
+"""Of the tables and folds together. A store with another version is rebuilt when it is opened."""
+
+BATCH_MAX: Final = 2 * (DELTA_EVENTS_MAX + 1)
+"""Entries read at once: always at least one whole checkpoint, at most some MiB."""
+
+GENERATION = sa.Table(
+    "rm_generation",
+    METADATA,
+    sa.Column("one", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+)
+"""One row. A rebuild begins a generation, tracked from 0 under its own name; old tracking stays behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What one step did: whole checkpoints, `first` to `last`, and their entries in final order."""
+
+    first: int
+    last: int
+    entries: Sequence[Entry]
+
+
+class Runner:
+    """Folds a store's final order into `models`. One runner a store, one thread at a time."""
+
+    def __init__(
+        self, store: Store, models: Sequence[ReadModel] = MODELS, *, batch_max: int = BATCH_MAX
+    ) -> None:
+        """Makes the tables. When other code wrote them, empties them for a rebuild by `catch_up`.
+
+        `batch_max` is in entries, at least the largest checkpoint there is.
+        """
+        self._store = store
+        self._models = models
+        self._batch_max = batch_max
+        self._recorder = store.recorder("projection")
+        with writing(store.engine) as conn:
+            METADATA.create_all(conn)
+            row = conn.execute(sa.select(GENERATION)).one_or_none()
+            self._generation = 0 if row is None else row.generation
+            if row is None or row.version != VERSION:
+                self._begin_generation(conn)
+        self._place()
+
+    @property
+    def height(self) -> int:
+        """The last checkpoint that the tables hold; 0 is genesis."""
+        return self._height
+
+    def step(self) -> Folded | None:
+        """Fold the next batch; None when there is none. After an exception nothing has changed."""
+        entries = self._next_batch()
+        if not entries:
+            return None
+        with writing(self._store.engine) as conn:
+            self._recorder.insert_tracking(Tracking(self._application, entries[-1].position), connection=conn)
+            for model in self._models:
+                model.fold(conn, entries)
+        self._position = entries[-1].position
+        self._height = entries[-1].height
+        return Folded(entries[0].height, entries[-1].height, entries)
+
+    def catch_up(self) -> int:
+        """Fold all there is; the height reached."""
+        while self.step() is not None:
+            pass
+        return self._height
+
+    def rebuild(self) -> int:
+        """Drop everything and fold it again from genesis; the height reached.
+
+        Between the two a reader sees the past, under the height it really is at.
+        """
+        with writing(self._store.engine) as conn:
+            self._begin_generation(conn)
+        self._place()
+        return self.catch_up()
+
+    def _next_batch(self) -> list[Entry]:
+        """Entries up to the last close within reach."""
+        lines = self._store.finalized(self._position, self._batch_max)
+        whole = next((n for n in range(len(lines), 0, -1) if lines[n - 1].event_id is None), 0)
+        assert whole or not lines, (
+            f"no end of a checkpoint within {self._batch_max} entries after {self._position}"
+        )
+        return [read(line) for line in lines[:whole]]
+
+    def _begin_generation(self, conn: sa.Connection) -> None:
+        """Empty tables and what genesis puts there. The tables are made anew, as their columns may differ."""
+        tables = [table for model in self._models for table in model.tables]
+        METADATA.drop_all(conn, tables)
+        METADATA.create_all(conn, tables)
+        for model in self._models:
+            if model.seed is not None:
+                model.seed(conn, self._store.genesis)
+        self._generation += 1
+        conn.execute(sa.delete(GENERATION))
+        conn.execute(GENERATION.insert(), {"one": 1, "version": VERSION, "generation": self._generation})
+
+    @property
+    def _application(self) -> str:
+        """The name under which the recorder tracks this generation."""
+        return f"projections/{self._generation}"
+
+    def _place(self) -> None:
+        """Read back how far the tables are, and that tables and tracking agree."""
+        tracked = self._recorder.max_tracking_id(self._application) or 0
+        with reading(self._store.engine) as conn:
+            self._height, _, self._position = log.last(conn)
+        assert self._position == tracked, f"tables are at position {self._position}, tracking at {tracked}"
+
+    def __repr__(self) -> str:
+        return f"<Runner height={self._height} generation={self._generation}>"
