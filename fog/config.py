@@ -65,7 +65,7 @@ class Configuration:
         return getattr(getattr(self.settings, key.section), key.name)
 
 
-def keys() -> list[Key]:
+def every_key() -> list[Key]:
     """Every setting there is, in the order of the schema."""
     return [
         Key(section, field.name, hints[field.name], field.default, _description(hints[field.name]))
@@ -77,7 +77,7 @@ def keys() -> list[Key]:
 
 def load(path: Path, environ: Mapping[str, str], *, must_exist: bool = False) -> Configuration:
     """Default, file, environment. Raises UsageError (`bad_config`) that names the key and its origin."""
-    known = {key.path: key for key in keys()}
+    known = {key.path: key for key in every_key()}
     values: dict[str, Any] = {}
     origins = dict.fromkeys(known, "default")
     for name, value in _from_file(path, known, must_exist=must_exist).items():
@@ -92,7 +92,7 @@ def template(**overrides: Any) -> str:
     lines = ["# Settings of this node; docs/configuration.md explains them. Commented out: the default."]
     given = {name.replace("__", "."): value for name, value in overrides.items()}
     section = None
-    for key in keys():
+    for key in every_key():
         if key.section != section:
             section = key.section
             lines += ["", f"[{section}]"]

@@ -184,7 +184,10 @@ class JobProgress(Message, frozen=True, kw_only=True):
 
 
 class ShardLine(Message, frozen=True, kw_only=True):
-    """One shard: a `domain.effects.ShardState`, who was paid, and its files as paths below `output`."""
+    """One shard: a `domain.effects.ShardState`, who was paid, and its files as paths below `output`.
+
+    `input`: the names of its input files, one a line; null when it has none.
+    """
 
     shard: Uint
     state: str
@@ -334,7 +337,7 @@ def shape(kind: type[T], value: Any) -> T:
         raise UsageError(
             f"not a valid {kind.__name__}: {error}",
             code="bad_request",
-            next_step="command and node may be of different versions: compare `fog --version` and `fog status`",
+            next_step="command and node may differ in version: compare `fog --version` and `fog status`",
         ) from error
 
 

@@ -96,9 +96,9 @@ class DataDir:
                 next_step="fog init    (a network of your own), or: fog join INVITE",
             )
 
-    def require_empty(self) -> None:
+    def require_no_network(self) -> None:
         """Raises UsageError (`already_set_up`) rather than put a second node over a first."""
-        if self.key.exists() or self.genesis.exists():
+        if self.genesis.exists():
             raise UsageError(
                 f"{self.root} already holds a node",
                 code="already_set_up",

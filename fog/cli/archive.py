@@ -1,0 +1,114 @@
+"""`fog export` and `fog audit`: the log as a file, and proof that the file is true."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, TextColumn
+
+from fog import methods
+from fog.cli.session import Session, examples, session_of
+from fog.exits import AuditFailed, Exit
+from fog.methods import Export, Exported
+from ledger.cid import Cid
+from ledger.errors import RemoteError, UsageError
+
+FORMATS = (".car", ".ndjson")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(epilog=examples("fog export log.car", "fog export log.ndjson"))(export)
+    app.command(epilog=examples("fog audit log.car", "fog audit log.car --net bafyrei… --json"))(audit)
+
+
+def export(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A new file: .car (to audit) or .ndjson (to read).")],
+) -> None:
+    """Write everything final to a file that anybody can check."""
+    session = session_of(context)
+    path = file.absolute()
+    if path.suffix not in FORMATS:
+        raise UsageError(
+            f"{file.name} says no format", code="bad_format", next_step="end the name in .car or .ndjson"
+        )
+    if path.exists():
+        raise UsageError(f"{file} exists", code="file_exists", next_step="choose a new name")
+    with session.progress(TextColumn("{task.description}"), TextColumn("{task.fields[now]}")) as progress:
+        task = progress.add_task("exporting", total=None, now="")
+
+        def follow(update: dict[str, Any]) -> None:
+            news = methods.shape(Exported, update)
+            progress.update(task, now=f"{news.events} events, {news.bytes} bytes")
+
+        done = session.ask(Exported, "export", Export(path=str(path)), follow)
+    session.say(
+        done,
+        f"{done.events} events up to height {done.height} in {file} ({done.bytes} bytes)",
+        f"next: fog audit {file}",
+    )
+
+
+def audit(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A .car file from `fog export`, by anybody.")],
+    net: Annotated[str | None, typer.Option(help="Id of the network it must be of (else any).")] = None,
+) -> None:
+    """Replay a log from its genesis, offline, trusting nobody. Exit 5 if it is not true."""
+    session = session_of(context)
+    from domain.rules import FogRules  # the rules and the whole ledger: only this command needs them
+
+    from ledger import audit as ledger_audit
+
+    wanted = None if net is None else _net(net)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with session.progress(*columns) as progress, _open(file) as stream:
+        task = progress.add_task("auditing", total=file.stat().st_size)
+        counted = progress.wrap_file(stream, task_id=task)
+        report = ledger_audit.audit(counted, FogRules(), net=wanted)
+    found: dict[str, Any] = {
+        "ok": report.ok,
+        "events": report.events,
+        "height": report.height,
+        "event_root": report.event_root.hex(),
+        "state_root": report.state_root.hex(),
+    }
+    if report.problem is not None:
+        problem = report.problem
+        _fail(session, file, found | {"code": problem.code, "what": problem.what, "where": problem.where})
+    session.say(
+        found, *[f"{name:<12}{value}" for name, value in found.items()], f"{'network':<12}{report.net}"
+    )
+
+
+def _fail(session: Session, file: Path, found: dict[str, Any]) -> None:
+    """With `--json` the report itself says what is wrong; people get the error in its usual form."""
+    if session.json:
+        session.say(found)
+        raise typer.Exit(Exit.AUDIT_FAILED)
+    raise AuditFailed(
+        f"{file} is not a true log: {found['what']}\nat {found['where']}\n"
+        f"true up to height {found['height']} ({found['events']} events)",
+        code=found["code"],
+        next_step="ask for another export, from another node; keep this one as evidence",
+    )
+
+
+def _open(file: Path) -> BinaryIO:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {file}: {error.strerror}", code="no_archive", next_step="fog export log.car"
+        ) from error
+
+
+def _net(text: str) -> Cid:
+    try:
+        return Cid.parse(text)
+    except RemoteError as error:
+        raise UsageError(
+            f"{text!r} is not the id of a network", code="bad_net", next_step="`fog status` prints it"
+        ) from error

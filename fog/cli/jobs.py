@@ -1,0 +1,243 @@
+"""`fog run`, `fog map` and `fog job`: programs sent to other people's machines."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.table import Table
+
+from domain.payloads import SHARDS_MAX
+from fog import methods
+from fog.cli.session import Session, examples, session_of
+from fog.exits import JobUnfinished
+from fog.methods import JobLine, JobName, JobProgress, JobResult, JobSubmit
+from fog.quantities import credits_from, credits_text, duration_from, fuel_from, fuel_text, size_from
+from ledger.errors import UsageError
+
+job = typer.Typer(help="Jobs this node submitted.", no_args_is_help=True, epilog=examples("fog job list"))
+
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the output files.")]
+JobId = Annotated[str, typer.Argument(help="Its id, or the end of it.")]
+Name = Annotated[str | None, typer.Option(help="A name for people; else the program's.")]
+Price = Annotated[str, typer.Option(help="Most to pay, in credits per Gfuel (10^9 units of fuel).")]
+Fuel = Annotated[str, typer.Option(help="Limit of one shard, in Gfuel.")]
+Memory = Annotated[str, typer.Option(help="Memory the program may use: 64MiB, 1GiB.")]
+Lease = Annotated[str, typer.Option(help="How long one run may take: 90s, 10m.")]
+Deadline = Annotated[str, typer.Option(help="What is not settled by then is refunded: 1h, 2d.")]
+Check = Annotated[
+    bool,
+    typer.Option("--check/--no-check", help="Another account runs each shard too before it is paid."),
+]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the results.")]
+
+PRICE, FUEL, MEMORY, LEASE, DEADLINE = "0.002", "50", "256MiB", "10m", "1h"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What both commands say of a job, as it was typed."""
+
+    name: str | None
+    price: str
+    fuel: str
+    memory: str
+    lease: str
+    deadline: str
+    check: bool
+    wait: bool
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(
+        epilog=examples(
+            "fog run examples/primes.py -- 1000",
+            "fog run sim.c --shards 20 -o results",
+            "fog run tool.wasm --price 0.001 --fuel 200 --no-wait -- --depth 3",
+        )
+    )(run)
+    app.command(
+        name="map",
+        epilog=examples("fog map count.py texts/*.txt -o counts", "fog map render.c *.svg -o png -- -s 2"),
+    )(map_files)
+    app.add_typer(job, name="job")
+    job.command(name="list", epilog=examples("fog job list", "fog job list --everyone --limit 200"))(
+        list_jobs
+    )
+    job.command(name="show", epilog=examples("fog job show k3vq2a"))(show)
+    job.command(name="cancel", epilog=examples("fog job cancel k3vq2a"))(cancel)
+
+
+def run(
+    context: typer.Context,
+    program: Annotated[Path, typer.Argument(help="A .wasm (WASI), .c or .py file.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the output files.")
+    ] = None,
+    shards: Annotated[
+        int, typer.Option(min=1, max=SHARDS_MAX, help="How many times; each knows its number.")
+    ] = 1,
+    name: Name = None,
+    price: Price = PRICE,
+    fuel: Fuel = FUEL,
+    memory: Memory = MEMORY,
+    lease: Lease = LEASE,
+    deadline: Deadline = DEADLINE,
+    check: Check = True,
+    wait: Wait = True,
+) -> None:
+    """Run a program on somebody else's machine; its arguments come after --. Prints what it printed."""
+    session = session_of(context)
+    terms = Terms(name, price, fuel, memory, lease, deadline, check, wait)
+    _submit(session, _request(session, program, [], output, shards, terms))
+
+
+def map_files(
+    context: typer.Context,
+    program: Annotated[Path, typer.Argument(help="A .wasm (WASI), .c or .py file.")],
+    files: Annotated[list[Path], typer.Argument(help="Input files: one shard for each.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
+    shards: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Share the files out to so many.")
+    ] = None,
+    name: Name = None,
+    price: Price = PRICE,
+    fuel: Fuel = FUEL,
+    memory: Memory = MEMORY,
+    lease: Lease = LEASE,
+    deadline: Deadline = DEADLINE,
+    check: Check = True,
+    wait: Wait = True,
+) -> None:
+    """Run one program over many files, on many machines; the program's arguments come after --."""
+    session = session_of(context)
+    terms = Terms(name, price, fuel, memory, lease, deadline, check, wait)
+    _submit(session, _request(session, program, files, output, shards, terms))
+
+
+def list_jobs(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=methods.JOBS_LISTED_MAX, help="At most so many.")] = 50,
+    everyone: Annotated[bool, typer.Option("--everyone", help="Jobs of other accounts too.")] = False,
+) -> None:
+    """The newest jobs first."""
+    session = session_of(context)
+    params = methods.JobList(limit=limit, everyone=everyone)
+    found = session.ask_quietly(methods.Jobs, "job.list", params, "asking the node")
+    table = Table("job", "name", "state", "settled", "failed", "spent", "standing", box=None)
+    for line in found.jobs:
+        table.add_row(*_job_cells(line))
+    session.say(found, table if found.jobs else "No jobs yet. Submit one with `fog run`.")
+
+
+def show(context: typer.Context, job: JobId) -> None:
+    """One job: its shards, who ran them, what was paid."""
+    session = session_of(context)
+    detail = session.ask_quietly(methods.JobDetail, "job.show", _name(job), "asking the node")
+    runs = Table("shard", "attempt", "role", "worker", "state", "fuel", "paid", "reason", box=None)
+    for line in detail.runs:
+        runs.add_row(
+            str(line.shard),
+            str(line.attempt),
+            line.role,
+            line.worker[:16],
+            line.state,
+            fuel_text(line.fuel),
+            credits_text(line.paid),
+            line.reason,
+        )
+    session.say(detail, _job_text(detail.job), runs)
+
+
+def cancel(context: typer.Context, job: JobId) -> None:
+    """Stop a job: what has not been run yet is refunded, what has been run is paid."""
+    session = session_of(context)
+    done = session.ask_quietly(methods.Recorded, "job.cancel", _name(job), "waiting for it to be final")
+    session.say(done, f"{done.standing}: cancelled by event {done.event}")
+
+
+def _request(
+    session: Session, program: Path, files: list[Path], output: Path | None, shards: int | None, terms: Terms
+) -> JobSubmit:
+    """Everything typed, checked and in integers. Raises UsageError before the node is asked."""
+    for path in (program, *files):
+        if not path.is_file():
+            raise UsageError(f"there is no file {path}", code="file", next_step="check the path")
+    asked = {
+        "program": str(program.absolute()),
+        "args": session.program_args,
+        "files": [str(path.absolute()) for path in files],
+        "name": terms.name or program.name,
+        "output": None if output is None else str(output.absolute()),
+        "shards": shards,
+        "price": credits_from(terms.price),
+        "fuel": fuel_from(terms.fuel),
+        "memory": size_from(terms.memory),
+        "lease_ms": duration_from(terms.lease),
+        "deadline_ms": duration_from(terms.deadline),
+        "checks": int(terms.check),
+        "wait": terms.wait,
+    }
+    return methods.shape(JobSubmit, asked)
+
+
+def _submit(session: Session, request: JobSubmit) -> None:
+    what, now = TextColumn("{task.description}"), TextColumn("{task.fields[now]}")
+    with session.progress(what, BarColumn(), MofNCompleteColumn(), now) as progress:
+        task = progress.add_task(request.name, total=request.shards or len(request.files) or 1, now="sending")
+
+        def follow(update: dict[str, Any]) -> None:
+            news = methods.shape(JobProgress, update)
+            progress.update(task, total=news.shards, completed=news.settled, now=_now(news))
+
+        result = session.ask(JobResult, "job.submit", request, follow)
+    if result.stdout is not None and not session.json:
+        sys.stdout.write(result.stdout)
+    session.remark(_job_text(result.job))
+    if result.stdout_cut:
+        session.remark("The output was longer than is shown here; -o DIR keeps all of it.")
+    if session.json or result.stdout is None:
+        session.say(result, f"results in {result.output}" if result.output else result.job.job)
+    _require_settled(result, waited=request.wait)
+
+
+def _require_settled(result: JobResult, *, waited: bool) -> None:
+    line = result.job
+    if waited and line.settled < line.shards:
+        raise JobUnfinished(
+            f"{line.shards - line.settled} of {line.shards} shards have no result; the job is {line.state}",
+            next_step=f"fog job show {line.job[-8:]}",
+        )
+
+
+def _now(news: JobProgress) -> str:
+    failed = f", {news.failed} failed" if news.failed else ""
+    return f"{news.leased} running, {news.checking} being checked, {news.fetched} fetched{failed}"
+
+
+def _name(text: str) -> JobName:
+    return methods.shape(JobName, {"job": text})
+
+
+def _job_cells(line: JobLine) -> tuple[str, ...]:
+    settled = f"{line.settled}/{line.shards}"
+    return (
+        line.job[-8:],
+        line.name,
+        line.state,
+        settled,
+        str(line.failed),
+        credits_text(line.spent),
+        line.standing,
+    )
+
+
+def _job_text(line: JobLine) -> str:
+    return (
+        f"job {line.job[-8:]} ({line.name}): {line.state}, {line.settled} of {line.shards} shards settled, "
+        f"{credits_text(line.spent)} credits spent, {line.standing}"
+    )

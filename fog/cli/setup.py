@@ -1,0 +1,154 @@
+"""`fog init`, `fog join`, `fog config`: a node's directory, before anything runs."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.table import Column, Table
+
+from fog import config as configuration
+from fog import invite, keys
+from fog.cli.session import Session, examples, session_of
+from fog.paths import write_private
+from fog.quantities import credits_from, credits_text
+from ledger import genesis as ledger_genesis
+from ledger.errors import RemoteError, UsageError
+from ledger.genesis import Allocation, Genesis, Validator
+from ledger.signing import SigningKey
+
+RULES_VERSION = 1
+SOLE_STAKE = 1  # the only validator holds all of it, so the number does not matter
+
+Passphrase = Annotated[
+    bool,
+    typer.Option("--passphrase", help="Ask for a passphrase for the key (or set FOG_PASSPHRASE)."),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(
+        epilog=examples(
+            "fog init", "fog init --name lab --credits 5000", "fog --data-dir /srv/fog init --passphrase"
+        )
+    )(init)
+    app.command(epilog=examples("fog join fog1aeba…", "fog join fog1aeba… --genesis genesis.cbor"))(join)
+    app.command(epilog=examples("fog config", "FOG_API_PORT=9000 fog config", "fog config --json"))(config)
+
+
+def init(
+    context: typer.Context,
+    name: Annotated[str, typer.Option(help="Name of the network, for people.")] = "fog",
+    credit: Annotated[
+        str, typer.Option("--credits", help="Credits that exist from the start, all on your account.")
+    ] = "1000000",
+    passphrase: Passphrase = False,
+) -> None:
+    """Start a network of your own: a key, a genesis with you as its validator, and a data directory."""
+    session = session_of(context)
+    minted = credits_from(credit)
+    if not 1 <= len(name) <= 255:
+        raise UsageError("a network's name has 1 to 255 characters", next_step="fog init --name lab")
+    key = _prepare(session, wanted=passphrase)
+    network = Genesis(
+        v=1,
+        name=name,
+        created=time.time_ns() // 1_000_000,
+        rules=RULES_VERSION,
+        validators=(Validator(key.public, SOLE_STAKE),),
+        accounts=(Allocation(key.public, minted),),
+        params={},
+    )
+    _settle(session, network, ())
+    _say_ready(session, network, key, f"{credits_text(minted)} credits are on your account.")
+
+
+def join(
+    context: typer.Context,
+    line: Annotated[str, typer.Argument(metavar="INVITE", help="The line that `fog invite` printed.")],
+    genesis: Annotated[
+        Path | None, typer.Option(help="The network's genesis.cbor, when the invite is too short for it.")
+    ] = None,
+    passphrase: Passphrase = False,
+) -> None:
+    """Join the network of somebody who sent you an invite."""
+    session = session_of(context)
+    invitation = invite.read(line)
+    network = invitation.network() or _genesis_from(genesis, invitation)
+    key = _prepare(session, wanted=passphrase)
+    _settle(session, network, invitation.addresses)
+    calls = ", ".join(invitation.addresses) or "nobody yet: set network.bootstrap, or rely on mDNS"
+    _say_ready(session, network, key, f"It will call {calls}.")
+
+
+def config(context: typer.Context) -> None:
+    """Show every setting, its effective value, and where that came from."""
+    session = session_of(context)
+    effective = session.configuration()
+    table = Table(
+        *[Column(name, overflow="fold") for name in ("setting", "value", "from", "variable")], box=None
+    )
+    rows = {}
+    for key in configuration.every_key():
+        value = msgspec.json.encode(effective.value(key)).decode()
+        table.add_row(key.path, value, effective.origins[key.path], key.variable)
+        rows[key.path] = {"value": effective.value(key), "origin": effective.origins[key.path]}
+    session.say(rows, table)
+
+
+def _prepare(session: Session, *, wanted: bool) -> SigningKey:
+    """The directory and the device key. A key that is there already is kept: it is an identity."""
+    session.home.require_no_network()
+    session.home.make()
+    if session.home.key.exists():
+        encrypted = keys.is_encrypted(session.home.key)
+        return keys.load(session.home.key, passphrase=session.known_passphrase() if encrypted else None)
+    return keys.create(session.home.key, passphrase=session.new_passphrase(wanted=wanted))
+
+
+def _settle(session: Session, network: Genesis, bootstrap: tuple[str, ...]) -> None:
+    """Settings first, genesis last: once it is there, the directory is complete."""
+    home = session.home
+    if not home.config.exists():
+        given = {"network__bootstrap": bootstrap} if bootstrap else {}
+        write_private(home.config, configuration.template(**given).encode())
+    elif bootstrap:
+        session.remark(f"{home.config} is kept as it is; add to it:  bootstrap = {list(bootstrap)}")
+    write_private(home.genesis, network.encode())
+
+
+def _genesis_from(path: Path | None, invitation: invite.Invite) -> Genesis:
+    if path is None:
+        raise UsageError(
+            "this network's genesis object is too large for an invite",
+            code="genesis_needed",
+            next_step="get genesis.cbor from who invited you, then: fog join INVITE --genesis genesis.cbor",
+        )
+    try:
+        network = ledger_genesis.parse(path.read_bytes())
+    except (OSError, RemoteError) as error:
+        raise UsageError(f"{path} is not a genesis object: {error}", code="bad_genesis") from error
+    if network.net != invitation.net:
+        raise UsageError(
+            f"{path} is of network {network.net}, the invite is for {invitation.net}",
+            code="other_network",
+            next_step="get genesis.cbor from who invited you",
+        )
+    return network
+
+
+def _say_ready(session: Session, network: Genesis, key: SigningKey, more: str) -> None:
+    session.say(
+        {
+            "data_dir": os.fspath(session.home.root),
+            "name": network.name,
+            "net": str(network.net),
+            "account": key.public.hex(),
+        },
+        f"Network {network.name!r} ({network.net})\nyour account  {key.public.hex()}\n"
+        f"in  {session.home.root}\n{more}\nnext: fog node",
+    )
