@@ -1,0 +1,150 @@
+"""The child: a process that lives for one shard, behind the kernel's walls, and then is gone.
+
+    start     import the engine, wait for a task (so that a spare one is ready at once)
+    task      tie to the parent, lowest priority, limits, open the inputs
+    compile   may read the program and use the module cache, nothing else
+    run       may compute and write to its pipe, nothing else; a fresh instance for each input
+
+What must always hold: every report is either a fact of the job (`Ran`) or says that this machine failed
+(`Failed`); whatever else happens the process ends without a report, which the parent takes for the latter.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import wasmtime
+
+from domain.compute import confine, engine, modules
+from domain.compute.guest import Ended, Guest, HostFailure
+from domain.compute.spec import FILES_PER_SHARD_MAX
+from domain.compute.task import Failed, Loaded, Ran, Task, read_task, write_report
+from domain.compute.tree import Quota, Tree
+from domain.compute.wasi import World
+
+TASK_FD: Final = 0
+REPORT_FD: Final = 1
+
+PYTHON_ENV: Final = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
+
+
+def main() -> None:
+    built = engine.build()
+    task = read_task(TASK_FD)
+    if task is None:
+        return
+    try:
+        _work(built, task)
+    except HostFailure as failure:
+        write_report(REPORT_FD, Failed(failure.code, str(failure)))
+    except MemoryError:
+        write_report(REPORT_FD, Failed("host_memory", "no memory left for the run"))
+    except OSError as error:
+        write_report(REPORT_FD, Failed("host_io", str(error)))
+    os._exit(0)  # nothing is left to tidy, and tearing down a gigabyte of guest takes time
+
+
+def _work(built: wasmtime.Engine, task: Task) -> None:
+    confined = _enter(task)
+    script = Path(task.script).read_bytes() if task.script else None
+    inputs = [(name, os.open(path, os.O_RDONLY | os.O_CLOEXEC)) for name, path in task.inputs]
+    cache = Path(task.cache)
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    confined += confine.forbid_files(read=[Path(task.program)], change=[cache])
+    try:
+        module, cached = modules.load(built, Path(task.program), cache)
+    except modules.BadModule as bad:
+        for name, _ in inputs or [("", -1)]:
+            write_report(REPORT_FD, Ran(name, "bad_program", 0, 0, bad.code, b"", b"", []))
+        return
+    confined += confine.forbid_calls()
+    _check_memory(task)
+    write_report(REPORT_FD, Loaded(cached, confined))
+    for ran in _runs(built, module, task, script, inputs):
+        write_report(REPORT_FD, ran)
+
+
+def _enter(task: Task) -> list[str]:
+    confine.die_with(task.parent)
+    return confine.yield_to_everyone() + confine.limit(
+        # Growing may copy: the old and the new memory exist for a moment.
+        address_space=confine.ADDRESS_SPACE_BASE + 2 * task.memory + 4 * task.output,
+        cpu_s=task.cpu_s,
+        open_files=len(task.inputs) + confine.OPEN_FILES_SPARE,
+    )
+
+
+def _check_memory(task: Task) -> None:
+    """The guest is told "no" only at the job's limit; a machine that would say it earlier must not start."""
+    try:
+        mmap.mmap(-1, task.memory).close()
+    except OSError as error:
+        raise HostFailure("host_memory", f"{task.memory} bytes for the guest: {error}") from error
+
+
+def _runs(
+    built: wasmtime.Engine,
+    module: wasmtime.Module,
+    task: Task,
+    script: bytes | None,
+    inputs: list[tuple[str, int]],
+) -> Iterator[Ran]:
+    """One `Ran` for each input, each with what the runs before it left of fuel and output."""
+    fuel, size, files = task.fuel, task.output, FILES_PER_SHARD_MAX
+    over = False
+    for name, fd in inputs or [("", None)]:
+        if over or fuel == 0:
+            yield Ran(name, "not_run", 0, 0, "", b"", b"", [])
+            continue
+        tree = Tree(Quota(size, files))
+        world = _world(task, tree, name, b"" if fd is None else _read_all(fd), script)
+        ended = Guest(built, module, world, memory_size=task.memory, fuel=fuel).run()
+        ran = _ran(name, ended, world)
+        yield ran
+        over = ended.status in ("out_of_fuel", "output_limit")
+        fuel -= ended.fuel
+        size -= len(ran.stdout) + sum(len(data) for _, data in ran.files)
+        files -= len(ran.files)
+
+
+def _world(task: Task, tree: Tree, name: str, data: bytes, script: bytes | None) -> World:
+    args, env = [task.name], dict(task.env)
+    if script is not None:
+        tree.put("program", task.name, script)
+        args = ["python", f"/program/{task.name}"]
+        env = PYTHON_ENV | env
+    args += task.args
+    if name:
+        tree.put("in", name, data)
+        args.append(name)
+    return World(args, env, tree, data, seed=task.seed, clock_ns=task.clock_ns)
+
+
+def _ran(name: str, ended: Ended, world: World) -> Ran:
+    return Ran(
+        name,
+        ended.status,
+        ended.fuel,
+        ended.exit_code,
+        ended.detail,
+        bytes(world.stdout.data),
+        bytes(world.stderr.data),
+        list(world.tree.captured()),
+    )
+
+
+def _read_all(fd: int) -> bytes:
+    """A whole input, closed after. By `os.read` alone: the walls leave little else."""
+    parts = []
+    while part := os.read(fd, 1 << 20):
+        parts.append(part)
+    os.close(fd)
+    return b"".join(parts)
+
+
+if __name__ == "__main__":
+    main()

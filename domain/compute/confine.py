@@ -1,0 +1,171 @@
+"""The kernel's walls around the child: what holds even if the guest breaks out of WebAssembly.
+
+Each wall is put up if this system has it, and `Loaded.confined` names those that stand; WebAssembly and the
+in-memory WASI are the first wall and are always there.
+
+    session, nice, SCHED_IDLE, autogroup   the machine's owner comes first (nice alone still takes 45 %
+                                           of a core from another session; with autogroup 19, 3 %)
+    parent-death signal                    no orphan burns on when the node is killed
+    rlimits                                address space, CPU, file size, open files, no core dump
+    no_new_privs, landlock                 no files but the module cache, no TCP
+    seccomp                                after compiling: no open, no socket, no exec, no clone, no ptrace
+
+Linux numbers are from the kernel's headers; x86-64 and AArch64 are known here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import resource
+import signal
+import struct
+import sys
+from pathlib import Path
+from typing import Final
+
+NICE_MAX: Final = 19
+OPEN_FILES_SPARE: Final = 32  # above the inputs: pipes, cache files, the interpreter's own
+FILE_SIZE_MAX: Final = 1 << 30  # a compiled module
+ADDRESS_SPACE_BASE: Final = 2 << 30  # interpreter, engine, compiling the largest module
+
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_LANDLOCK_CREATE_RULESET, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT_SELF = 444, 445, 446
+_READ_FILE, _FILE_RIGHTS_ALL = 1 << 2, 0x1FFF
+_NET_RIGHTS_ALL: Final = 3  # TCP bind and connect, since ABI 4
+
+_ALLOW, _ERRNO_EPERM, _KILL = 0x7FFF0000, 0x00050001, 0x80000000
+_SECCOMP: Final[dict[str, tuple[int, int, list[int]]]] = {
+    # machine: (audit architecture, number of seccomp(2), numbers that stay allowed)
+    # read write close fstat lseek mmap mprotect munmap brk rt_sigaction rt_sigprocmask rt_sigreturn pread64
+    # readv writev sched_yield mremap madvise getpid exit sigaltstack gettid futex clock_gettime exit_group
+    # getrandom rseq
+    "x86_64": (
+        0xC000003E,
+        317,
+        [0, 1, 3, 5, 8, 9, 10, 11, 12, 13, 14, 15, 17]
+        + [19, 20, 24, 25, 28, 39, 60, 131, 186, 202, 228, 231]
+        + [318, 334],
+    ),
+    "aarch64": (
+        0xC00000B7,
+        277,
+        [63, 64, 57, 80, 62, 222, 226, 215, 214, 134, 135, 139, 67]
+        + [65, 66, 124, 216, 233, 172, 93, 132, 178, 98, 113, 94]
+        + [278, 293],
+    ),
+}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with(parent: int) -> None:
+    """Be killed when the thread that started us ends. Exits at once if it already has."""
+    if sys.platform == "linux":
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def yield_to_everyone() -> list[str]:
+    """Lowest priority, in every way that this system knows."""
+    os.nice(NICE_MAX)
+    standing = ["nice"]
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        standing.append("sched_idle")
+        if _write_if_there(Path("/proc/self/autogroup"), str(NICE_MAX)):
+            standing.append("autogroup")
+    return standing
+
+
+def limit(*, address_space: int, cpu_s: int, open_files: int) -> list[str]:
+    """Limits of the kernel, in bytes, CPU seconds and files. Never above what already holds."""
+    for kind, value in (
+        (resource.RLIMIT_AS, address_space),
+        (resource.RLIMIT_CPU, cpu_s),
+        (resource.RLIMIT_NOFILE, open_files),
+        (resource.RLIMIT_FSIZE, FILE_SIZE_MAX),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        hard = resource.getrlimit(kind)[1]
+        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (allowed, allowed))
+    return ["rlimits"]
+
+
+def forbid_files(*, read: list[Path], change: list[Path]) -> list[str]:
+    """From here on only `read` (files) and `change` (folders) can be opened, and no TCP port."""
+    if sys.platform != "linux" or _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        return []
+    version = _libc.syscall(_LANDLOCK_CREATE_RULESET, None, 0, 1)
+    if version < 1:
+        return ["no_new_privs"]
+    rights = _landlock_rights(version)
+    ruleset = struct.pack("<QQ", rights, _NET_RIGHTS_ALL) if version >= 4 else struct.pack("<Q", rights)
+    fd = _checked(_libc.syscall(_LANDLOCK_CREATE_RULESET, ruleset, len(ruleset), 0), "landlock")
+    for paths, allowed in ((read, _READ_FILE), (change, rights)):
+        for path in paths:
+            _allow_beneath(fd, path, allowed)
+    _checked(_libc.syscall(_LANDLOCK_RESTRICT_SELF, fd, 0), "landlock")
+    os.close(fd)
+    return ["no_new_privs", "landlock"]
+
+
+def forbid_calls() -> list[str]:
+    """From here on only the system calls that computing and answering need. Needs no_new_privs or root."""
+    known = _SECCOMP.get(platform.machine())
+    if sys.platform != "linux" or known is None:
+        return []
+    architecture, seccomp, allowed = known
+    program = _filter(architecture, allowed)
+    code = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
+    if _libc.syscall(seccomp, 1, 1, header) != 0:  # SET_MODE_FILTER, for all threads
+        return []
+    return ["seccomp"]
+
+
+def _landlock_rights(version: int) -> int:
+    """All rights over files that this version of landlock knows: refer, truncate and ioctl came later."""
+    later = {1: 0, 2: 1 << 13, 3: 3 << 13, 4: 3 << 13}
+    return _FILE_RIGHTS_ALL | later.get(version, 7 << 13)
+
+
+def _allow_beneath(ruleset: int, path: Path, rights: int) -> None:
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    rule = struct.pack("<Qi", rights, fd)
+    _checked(_libc.syscall(_LANDLOCK_ADD_RULE, ruleset, 1, rule, 0), f"landlock: {path}")
+    os.close(fd)
+
+
+def _filter(architecture: int, allowed: list[int]) -> bytes:
+    """Classic BPF: wrong architecture dies, listed calls pass, all others get EPERM."""
+    load, jump_equal, ret = 0x20, 0x15, 0x06
+    count = len(allowed)
+    code = [
+        (load, 0, 0, 4),
+        (jump_equal, 1, 0, architecture),
+        (ret, 0, 0, _KILL),
+        (load, 0, 0, 0),
+        *((jump_equal, count - index, 0, number) for index, number in enumerate(allowed)),
+        (ret, 0, 0, _ERRNO_EPERM),
+        (ret, 0, 0, _ALLOW),
+    ]
+    return b"".join(struct.pack("<HBBI", *instruction) for instruction in code)
+
+
+def _checked(result: int, what: str) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")
+    return result
+
+
+def _write_if_there(path: Path, text: str) -> bool:
+    try:
+        path.write_text(text)
+    except OSError:  # not every kernel has it; nice still holds within the session
+        return False
+    return True

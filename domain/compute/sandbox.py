@@ -1,0 +1,216 @@
+"""The parent's side of the sandbox: one child process for a shard, watched and ended.
+
+    async with open_sandbox(cache) as sandbox:
+        outcome = await sandbox.run(task, scratch=scratch)
+
+A spare child with the engine already loaded waits for the next task, so that a small shard does not pay the
+start of an interpreter. Each child runs one shard and is then gone, with everything it ever saw.
+
+What must always hold: when `run` returns or raises, whatever the reason, its child's whole process group is
+dead; a child that says nothing within the deadline is killed; a result is built only if every input has its
+run. All else raises `SandboxFailure`: this machine's trouble, for which a lease is given back without blame.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import trio
+
+from domain.compute.engine import ENGINE
+from domain.compute.process import Child, SandboxFailure
+from domain.compute.spec import INLINE_MAX, JobSpec, Output, OutputFile, Run, ShardResult
+from domain.compute.task import Failed, Loaded, Ran, Task
+from ledger import blob
+from ledger.cid import Cid
+from ledger.errors import UsageError
+
+LOAD_S_MAX: Final = 120.0  # wall clock until the first run begins; CPython compiles in 12 s on an idle core
+WALL_S_MAX: Final = 3600.0  # of all runs; a shard is meant to take minutes
+
+
+class ShardTask(msgspec.Struct, frozen=True):
+    """A shard with everything fetched: `program`, `runtime` and `inputs` are files on this machine."""
+
+    spec: JobSpec
+    shard: int
+    program: Path
+    inputs: Sequence[Path] = ()
+    runtime: Path | None = None
+
+
+class ShardOutcome(msgspec.Struct, frozen=True):
+    """A result, the files of the blobs it names, and how it was made."""
+
+    result: ShardResult
+    blobs: dict[Cid, Path]
+    cached: bool
+    confined: list[str]
+
+
+Progress = Callable[[int, Run], None]
+"""Called after each run with how many are done, and that run."""
+
+
+class Sandbox:
+    """Runs shards, each in a child of its own, and keeps one spare child warm."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._spare: Child | None = None
+        self._keep_spare = False
+
+    def warm(self) -> None:
+        """Keep a spare child from now on. Starting one takes the caller some milliseconds."""
+        self._keep_spare = True
+        if self._spare is None:
+            self._spare = Child()
+
+    async def run(
+        self,
+        task: ShardTask,
+        *,
+        scratch: Path,
+        wall_s: float = WALL_S_MAX,
+        progress: Progress = lambda done, run: None,
+    ) -> ShardOutcome:
+        """Run every input of a shard. Outputs too large for the result are written to `scratch`.
+
+        Raises SandboxFailure; UsageError (`engine_mismatch`) for a job of another engine.
+        """
+        if task.spec.engine != ENGINE:
+            raise UsageError(
+                f"the job is for engine {task.spec.engine.hex()[:16]}, this sandbox is {ENGINE.hex()[:16]}",
+                code="engine_mismatch",
+            )
+        child = await self._take()
+        try:
+            outcome = await self._watch(child, task, _Capture(scratch, progress), wall_s)
+        finally:
+            await child.close()
+        if self._keep_spare:
+            self.warm()
+        return outcome
+
+    async def aclose(self) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            await spare.close()
+
+    def __repr__(self) -> str:
+        return f"<Sandbox spare={self._spare!r}>"
+
+    async def _take(self) -> Child:
+        child, self._spare = self._spare, None
+        if child is not None and not child.alive:
+            await child.close()
+            child = None
+        return child or Child()
+
+    async def _watch(self, child: Child, task: ShardTask, capture: _Capture, wall_s: float) -> ShardOutcome:
+        loaded = Loaded(cached=False, confined=[])
+        with _deadline(LOAD_S_MAX) as scope:
+            await child.begin(_message(task, self._cache, wall_s))
+            while len(capture.runs) < max(1, len(task.inputs)):
+                report = await child.report()
+                if isinstance(report, Failed):
+                    raise SandboxFailure(report.message, code=report.code)
+                if isinstance(report, Loaded):
+                    loaded = report
+                    scope.deadline = trio.current_time() + wall_s
+                else:
+                    await capture.add(report)
+        result = ShardResult(ENGINE, tuple(capture.runs))
+        return ShardOutcome(result, capture.blobs, loaded.cached, loaded.confined)
+
+
+@asynccontextmanager
+async def open_sandbox(cache: Path) -> AsyncGenerator[Sandbox]:
+    """A sandbox with a warm spare; the spare is gone when the block ends. `cache` keeps compiled modules."""
+    sandbox = Sandbox(cache)
+    sandbox.warm()
+    try:
+        yield sandbox
+    finally:
+        await sandbox.aclose()
+
+
+async def run_shard(
+    task: ShardTask, *, scratch: Path, cache: Path, wall_s: float = WALL_S_MAX
+) -> ShardOutcome:
+    """One shard without a spare child: for tools and audits. Raises like `Sandbox.run`."""
+    return await Sandbox(cache).run(task, scratch=scratch, wall_s=wall_s)
+
+
+class _Capture:
+    """Turns reports into runs; bytes that are too large to stand inline go to files named by their Cid."""
+
+    def __init__(self, scratch: Path, progress: Progress) -> None:
+        self.runs: list[Run] = []
+        self.blobs: dict[Cid, Path] = {}
+        self._scratch = scratch
+        self._progress = progress
+
+    async def add(self, ran: Ran) -> None:
+        files = [OutputFile(name, await self._output(data)) for name, data in ran.files]
+        run = Run(
+            name=ran.name,
+            status=ran.status,
+            fuel=ran.fuel,
+            stdout=await self._output(ran.stdout),
+            stderr=await self._output(ran.stderr),
+            files=tuple(files),
+            exit_code=ran.exit_code,
+            detail=ran.detail,
+        )
+        self.runs.append(run)
+        self._progress(len(self.runs), run)
+
+    async def _output(self, data: bytes) -> Output:
+        if len(data) <= INLINE_MAX:
+            return Output(len(data), data=data)
+        cid = blob.cid_of(data)
+        if cid not in self.blobs:
+            path = self._scratch / str(cid)
+            await trio.Path(path).write_bytes(data)
+            self.blobs[cid] = path
+        return Output(len(data), cid=cid)
+
+
+def _message(task: ShardTask, cache: Path, wall_s: float) -> Task:
+    spec = task.spec
+    names = [entry.name for entry in spec.shards[task.shard]]
+    assert len(names) == len(task.inputs), "every input of the shard is here"
+    interpreted = spec.kind == "python"
+    assert interpreted == (task.runtime is not None), "a script comes with its runtime, a module without"
+    return Task(
+        program=str(task.runtime or task.program),
+        script=str(task.program) if interpreted else "",
+        name=spec.name,
+        args=list(spec.args),
+        env=spec.env,
+        memory=spec.memory,
+        fuel=spec.fuel,
+        output=spec.output,
+        seed=spec.seed,
+        clock_ns=spec.clock_ns,
+        inputs=[(name, str(path)) for name, path in zip(names, task.inputs, strict=True)],
+        cache=str(cache),
+        parent=os.getpid(),
+        cpu_s=math.ceil(LOAD_S_MAX + wall_s),
+    )
+
+
+@contextmanager
+def _deadline(seconds: float) -> Iterator[trio.CancelScope]:
+    """Like `trio.fail_after`, but the end is a failure of this machine."""
+    with trio.CancelScope(deadline=trio.current_time() + seconds) as scope:
+        yield scope
+    if scope.cancelled_caught:
+        raise SandboxFailure("the shard took longer than this machine gives it", code="wall_limit")

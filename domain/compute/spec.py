@@ -1,0 +1,205 @@
+"""What a job asks for and what a run found: the two blobs that workers compare byte for byte.
+
+`JobSpec` holds everything that a run depends on, `ShardResult` everything that it produced; both are canonical
+DAG-CBOR and name bytes by Cid. The result's own Cid and its fuel are what a worker commits to, so two honest
+workers must build the same bytes: nothing here may depend on the machine, the time or the order of arrival.
+
+A shard is a list of inputs. The program runs once for each, from a fresh start; a shard without inputs is one run
+with empty standard input. Fuel and output limits hold for the shard: each run has what those before it left.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from domain.payloads import SHARDS_MAX
+from ledger import blob, canonical
+from ledger.cid import Cid
+from ledger.errors import RemoteError
+from ledger.types import Digest, Name, Positive, Uint
+
+MEMORY_MIN: Final = 1 << 20
+MEMORY_MAX: Final = 4 << 30  # all that a 32-bit guest can address
+OUTPUT_MAX: Final = 256 << 20  # stdout and files of a shard
+INPUTS_PER_SHARD_MAX: Final = 256  # each is an open file of the child
+FILES_PER_SHARD_MAX: Final = 1024  # each is a row of the result
+INLINE_MAX: Final = 512  # bytes: below it a Cid and a fetch cost more than the bytes
+ARGUMENTS_MAX: Final = 64
+TEXT_MAX: Final = 4096  # of an argument or a variable's value
+
+SPEC_SIZE_MAX: Final = 4 << 20  # some 25,000 inputs
+RESULT_SIZE_MAX: Final = 4 << 20
+_RUN_SIZE_MAX: Final = 2 * (INLINE_MAX + 64) + 512  # two outputs, a name, words and numbers
+_FILE_SIZE_MAX: Final = INLINE_MAX + 512
+assert INPUTS_PER_SHARD_MAX * _RUN_SIZE_MAX + FILES_PER_SHARD_MAX * _FILE_SIZE_MAX < RESULT_SIZE_MAX
+
+Text = Annotated[str, Meta(max_length=TEXT_MAX, pattern=r"^[^\x00]*$")]
+FileName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f/]+$")]
+Variable = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00=]+$")]
+
+Status = Literal[
+    "ok", "exit", "trap", "out_of_fuel", "output_limit", "memory_limit", "bad_program", "not_run"
+]
+"""How a run ended. All are facts of the job, the same on every machine:
+
+ok            the program returned, or exited with 0
+exit          it exited with another code
+trap          it broke a rule of WebAssembly; `detail` says which
+out_of_fuel   it used up what the shard had left
+output_limit  it stored more than the shard had left
+memory_limit  it needs more memory to start than the job gives
+bad_program   it is not a module that can run here; `detail` says why
+not_run       a run before it in the shard used up the fuel or the output
+"""
+
+
+T = TypeVar("T", bound="Blob")
+
+
+class Blob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of the structs below: closed, immutable."""
+
+
+class Input(Blob):
+    """One input. It appears as standard input and as /in/<name>; `name` is the last argument."""
+
+    name: FileName
+    cid: Cid
+    size: Uint
+
+
+class JobSpec(Blob):
+    """A program, its inputs and its limits.
+
+    kind      wasm: `program` is the module.  python: `program` is the script, `runtime` the interpreter's module
+    name      argv[0], and for python the script's file name
+    env       variables, none are inherited
+    memory    bytes of linear memory (the guest sees it, so it belongs to the job)
+    fuel, output   limits of a shard
+    seed      all the randomness that the guest will ever get
+    clock_ns  what time it is when a run starts, unix nanoseconds
+    engine    `engine.ENGINE` of whoever wrote the job
+    """
+
+    kind: Literal["wasm", "python"]
+    program: Cid
+    name: FileName
+    memory: Annotated[int, Meta(ge=MEMORY_MIN, le=MEMORY_MAX)]
+    fuel: Positive
+    output: Annotated[int, Meta(ge=0, le=OUTPUT_MAX)]
+    seed: Digest
+    clock_ns: Uint
+    engine: Digest
+    shards: Annotated[
+        tuple[Annotated[tuple[Input, ...], Meta(max_length=INPUTS_PER_SHARD_MAX)], ...],
+        Meta(min_length=1, max_length=SHARDS_MAX),
+    ]
+    args: Annotated[tuple[Text, ...], Meta(max_length=ARGUMENTS_MAX)] = ()
+    env: Annotated[dict[Variable, Text], Meta(max_length=ARGUMENTS_MAX)] = {}
+    runtime: Cid | None = None
+
+    def __post_init__(self) -> None:
+        if (self.runtime is None) != (self.kind == "wasm"):
+            raise ValueError("`runtime` belongs to kind python, and only to it")
+        for shard in self.shards:
+            if len({entry.name for entry in shard}) != len(shard):
+                raise ValueError("two inputs of a shard have the same name")
+
+    def encode(self) -> bytes:
+        return canonical.encode(self)
+
+    @property
+    def cid(self) -> Cid:
+        """The job's name as a blob: `JobSubmit.spec`."""
+        return blob.cid_of(self.encode())
+
+    @classmethod
+    def decode(cls, data: bytes) -> JobSpec:
+        """Raises RemoteError for anything that `encode` would not give."""
+        return _decoded(cls, data, SPEC_SIZE_MAX)
+
+    @property
+    def blobs(self) -> set[Cid]:
+        """Everything that must be here before a shard can run, inputs aside."""
+        return {self.program} | ({self.runtime} if self.runtime is not None else set())
+
+
+class Output(Blob):
+    """Bytes that a run made: inline up to INLINE_MAX, else by Cid."""
+
+    size: Uint
+    data: Annotated[bytes, Meta(max_length=INLINE_MAX)] | None = None
+    cid: Cid | None = None
+
+    def __post_init__(self) -> None:
+        inline = self.size <= INLINE_MAX
+        if inline != (self.data is not None) or inline == (self.cid is not None):
+            raise ValueError(f"{self.size} bytes must be {'inline' if inline else 'by Cid'}")
+        if self.data is not None and len(self.data) != self.size:
+            raise ValueError("`size` is not the size of `data`")
+
+
+class OutputFile(Blob):
+    """A file that a run left under /out; `name` is its path there."""
+
+    name: Name
+    content: Output
+
+
+class Run(Blob):
+    """What one run made. `stderr` is what was written first, up to `wasi.STDERR_MAX` bytes."""
+
+    name: Annotated[str, Meta(max_length=255)]
+    status: Status
+    fuel: Uint
+    stdout: Output
+    stderr: Output
+    files: Annotated[tuple[OutputFile, ...], Meta(max_length=FILES_PER_SHARD_MAX)] = ()
+    exit_code: Uint = 0
+    detail: str = ""
+
+
+class ShardResult(Blob):
+    """One `Run` for each input, in the shard's order (for a shard without inputs: one, named "")."""
+
+    engine: Digest
+    runs: Annotated[tuple[Run, ...], Meta(min_length=1, max_length=INPUTS_PER_SHARD_MAX)]
+
+    def encode(self) -> bytes:
+        return canonical.encode(self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> ShardResult:
+        """Raises RemoteError for anything that `encode` would not give."""
+        return _decoded(cls, data, RESULT_SIZE_MAX)
+
+    @property
+    def cid(self) -> Cid:
+        """The result's name as a blob: what a worker commits to."""
+        return blob.cid_of(self.encode())
+
+    @property
+    def fuel(self) -> int:
+        """All the fuel the shard used: what is paid for."""
+        return sum(run.fuel for run in self.runs)
+
+    @property
+    def ok(self) -> bool:
+        return all(run.status == "ok" for run in self.runs)
+
+    @property
+    def blobs(self) -> set[Cid]:
+        """Every Cid that a reader of this result may want."""
+        outputs = [output for run in self.runs for output in (run.stdout, run.stderr)]
+        outputs += [file.content for run in self.runs for file in run.files]
+        return {output.cid for output in outputs if output.cid is not None}
+
+
+def _decoded(kind: type[T], data: bytes, size_max: int) -> T:
+    value = canonical.decode_as(kind, data, size_max=size_max)
+    if canonical.encode(value) != data:  # a default that was spelled out
+        raise RemoteError(f"not the canonical encoding of its own {kind.__name__}", code="non_canonical")
+    return value

@@ -1,0 +1,114 @@
+"""What parent and child say to each other: one task in, reports out, length-prefixed over two pipes.
+
+The child trusts the parent. The parent trusts nothing in a report beyond its own bound: a child whose guest has
+broken out may say anything, which at worst makes a wrong result, as any dishonest worker could.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from domain.compute.spec import OUTPUT_MAX, Status
+
+LENGTH_SIZE: Final = 4
+FRAME_SIZE_MAX: Final = OUTPUT_MAX + (2 << 20)  # a run's whole output, and names around it
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A shard as the child sees it: everything is a path, a number or a text.
+
+    program   the module;  script  what to mount under /program ("" if none)
+    inputs    (name, path); empty: one run with empty standard input
+    cache     folder of compiled modules
+    parent    process id of the parent, for the case that it is gone before the child looks
+    cpu_s     CPU seconds for everything, compiling included
+    """
+
+    program: str
+    script: str
+    name: str
+    args: list[str]
+    env: dict[str, str]
+    memory: int
+    fuel: int
+    output: int
+    seed: bytes
+    clock_ns: int
+    inputs: list[tuple[str, str]]
+    cache: str
+    parent: int
+    cpu_s: int
+
+
+class Loaded(msgspec.Struct, frozen=True, tag=True):
+    """The module is ready; runs begin. `confined`: what the kernel now enforces."""
+
+    cached: bool
+    confined: list[str]
+
+
+class Ran(msgspec.Struct, frozen=True, tag=True):
+    """One run ended because of the job."""
+
+    name: str
+    status: Status
+    fuel: int
+    exit_code: int
+    detail: str
+    stdout: bytes
+    stderr: bytes
+    files: list[tuple[str, bytes]]
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """This machine could not go on: no result, nobody's fault."""
+
+    code: str
+    message: str
+
+
+Report = Loaded | Ran | Failed
+
+_encoder = msgspec.msgpack.Encoder()
+_task_decoder = msgspec.msgpack.Decoder(Task)
+_report_decoder = msgspec.msgpack.Decoder(Report)
+
+
+def frame(message: Task | Report) -> bytes:
+    body = _encoder.encode(message)
+    assert len(body) <= FRAME_SIZE_MAX, f"a frame of {len(body)} bytes"
+    return len(body).to_bytes(LENGTH_SIZE, "big") + body
+
+
+def read_task(fd: int) -> Task | None:
+    """Block until a task is there; None if the parent closed the pipe instead."""
+    head = _read_exactly(lambda size: os.read(fd, size), LENGTH_SIZE)
+    if head is None:
+        return None
+    body = _read_exactly(lambda size: os.read(fd, size), int.from_bytes(head, "big"))
+    return None if body is None else _task_decoder.decode(body)
+
+
+def write_report(fd: int, report: Report) -> None:
+    data = memoryview(frame(report))
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def decode_report(body: bytes | bytearray) -> Report:
+    """Raises msgspec.DecodeError or msgspec.ValidationError."""
+    return _report_decoder.decode(body)
+
+
+def _read_exactly(read: Callable[[int], bytes], size: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < size:
+        part = read(size - len(data))
+        if not part:
+            return None
+        data += part
+    return bytes(data)
