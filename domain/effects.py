@@ -30,7 +30,7 @@ class Effect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
     """Base of all effects; `t` names which one."""
 
 
-class Balance(Effect, tag="balance"):
+class Balance(Effect, frozen=True, tag="balance"):
     """An account's free micro-credits after the change, and how many it has in escrow."""
 
     account: Key
@@ -38,13 +38,13 @@ class Balance(Effect, tag="balance"):
     escrow: Micro
 
 
-class Transferred(Effect, tag="transfer"):
+class Transferred(Effect, frozen=True, tag="transfer"):
     source: Key
     to: Key
     amount: Micro
 
 
-class OfferStands(Effect, tag="offer"):
+class OfferStands(Effect, frozen=True, tag="offer"):
     """An offer as it now stands; `slots` 0 means withdrawn or expired."""
 
     account: Key
@@ -55,7 +55,7 @@ class OfferStands(Effect, tag="offer"):
     engine: Digest
 
 
-class JobIs(Effect, tag="job"):
+class JobIs(Effect, frozen=True, tag="job"):
     """A job as it now stands. `spent` of `escrow` was paid out; the rest returns when it ends."""
 
     job: Cid
@@ -74,7 +74,7 @@ class JobIs(Effect, tag="job"):
     checks: Uint
 
 
-class ShardIs(Effect, tag="shard"):
+class ShardIs(Effect, frozen=True, tag="shard"):
     """A shard as it now stands; `result` and `fuel` once two runs agreed (or one, when unchecked)."""
 
     job: Cid
@@ -84,7 +84,7 @@ class ShardIs(Effect, tag="shard"):
     fuel: Uint = 0
 
 
-class RunIs(Effect, tag="run"):
+class RunIs(Effect, frozen=True, tag="run"):
     """One lease of one shard. `until` is the ledger time by which it must be revealed."""
 
     job: Cid
@@ -101,7 +101,7 @@ class RunIs(Effect, tag="run"):
     reason: Annotated[str, Meta(max_length=255)] = ""
 
 
-class Contribution(Effect, tag="contribution"):
+class Contribution(Effect, frozen=True, tag="contribution"):
     """A run that was verified and paid: the receipt of work done."""
 
     account: Key
@@ -114,7 +114,7 @@ class Contribution(Effect, tag="contribution"):
     time: Millis
 
 
-class Reputation(Effect, tag="reputation"):
+class Reputation(Effect, frozen=True, tag="reputation"):
     """Counts after the change: runs that agreed, runs that were wrong, leases let go or lost."""
 
     account: Key
@@ -123,7 +123,7 @@ class Reputation(Effect, tag="reputation"):
     lost: Uint
 
 
-class Refusal(Effect, tag="refusal"):
+class Refusal(Effect, frozen=True, tag="refusal"):
     """Why an event had no effect, for people; the receipt's code is the public word."""
 
     code: Name

@@ -31,7 +31,7 @@ class Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     """Base of all bodies: closed, immutable."""
 
 
-class Transfer(Payload):
+class Transfer(Payload, frozen=True):
     """Move `amount` from the author's account to `to`."""
 
     to: Key
@@ -39,7 +39,7 @@ class Transfer(Payload):
     memo: Annotated[str, Meta(max_length=255)] = ""
 
 
-class Offer(Payload):
+class Offer(Payload, frozen=True):
     """The author's standing offer to run shards; replaces its earlier one.
 
     slots   shards at once; 0 withdraws the offer
@@ -54,7 +54,7 @@ class Offer(Payload):
     engine: Digest
 
 
-class JobSubmit(Payload):
+class JobSubmit(Payload, frozen=True):
     """A job: one program over `shards` sets of inputs. Its id is this event's id.
 
     spec      blob with the program, arguments, limits and inputs (`domain.compute.spec.JobSpec`)
@@ -74,13 +74,13 @@ class JobSubmit(Payload):
     checks: Annotated[int, Meta(ge=0, le=1)] = 1
 
 
-class JobCancel(Payload):
+class JobCancel(Payload, frozen=True):
     """By the submitter: unsettled shards are refunded; runs already committed are paid."""
 
     job: Cid
 
 
-class LeaseCommit(Payload):
+class LeaseCommit(Payload, frozen=True):
     """A run is done: `commitment` = sha256(result Cid || fuel as 8 bytes big endian || salt)."""
 
     job: Cid
@@ -89,7 +89,7 @@ class LeaseCommit(Payload):
     commitment: Digest
 
 
-class LeaseReveal(Payload):
+class LeaseReveal(Payload, frozen=True):
     """Opens the commitment. Valid once every run that must be independent of it has committed."""
 
     job: Cid
@@ -100,7 +100,7 @@ class LeaseReveal(Payload):
     salt: Digest
 
 
-class LeaseRelease(Payload):
+class LeaseRelease(Payload, frozen=True):
     """Gives a lease back undone, without blame beyond a count; `reason` is a public word."""
 
     job: Cid
