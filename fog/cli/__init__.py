@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -68,10 +68,14 @@ def _everything(
     context.obj = Session(DataDir.find(data_dir, os.environ), config, json, verbose, program_args)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> NoReturn:
+    """What the shell starts."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: Sequence[str]) -> int:
     """Run one command and return its exit code (`fog.exits.Exit`)."""
-    given = list(sys.argv[1:] if argv is None else argv)
-    ours, program_args = _split(given)
+    ours, program_args = _split(list(argv))
     ours = _hoist(ours)
     try:
         if not __debug__:
