@@ -183,8 +183,11 @@ def check_signature(event: Event) -> None:
 def parse_header(header_bytes: bytes, *, net: Cid) -> Header:
     """The header alone (fork proofs carry no bodies). Same errors as `parse`."""
     # The schema is closed, two levels deep and its integers have ranges: all that is left is the text.
-    header = canonical.shape(Header, canonical.decode_closed(header_bytes, size_max=HEADER_SIZE_MAX))
+    fields = canonical.decode_closed(header_bytes, size_max=HEADER_SIZE_MAX)
+    header = canonical.shape(Header, fields)
     canonical.check_text(header.k)
+    if None in fields.values() or (not header.par and "par" in fields):
+        raise RemoteError("a header's field that is empty must be left out", code="non_canonical")
     if header.net != net:
         raise RemoteError(f"of network {header.net}, this is {net}", code="wrong_network")
     if (header.seq == 0) != (header.prev is None):
