@@ -1,0 +1,147 @@
+"""Gossip over real topics: announce what is new here, read what others announce.
+
+    announcer = await Announcer.join(host, net)
+    nursery.start_soon(announcer.run)
+    await announcer.announce([event.wire])
+    async for batch in announcer.events:          # (peer, wires); judge them, then:
+        await announcer.relay(batch)              # or host.blame(batch.peer, code)
+
+A batch is passed on only after `relay`: a node never forwards what its ledger did not accept, so whoever
+forwards garbage made it. Shape (a canonical list of bytes) is judged at once, before it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+import trio
+
+from ledger.cid import Cid
+from network.gossip import (
+    FLUSH_MS,
+    WIRE_MAX,
+    Batcher,
+    decode_events,
+    decode_final,
+    encode_final,
+    topic_names,
+)
+from network.host import Host
+from network.topic import Topic, Verdict
+
+OUTBOX_MAX: Final = 2_048  # wires; then `announce` waits: a second of events at full speed
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Event wires from one message, as `peer` sent them. Nothing in them has been judged."""
+
+    peer: str
+    wires: list[bytes]
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FinalNotice:
+    """A checkpoint and its certificate, as `peer` sent them."""
+
+    peer: str
+    checkpoint: bytes
+    certificate: bytes
+    message: bytes
+
+
+Item = TypeVar("Item")
+
+
+class Incoming(Generic[Item]):
+    """What a topic brings, decoded; iterate it. It ends when the host closes."""
+
+    def __init__(self, topic: Topic, read: Callable[[str, bytes], Item]) -> None:
+        self._topic, self._read = topic, read
+
+    def __aiter__(self) -> Incoming[Item]:
+        return self
+
+    async def __anext__(self) -> Item:
+        peer, message = await self._topic.__anext__()
+        return self._read(peer, message)
+
+
+class Announcer:
+    """The two topics of one network. Made by `join`."""
+
+    def __init__(self, host: Host, events: Topic, final: Topic, flush_ms: int) -> None:
+        self._host, self._events, self._final = host, events, final
+        self.events: Incoming[Batch] = Incoming(events, _batch)
+        self.finals: Incoming[FinalNotice] = Incoming(final, _notice)
+        self._batcher = Batcher(flush_ms)
+        self._put, self._get = trio.open_memory_channel[bytes](OUTBOX_MAX)
+
+    @classmethod
+    async def join(cls, host: Host, net: Cid, *, flush_ms: int = FLUSH_MS) -> Announcer:
+        events_name, final_name = topic_names(net)
+        events = await host.topic(events_name, _shape_of_events, relays_at_once=False)
+        final = await host.topic(final_name, _shape_of_final, relays_at_once=False)
+        return cls(host, events, final, flush_ms)
+
+    async def announce(self, wires: Sequence[bytes]) -> None:
+        """Queue events of ours for gossip; waits while peers that keep up have no room."""
+        for wire in wires:
+            if len(wire) > WIRE_MAX:
+                self._host.counts["gossip.left_to_sync"] += 1
+            else:
+                await self._put.send(wire)
+
+    async def announce_final(self, checkpoint: bytes, certificate: bytes) -> None:
+        await self._final.publish(encode_final(checkpoint, certificate))
+
+    async def run(self) -> None:
+        """Send batches until cancelled."""
+        while True:
+            due_ms = self._batcher.due_ms
+            if due_ms is None:
+                await self._send(self._batcher.add(await self._get.receive(), _now_ms()))
+                continue
+            with trio.move_on_at(due_ms / 1000):
+                await self._send(self._batcher.add(await self._get.receive(), _now_ms()))
+                continue
+            await self._send(self._batcher.flush())
+
+    async def _send(self, message: bytes | None) -> None:
+        if message is not None:
+            # The batcher has forgotten it, so it goes out even if we are cancelled: a second at most.
+            with trio.CancelScope(shield=True):
+                await self._events.publish(message)
+
+    async def relay(self, received: Batch | FinalNotice) -> None:
+        """Pass on what was read and found good."""
+        topic = self._events if isinstance(received, Batch) else self._final
+        await topic.relay(received.message)
+
+    def __repr__(self) -> str:
+        return f"<Announcer {self._events!r} {self._batcher!r}>"
+
+
+def _now_ms() -> int:
+    return int(trio.current_time() * 1000)
+
+
+def _batch(peer: str, message: bytes) -> Batch:
+    return Batch(peer, decode_events(message), message)
+
+
+def _notice(peer: str, message: bytes) -> FinalNotice:
+    return FinalNotice(peer, *decode_final(message), message)
+
+
+def _shape_of_events(peer: str, data: bytes) -> Verdict:
+    decode_events(data)  # RemoteError: rejected
+    return Verdict.ACCEPT
+
+
+def _shape_of_final(peer: str, data: bytes) -> Verdict:
+    decode_final(data)
+    return Verdict.ACCEPT

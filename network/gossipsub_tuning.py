@@ -1,0 +1,244 @@
+"""py-libp2p's gossipsub made fit for a ledger: everything we change of it, in one file.
+
+Gossip here is an announcement, never the truth: what it loses, sync repairs. But what it does must be
+bounded, must not die of a peer's bytes, and must say what it dropped. Where 0.8.1 differs, we override:
+
+    stock 0.8.1                                        here
+    message ids are from+seqno, seqno restarts at      sha256(topic + data); the counter starts at the
+      the clock's seconds: restarts lose messages        clock's nanoseconds
+    reads the length of each RPC byte by byte, a       one buffered read
+      window update (its own packet) for each read
+    every RPC carries a signed address record, which   sent in the hello only
+      the receiver verifies again
+    IDONTWANT for every message (v1.2)                 speaks v1.1: our messages are large and few
+    a full queue, a slow reader: dropped silently      counted; `publish` waits (`network.topic`)
+    an exception in a validator, or an undecodable     counted, blamed on the forwarder, the host lives
+      key in a message, ends the whole host
+    an id cache without bound and a thread for it      bounded, no thread, the event loop's clock
+    keeps whole messages to detect equivocation        does not: events are signed and forks have proofs
+    "recent messages" are written beside the sending   not sent: sync runs on every connect anyway
+      loop, so frames of two RPCs can interleave
+    IHAVE announces from+seqno whatever the ids are    announces our ids
+
+Signing is strict (StrictSign): js-libp2p refuses the unsigned form that 0.8.1 sends (it keeps `from` and
+`seqno`), and with batches of up to 64 KiB one signature a message costs nothing that can be measured.
+
+For js-libp2p: msgIdFn: (m) => sha256(concat(utf8(m.topic), m.data)).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, OrderedDict, defaultdict, deque
+from typing import Any, Final, Protocol, cast
+
+import trio
+from libp2p.abc import IHost, INetStream
+from libp2p.peer.id import ID
+from libp2p.pubsub.gossipsub import PROTOCOL_ID, PROTOCOL_ID_V11, GossipSub
+from libp2p.pubsub.mcache import CacheEntry, MessageCache
+from libp2p.pubsub.pb import rpc_pb2
+from libp2p.pubsub.pubsub import Pubsub
+from libp2p.pubsub.validators import signature_validator
+from libp2p.tools.timed_cache.last_seen_cache import LastSeenCache
+
+MESSAGE_SIZE_MAX: Final = 64 * 1024  # bytes of data in one gossip message
+RPC_SIZE_MAX: Final = 1024 * 1024  # stock; IWANT answers carry several messages
+SEEN_IDS_MAX: Final = 65_536  # two minutes at 500 messages a second; 6 MB
+SEEN_S: Final = 120.0
+CACHED_MESSAGES_MAX: Final = 512  # for IWANT: 32 MiB at the very most
+HELD_MESSAGES_MAX: Final = 512  # waiting for their reader's verdict: twice an inbox
+TOPICS_PER_PEER_MAX: Final = 16  # we use two a network
+HEARTBEAT_S: Final = 1
+DEGREE, DEGREE_LOW, DEGREE_HIGH = 6, 4, 12  # the gossipsub specification's defaults
+
+
+def content_id(topic: str, data: bytes) -> bytes:
+    """sha256 of the topic's UTF-8 bytes and the data: the same content is the same message."""
+    return hashlib.sha256(topic.encode() + data).digest()
+
+
+def message_id(message: rpc_pb2.Message) -> bytes:
+    return content_id(message.topicIDs[0] if message.topicIDs else "", message.data)
+
+
+class Inbox(Protocol):
+    """Where accepted messages go. Synchronous, and never raises."""
+
+    relays_at_once: bool
+    """False: a message is passed on when the reader calls `Gossip.relay`, not before."""
+
+    def accepts(self, peer: ID, data: bytes) -> bool:
+        """Judge and, if good, take the message. False: not valid, or no room; it is forgotten then."""
+
+
+class RecentIds(LastSeenCache):
+    """Ids seen in the last `SEEN_S` seconds, at most `SEEN_IDS_MAX`; the oldest leave first."""
+
+    def __init__(self) -> None:
+        self._due: OrderedDict[bytes, float] = OrderedDict()  # not super().__init__: it starts a thread
+
+    def add(self, key: bytes) -> bool:
+        now = trio.current_time()
+        is_new = key not in self._due
+        self._due[key] = now + SEEN_S
+        self._due.move_to_end(key)
+        while self._due and (len(self._due) > SEEN_IDS_MAX or next(iter(self._due.values())) < now):
+            self._due.popitem(last=False)
+        return is_new
+
+    def has(self, key: bytes) -> bool:
+        due = self._due.get(key)
+        return due is not None and due >= trio.current_time()
+
+    def stop(self) -> None:
+        """Nothing runs, so nothing stops."""
+
+    def length(self) -> int:
+        return len(self._due)
+
+
+class ContentCache(MessageCache):
+    """Messages of the last heartbeats under our ids, bounded in number."""
+
+    def put(self, msg: rpc_pb2.Message) -> None:
+        mid = message_id(msg)
+        if mid not in self.msgs and len(self.msgs) < CACHED_MESSAGES_MAX:
+            self.msgs[mid] = msg
+            self.history[0].append(CacheEntry(mid, msg.topicIDs))
+
+
+class Router(GossipSub):
+    """GossipSub with our limits. `counts` is shared with the host's metrics."""
+
+    def __init__(self, counts: Counter[str]) -> None:
+        super().__init__(
+            [PROTOCOL_ID_V11, PROTOCOL_ID],
+            DEGREE,
+            DEGREE_LOW,
+            DEGREE_HIGH,
+            heartbeat_interval=HEARTBEAT_S,  # stock: 120
+            adaptive_gossip_enabled=False,  # it changes the heartbeat by the wall clock
+            spam_protection_enabled=False,  # stock: 10 messages a second, our own included
+            eclipse_protection_enabled=False,  # it counts IP addresses; links may have none
+            max_pending_messages_per_peer=1,
+        )
+        self.counts = counts
+        self.mcache = ContentCache(self.mcache.window_size, self.mcache.history_size)
+        # appended to on every message, read and trimmed only by what is switched off above
+        self.recent_message_deliveries = cast(dict[str, list[float]], defaultdict(lambda: deque(maxlen=1)))
+
+    def _check_equivocation(self, msg: rpc_pb2.Message) -> bool:
+        return True
+
+    async def flush_pending_messages(self, peer_id: ID) -> None:
+        self._pending_messages.pop(peer_id, None)
+
+    async def send_recent_messages(self, peer_id: ID, topic: str) -> None:
+        """Nothing: see the table above."""
+
+    def send_rpc(self, peer_id: ID, rpc: rpc_pb2.RPC, priority: bool = False) -> None:
+        rpc.ClearField("senderRecord")
+        super().send_rpc(peer_id, rpc, priority)
+
+    def _handle_dropped_rpc(self, peer_id: ID, rpc: rpc_pb2.RPC, reason: str) -> None:
+        self.counts[f"gossip.dropped.{reason}"] += max(1, len(rpc.publish))
+        super()._handle_dropped_rpc(peer_id, rpc, reason)
+
+
+class BufferedStream:
+    """An INetStream whose small reads are served from one large read. All else passes through."""
+
+    def __init__(self, raw: INetStream) -> None:
+        self._raw = raw
+        self._buffer = bytearray()
+
+    async def read(self, n: int | None = None) -> bytes:
+        if not self._buffer:
+            self._buffer += await self._raw.read(MESSAGE_SIZE_MAX)
+        taken = bytes(self._buffer[:n])
+        del self._buffer[: len(taken)]
+        return taken
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+
+class Gossip(Pubsub):
+    """Pubsub that hands each new, genuine message to the inbox of its topic, once."""
+
+    def __init__(self, host: IHost, router: Router, counts: Counter[str], *, first_seqno: int) -> None:
+        """`first_seqno`: above every number this key ever used; the clock's nanoseconds will do."""
+        super().__init__(
+            host,
+            router,
+            strict_signing=True,
+            msg_id_constructor=message_id,
+            max_inbound_rpc_size=RPC_SIZE_MAX,
+            max_subscriptions_per_peer=TOPICS_PER_PEER_MAX,
+            max_subscriptions_per_rpc=4 * TOPICS_PER_PEER_MAX,
+        )
+        self.seen_messages.stop()  # the thread of the stock cache
+        self.seen_messages = RecentIds()
+        self.counter = first_seqno
+        self.counts = counts
+        self.inboxes: dict[str, Inbox] = {}
+        self._held: OrderedDict[bytes, tuple[ID, rpc_pb2.Message]] = OrderedDict()
+        self.sent = trio.Event()  # set, and replaced, whenever an RPC left a queue
+
+    async def continuously_read_stream(self, stream: INetStream) -> None:
+        await super().continuously_read_stream(cast(INetStream, BufferedStream(stream)))
+
+    async def write_msg(self, stream: INetStream, rpc_msg: rpc_pb2.RPC) -> bool:
+        try:
+            return await super().write_msg(stream, rpc_msg)
+        finally:
+            self.sent.set()
+            self.sent = trio.Event()
+
+    async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
+        """(1) our topic, (2) not too large, (3) new, (4) genuine, (5) taken by the inbox, (6) passed on.
+
+        There is no await between (3) and (5), so a message that comes from three sides is judged once.
+        """
+        mine = msg_forwarder == self.my_id
+        if not mine and not self._take(msg_forwarder, msg):
+            return
+        mid = message_id(msg)
+        self.seen_messages.add(mid)
+        if mine or self.inboxes[msg.topicIDs[0]].relays_at_once:
+            await self.router.publish(msg_forwarder, msg)
+            return
+        self._held[mid] = (msg_forwarder, msg)
+        while len(self._held) > HELD_MESSAGES_MAX:
+            self._held.popitem(last=False)
+            self.counts["gossip.dropped.not_relayed"] += 1
+
+    async def relay(self, mid: bytes) -> None:
+        """Pass a held message on: its reader found it good. Unknown ids (too late) are ignored."""
+        held = self._held.pop(mid, None)
+        if held is not None:
+            await self.router.publish(*held)
+
+    def _take(self, forwarder: ID, msg: rpc_pb2.Message) -> bool:
+        inbox = self.inboxes.get(msg.topicIDs[0]) if len(msg.topicIDs) == 1 else None
+        if inbox is None or self.is_peer_blacklisted(forwarder):
+            return self._refuse("unasked")
+        if len(msg.data) > MESSAGE_SIZE_MAX:
+            return self._refuse("oversize")
+        if self.seen_messages.has(message_id(msg)):
+            return False
+        if ID(msg.from_id) == self.my_id or not _is_genuine(msg):
+            return self._refuse("bad_signature")
+        return inbox.accepts(forwarder, msg.data)
+
+    def _refuse(self, why: str) -> bool:
+        self.counts[f"gossip.refused.{why}"] += 1
+        return False
+
+
+def _is_genuine(msg: rpc_pb2.Message) -> bool:
+    try:
+        return bool(signature_validator(msg))
+    except Exception:  # noqa: BLE001 - libp2p decodes a peer's key in there and raises whatever the key provokes
+        return False

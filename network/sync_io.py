@@ -1,0 +1,261 @@
+"""Sync over real streams: who is asked when, and how our own ledger is reached. The rules are in `sync`.
+
+Each connected peer is asked on connect, every `interval_s`, and on demand (`need`, `wake`); one question
+session a peer at a time, never twice within GAP_S. Answering is stateless; a peer may have few streams
+open here (`Limits.streams_per_peer`), and each ends after SESSION_QUESTIONS_MAX or SESSION_BYTES_MAX.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, Protocol
+
+import trio
+
+from ledger.cid import Cid
+from ledger.errors import RemoteError
+from ledger.heads import Head, Lane
+from network.host import Host
+from network.links import Connected, Disconnected
+from network.stream import Stream
+from network.sync import (
+    WRONG_NETWORK,
+    Action,
+    DeliverCheckpoints,
+    Delivered,
+    DeliverEvents,
+    Done,
+    Local,
+    LookUp,
+    Puller,
+    Send,
+)
+from network.sync_answers import Part, by_ids, event_frames, heads_page, merge, share
+from network.sync_messages import (
+    FRAME_SIZE_MAX,
+    IDS_MAX,
+    PROTOCOL,
+    Bye,
+    Checkpoints,
+    GetCheckpoints,
+    GetHeads,
+    GetIds,
+    GetRanges,
+    Hello,
+    Question,
+    decode_hello,
+    decode_question,
+    encode,
+)
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S: Final = 30.0
+GAP_S: Final = 1.0  # between two sessions with one peer, whoever asks for them
+ANSWER_S: Final = 30.0  # for a peer to answer one question
+SESSION_QUESTIONS_MAX: Final = 16_384
+SESSION_BYTES_MAX: Final = 512 * 1024 * 1024  # then the peer opens a new stream
+
+
+class LedgerSource(Protocol):
+    """What sync needs of the ledger. Async, because the ledger has one writer and may be in a thread."""
+
+    async def hello(self) -> Hello: ...
+
+    async def heads(self) -> Mapping[Lane, Head]: ...
+
+    async def lane_range(self, by: bytes, lane: int, first: int, last: int, bytes_max: int) -> list[bytes]:
+        """Wires from `first` on, consecutive, up to `bytes_max` but at least one if there is one."""
+
+    async def wires(self, ids: Sequence[Cid]) -> Mapping[Cid, bytes]: ...
+
+    async def unknown(self, ids: Sequence[Cid]) -> Sequence[Cid]:
+        """Those of `ids` that the store does not hold, as events or as rivals in a fork."""
+
+    async def checkpoints(self, first: int, limit: int) -> Sequence[tuple[bytes, bytes]]:
+        """(checkpoint, certificate) from height `first` on."""
+
+
+EventSink = Callable[[Sequence[bytes], str], Awaitable[Delivered]]
+CheckpointSink = Callable[[Sequence[tuple[bytes, bytes]], str], Awaitable[Delivered]]
+
+
+class Sync:
+    """`deliver_events(wires, peer)` and `deliver_checkpoints(pairs, peer)` hand over what was learnt.
+
+    They may raise RemoteError: the session ends and the peer is blamed.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        source: LedgerSource,
+        deliver_events: EventSink,
+        deliver_checkpoints: CheckpointSink,
+        *,
+        interval_s: float = INTERVAL_S,
+    ) -> None:
+        self._host, self._source, self._interval_s = host, source, interval_s
+        self._deliver_events, self._deliver_checkpoints = deliver_events, deliver_checkpoints
+        self._peers: dict[str, _Peer] = {}
+        self.counts = host.counts
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Answer peers and ask them, until cancelled."""
+        events = self._host.watch_links()
+        self._host.handle(PROTOCOL, self._answer)
+        async with trio.open_nursery() as nursery:
+            for link in self._host.peers():
+                self._follow(link.peer, nursery)
+            task_status.started()
+            async for event in events:
+                match event:
+                    case Connected(peer):
+                        self._follow(peer, nursery)
+                    case Disconnected(peer):
+                        if peer in self._peers:
+                            self._peers.pop(peer).scope.cancel()
+            nursery.cancel_scope.cancel()
+
+    def wake(self) -> None:
+        """Ask every peer soon: something is known to be missing, but not who has it."""
+        for peer in self._peers.values():
+            peer.due.set()
+
+    def need(self, ids: Sequence[Cid], peer: str) -> None:
+        """Ask `peer` soon, for these ids first (at most IDS_MAX wait); another when it is not connected."""
+        state = self._peers.get(peer) or next(iter(self._peers.values()), None)
+        if state is None:
+            return
+        state.wanted = tuple(dict.fromkeys((*state.wanted, *ids)))[:IDS_MAX]
+        state.due.set()
+
+    # -- asking
+
+    def _follow(self, peer: str, nursery: trio.Nursery) -> None:
+        if peer not in self._peers:
+            self._peers[peer] = _Peer()
+            nursery.start_soon(self._ask_again, peer, self._peers[peer])
+
+    async def _ask_again(self, peer: str, state: _Peer) -> None:
+        with state.scope:
+            while True:
+                state.due = trio.Event()
+                wanted, state.wanted = state.wanted, ()
+                await self._try_pull(peer, wanted)
+                await trio.sleep(GAP_S)
+                with trio.move_on_after(self._interval_s):
+                    await state.due.wait()
+
+    async def _try_pull(self, peer: str, wanted: Sequence[Cid]) -> None:
+        try:
+            code = await self.pull(peer, wanted)
+        except RemoteError as error:
+            self.counts[f"sync.failed.{error.code}"] += 1
+            log.info("sync with %s failed: %s", peer, error)
+            if error.code not in _NO_FAULT:
+                self._host.blame(peer, error.code, fatal=error.code == WRONG_NETWORK)
+        else:
+            self.counts[f"sync.{code}"] += 1
+
+    async def pull(self, peer: str, wanted: Sequence[Cid] = ()) -> str:
+        """One session with a connected peer. Raises RemoteError.
+
+        Returns `equal`, `synced`, `stalled` (not all could be had) or what the peer said goodbye with.
+        """
+        puller = Puller(await self._source.hello(), tuple(wanted)[:IDS_MAX])
+        async with await self._host.open(peer, PROTOCOL) as stream:
+            actions = deque(puller.start())
+            while True:
+                if not actions:
+                    frame = await stream.read_frame(size_max=FRAME_SIZE_MAX, timeout_s=ANSWER_S)
+                    actions.extend(puller.receive(frame))
+                    continue
+                action = actions.popleft()
+                if isinstance(action, Done):
+                    return action.code
+                actions.extend(await self._perform(action, puller, stream))
+
+    async def _perform(self, action: Action, puller: Puller, stream: Stream) -> list[Action]:
+        match action:
+            case Send(frame):
+                await stream.write_frame(frame)
+                return []
+            case LookUp(ids):
+                unknown = tuple(await self._source.unknown(ids)) if ids else ()
+                heads = await self._source.heads() if ids else {}
+                return puller.resume(Local(await self._source.hello(), heads, unknown))
+            case DeliverEvents(wires):
+                result = await self._deliver_events(wires, stream.peer) if wires else Delivered(0)
+                return puller.delivered(result)
+            case DeliverCheckpoints(items):
+                return puller.delivered(await self._deliver_checkpoints(items, stream.peer))
+        raise AssertionError(f"no such action: {action!r}")
+
+    # -- answering
+
+    async def _answer(self, stream: Stream, peer: str) -> None:
+        theirs = decode_hello(await stream.read_frame(size_max=FRAME_SIZE_MAX))
+        if isinstance(theirs, Bye):
+            return
+        ours = await self._source.hello()
+        if theirs.net != ours.net:
+            await stream.write_frame(encode(Bye(WRONG_NETWORK)))
+            self._host.blame(peer, WRONG_NETWORK, fatal=True)
+            return
+        await stream.write_frame(encode(ours))
+        if theirs != ours and peer in self._peers:
+            self._peers[peer].due.set()  # it may hold what we lack
+        for _ in range(SESSION_QUESTIONS_MAX):
+            try:
+                frame = await stream.read_frame(size_max=FRAME_SIZE_MAX, timeout_s=2 * ANSWER_S)
+            except RemoteError as error:
+                if error.code == "stream_closed":
+                    return  # it has all it wanted
+                raise
+            if not await self._reply(decode_question(frame), stream) or stream.bytes_out > SESSION_BYTES_MAX:
+                return
+
+    async def _reply(self, question: Question, stream: Stream) -> bool:
+        """Answer one question; False when the peer said goodbye."""
+        match question:
+            case GetHeads(after):
+                await stream.write_frame(encode(heads_page(await self._source.heads(), after)))
+            case GetRanges(ranges):
+                parts = [await self._part(*wanted, share(len(ranges))) for wanted in ranges]
+                await self._send_events(stream, *merge(parts))
+            case GetIds(ids):
+                await self._send_events(stream, *by_ids(ids, await self._source.wires(ids)))
+            case GetCheckpoints(first, limit):
+                items = tuple((c, q) for c, q in await self._source.checkpoints(first, limit))
+                await stream.write_frame(encode(Checkpoints(items[:limit])))
+            case Bye():
+                return False
+        return True
+
+    async def _part(self, by: bytes, lane: int, first: int, last: int, bytes_max: int) -> Part:
+        if first > last:
+            return Part((), whole=True)
+        wires = await self._source.lane_range(by, lane, first, last, bytes_max)
+        return Part(wires, whole=not wires or len(wires) == last - first + 1)
+
+    async def _send_events(self, stream: Stream, events: Sequence[tuple[int, bytes]], more: bool) -> None:
+        for frame in event_frames(events, more=more):
+            await stream.write_frame(frame, timeout_s=ANSWER_S)
+
+    def __repr__(self) -> str:
+        return f"<Sync peers={len(self._peers)}>"
+
+
+class _Peer:
+    """What we want of one connected peer."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.due = trio.Event()
+        self.wanted: tuple[Cid, ...] = ()
+
+
+_NO_FAULT: Final = frozenset(("timeout", "stream_closed", "not_connected", "refused"))
