@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 
 import sqlalchemy as sa
 
-from ledger import canonical, opening
+from ledger import canonical, opening, outcomes
 from ledger import event as events
 from ledger.checkpoint import CERTIFICATE_SIZE_MAX, Certificate, Checkpoint, parse_checkpoint
 from ledger.cid import Cid
@@ -44,7 +44,7 @@ RECEIPT_SIZE_MAX: Final = 16 * 1024 * 1024
 IDS_AT_ONCE: Final = 500
 """Ids in one SELECT: SQLite allows 999 variables on old builds."""
 
-CHANGES_AT_ONCE: Final = 1_000
+ROWS_AT_ONCE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,40 +212,10 @@ class Store:
         frontier: bytes,
     ) -> None:
         """Everything that one checkpoint makes final, in one transaction, on the disk on return."""
-        assert len(order) == len(receipts), "one receipt for each event"
-        last = checkpoint.n
-        first = last - len(order)
-        outcomes = [
-            {
-                "place": first + index,
-                "height": checkpoint.height,
-                "event": None if id is None else bytes(id),
-                "receipt": canonical.encode(receipt),
-            }
-            for index, (id, receipt) in enumerate(zip((*order, None), (*receipts, close), strict=True))
-        ]
         with self._writing() as connection:
-            above = connection.execute(
-                sa.select(sa.func.max(CHECKPOINT.c.height), sa.func.max(CHECKPOINT.c.last))
-            )
-            height, before = above.one().tuple()
-            assert checkpoint.height == (height or 0) + 1, f"height {checkpoint.height} on top of {height}"
-            assert first == (before or 0) + 1, f"leaves {first}..{last} on top of {before}"
-            connection.execute(
-                CHECKPOINT.insert(),
-                {
-                    "height": checkpoint.height,
-                    "id": checkpoint.id,
-                    "time": checkpoint.T,
-                    "first": first,
-                    "last": last,
-                    "checkpoint": checkpoint.encode(),
-                    "certificate": certificate.encode(),
-                },
-            )
-            execute_many(connection, _ADD_OUTCOMES, outcomes)
-            _make_final(connection, order, checkpoint.height)
-            _change_state(connection, changes)
+            outcomes.record_checkpoint(connection, checkpoint, certificate, len(order))
+            outcomes.record_outcomes(connection, checkpoint, order, (*receipts, close))
+            outcomes.change_state(connection, changes)
             opening.put(connection, "frontier", frontier)
 
     def checkpoints(self, first_height: int, limit: int) -> list[tuple[bytes, bytes]]:
@@ -281,7 +251,7 @@ class Store:
         """(table, key, value) of the whole state after the last checkpoint, sorted."""
         query = sa.select(STATE).order_by(STATE.c.table, STATE.c.key)
         with reading(self.engine) as connection:
-            for row in connection.execution_options(yield_per=CHANGES_AT_ONCE).execute(query):
+            for row in connection.execution_options(yield_per=ROWS_AT_ONCE).execute(query):
                 yield row.table, row.key, row.value
 
     def order(self, height: int) -> list[Cid]:
@@ -394,36 +364,4 @@ def _count(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[A
     return sa.select(sa.func.count()).select_from(table).where(*where).scalar_subquery()
 
 
-def _make_final(connection: sa.Connection, order: Sequence[Cid], height: int) -> None:
-    """Write the height to events that have none yet; each id must be such an event."""
-    rows = [{"at": bytes(id), "height": height} for id in order]
-    made = execute_many(connection, _ORDER_EVENTS, rows)
-    if made < len(order):
-        made += execute_many(connection, _ORDER_RIVALS, rows)
-    assert made == len(order), f"{len(order) - made} of {len(order)} events are not here, or final already"
-
-
-def _change_state(connection: sa.Connection, changes: Mapping[tuple[str, bytes], bytes | None]) -> None:
-    """Write the changed rows: delete them all, insert those that are left."""
-    old = [{"in_table": table, "at_key": key} for table, key in changes]
-    new = [
-        {"table": table, "key": key, "value": value}
-        for (table, key), value in changes.items()
-        if value is not None
-    ]
-    execute_many(connection, _FORGET, old)
-    execute_many(connection, _REMEMBER, new)
-
-
-def _order_in(table: sa.Table) -> sa.Update:
-    return table.update().where(table.c.id == sa.bindparam("at"), table.c.height.is_(None))
-
-
 _ADD_RIVALS: Final = RIVAL.insert()
-_ADD_OUTCOMES: Final = OUTCOME.insert()
-_ORDER_EVENTS: Final = _order_in(EVENT)
-_ORDER_RIVALS: Final = _order_in(RIVAL)
-_REMEMBER: Final = STATE.insert()
-_FORGET: Final = STATE.delete().where(
-    STATE.c.table == sa.bindparam("in_table"), STATE.c.key == sa.bindparam("at_key")
-)

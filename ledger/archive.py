@@ -1,0 +1,157 @@
+"""Archives: everything final of one network, in one file that anybody can check alone.
+
+A CAR v1 file with the roots [last checkpoint, genesis], and the blocks in exactly this order:
+
+    genesis
+    for each height:   checkpoint, certificate, delta (the list of event ids in canonical order)
+        for each event of the delta:   event (its header), signature {h: id, s: 64 bytes}, body
+
+The order leaves no room for a block that nothing asked for, nor for one missing or twice. A body that two
+events share appears with each, so an archive is written and read in one pass with little memory.
+
+Before height 1 the only root is genesis. Receipts are not in it: whoever audits makes them again.
+
+Knows which block comes when. Does not judge what blocks say (`ledger.audit`).
+
+What must always hold: two nodes at one height write the same bytes. (Only an author who signs one header
+twice, in two ways, can make them differ, in that one signature block.)
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Final, Literal, NamedTuple
+
+from ledger import canonical, car
+from ledger.car import BLOCK_SIZE_MAX, Block
+from ledger.checkpoint import DELTA_EVENTS_MAX
+from ledger.cid import Cid
+from ledger.errors import RemoteError
+from ledger.event import WIRE_SIZE_MAX
+from ledger.store import Store
+
+Kind = Literal["genesis", "checkpoint", "certificate", "delta", "event", "signature", "body"]
+
+HEIGHTS_AT_ONCE: Final = 100
+
+
+class Entry(NamedTuple):
+    """One block and what it is there for."""
+
+    kind: Kind
+    block: Block
+
+
+def write(store: Store, out: BinaryIO) -> int:
+    """Export all that is final in `store` right now; returns the height. The store may go on meanwhile."""
+    last = store.last()
+    height = 0 if last is None else last[0].height
+    out.write(car.header([store.net] if last is None else [last[0].id, store.net]))
+    for _, data in _blocks(store, height):
+        out.write(car.block(data))
+    return height
+
+
+def read(stream: BinaryIO) -> tuple[tuple[Cid, ...], Iterator[Entry]]:
+    """Roots and entries of an archive; hashes and the order of kinds are checked, nothing else.
+
+    The iterator raises RemoteError (`bad_archive`).
+    """
+    reader = car.Reader(stream)
+    return reader.roots, _entries(iter(reader))
+
+
+def lines(stream: BinaryIO) -> Iterator[str]:
+    """An archive for people: one line of DAG-JSON for each block, `{"block": kind, "cid": …, "value": …}`.
+
+    Raises RemoteError (`bad_archive`, `non_canonical`) where the archive cannot be read.
+    """
+    _, entries = read(stream)
+    for kind, block in entries:
+        value = canonical.decode(block.data, size_max=BLOCK_SIZE_MAX)
+        yield dag_json({"block": kind, "cid": block.cid, "value": value})
+
+
+def dag_json(value: Any) -> str:
+    """DAG-JSON (https://ipld.io/specs/codecs/dag-json/spec/): links and bytes under the key "/".
+
+    A map of an author's with the key "/" could pass for one of those, so it is shown as its DAG-CBOR bytes.
+    """
+    return json.dumps(_jsonable(value), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
+def _blocks(store: Store, height: int) -> Iterator[tuple[Kind, bytes]]:
+    yield "genesis", store.genesis.encode()
+    for first in range(1, height + 1, HEIGHTS_AT_ONCE):
+        some = store.checkpoints(first, min(HEIGHTS_AT_ONCE, height + 1 - first))
+        for at, (checkpoint, certificate) in enumerate(some, first):
+            yield "checkpoint", checkpoint
+            yield "certificate", certificate
+            order = store.order(at)
+            yield "delta", canonical.encode(order)
+            wires = store.wires(order)
+            for id in order:
+                yield from _event_blocks(id, wires[id])
+
+
+def _event_blocks(id: Cid, wire: bytes) -> Iterator[tuple[Kind, bytes]]:
+    parts = canonical.decode(wire, size_max=WIRE_SIZE_MAX)
+    assert parts["b"] is not None, f"the body of {id} is not here"
+    yield "event", parts["h"]
+    yield "signature", canonical.encode({"h": id, "s": parts["s"]})
+    yield "body", parts["b"]
+
+
+def _entries(blocks: Iterator[Block]) -> Iterator[Entry]:
+    yield Entry("genesis", _next(blocks, "genesis"))
+    for block in blocks:
+        yield Entry("checkpoint", _dag_cbor(block))
+        yield Entry("certificate", _next(blocks, "certificate"))
+        delta = _next(blocks, "delta")
+        yield Entry("delta", delta)
+        for _ in parse_delta(delta):
+            yield Entry("event", _next(blocks, "event"))
+            yield Entry("signature", _next(blocks, "signature"))
+            yield Entry("body", _next(blocks, "body"))
+
+
+def parse_delta(block: Block) -> list[Cid]:
+    """The list of event ids. Raises RemoteError (`bad_archive`)."""
+    try:
+        ids = canonical.decode(block.data, size_max=BLOCK_SIZE_MAX)
+    except RemoteError as error:
+        raise RemoteError(f"delta: {error}, in {block.where}", code="bad_archive") from error
+    if type(ids) is not list or len(ids) > DELTA_EVENTS_MAX or not all(type(id) is Cid for id in ids):
+        raise RemoteError(
+            f"not a list of at most {DELTA_EVENTS_MAX} ids, in {block.where}", code="bad_archive"
+        )
+    return ids
+
+
+def _next(blocks: Iterator[Block], kind: Kind) -> Block:
+    block = next(blocks, None)
+    if block is None:
+        raise RemoteError(f"the archive ends where a {kind} should be", code="bad_archive")
+    return _dag_cbor(block)
+
+
+def _dag_cbor(block: Block) -> Block:
+    if block.cid.is_raw:
+        raise RemoteError(f"a raw block in an archive: {block.where}", code="bad_archive")
+    return block
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Cid):
+        return {"/": str(value)}
+    if isinstance(value, bytes):
+        return {"/": {"bytes": base64.b64encode(value).decode("ascii").rstrip("=")}}
+    if isinstance(value, dict):
+        if "/" in value:
+            return _jsonable(canonical.encode(value))
+        return {key: _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_jsonable(item) for item in value]
+    return value

@@ -1,0 +1,199 @@
+"""Small histories of a whole network, written by hand: one voter, a few authors, rules that only count.
+
+A history is made once and can then be written to any number of stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ledger import canonical, cut, finality, order
+from ledger import event as events
+from ledger.checkpoint import Certificate, Checkpoint
+from ledger.cid import Cid
+from ledger.cut import Outcome
+from ledger.event import Event
+from ledger.execution import OK, Context, Receipt
+from ledger.genesis import Genesis, Validator
+from ledger.merkle import Frontier
+from ledger.signing import SigningKey
+from ledger.state import State
+from ledger.store import Store
+
+CREATED = 1_790_000_000_000
+
+
+def key(name: str) -> SigningKey:
+    return SigningKey(name.encode().ljust(32, b"."))
+
+
+class CountingRules:
+    """Counts each account's events; a `refuse` is refused; the end of a checkpoint notes time and beacon."""
+
+    def genesis(self, genesis: Genesis) -> State:
+        return State().put("start", b"created", genesis.created.to_bytes(8, "big"))
+
+    def execute(self, state: State, event: Event, context: Context) -> tuple[State, Receipt]:
+        if event.header.k == "refuse":
+            return state, Receipt(event.id, "refused", (canonical.encode({"why": "asked to"}),))
+        if event.header.k == "forget":
+            return state.delete("count", event.account), Receipt(event.id, OK)
+        count = int.from_bytes(state.get("count", event.account) or b"", "big") + 1
+        return state.put("count", event.account, count.to_bytes(8, "big")), Receipt(event.id, OK)
+
+    def close(self, state: State, context: Context) -> tuple[State, Receipt]:
+        state = state.put("clock", b"", context.time.to_bytes(8, "big") + context.beacon)
+        return state, Receipt(None, OK, (canonical.encode({"time": context.time}),))
+
+    def due(self, state: State) -> int | None:
+        return None
+
+
+@dataclass
+class Step:
+    """Either events that arrived, or a checkpoint that became final."""
+
+    events: tuple[Event, ...] = ()
+    rivals: tuple[Event, ...] = ()
+    final: tuple[Checkpoint, Certificate, Outcome, tuple[Cid, ...]] | None = None
+
+    def write_to(self, store: Store) -> None:
+        if self.final is None:
+            store.add(self.events, rivals=self.rivals)
+            return
+        checkpoint, certificate, outcome, ids = self.final
+        store.commit(
+            checkpoint,
+            certificate,
+            ids,
+            outcome.receipts,
+            outcome.close_receipt,
+            outcome.changes,
+            outcome.frontier.encode(),
+        )
+
+
+@dataclass
+class History:
+    voter: SigningKey = field(default_factory=lambda: key("anchor"))
+    name: str = "a small network"
+    rules: CountingRules = field(default_factory=CountingRules)
+    steps: list[Step] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.genesis = Genesis(
+            v=1,
+            name=self.name,
+            created=CREATED,
+            rules=1,
+            validators=(Validator(self.voter.public, 1),),
+            accounts=(),
+            params={},
+        )
+        self.net = self.genesis.net
+        self.state = cut.genesis_state(self.rules, self.genesis)
+        self.frontier = Frontier()
+        self.last: finality.Link | None = None
+        self.tips: dict[tuple[bytes, int], Event] = {}
+        self.unordered: dict[Cid, Event] = {}
+
+    def say(
+        self, who: str, kind: str = "say", *, after: Sequence[Event] = (), lane: int = 0, body: object = None
+    ) -> Event:
+        """The next event of `who`, which has seen `after`; it arrives at once."""
+        event = self.draft(who, kind, after=after, lane=lane, body=body)
+        self.arrive(event)
+        return event
+
+    def draft(
+        self,
+        who: str,
+        kind: str = "say",
+        *,
+        after: Sequence[Event] = (),
+        lane: int = 0,
+        body: object = None,
+        on: Event | None = None,
+    ) -> Event:
+        """An event that nobody has seen yet; on top of `on`, or of the author's last one."""
+        author = key(who)
+        prev = on or self.tips.get((author.public, lane))
+        lc = 1 + max((event.header.lc for event in (*after, *filter(None, [prev]))), default=0)
+        return events.make(
+            author,
+            net=self.net,
+            lane=lane,
+            seq=0 if prev is None else prev.header.seq + 1,
+            prev=None if prev is None else prev.id,
+            parents=tuple(event.id for event in after),
+            lc=lc,
+            ts=CREATED + lc,
+            kind=kind,
+            body={"text": "hello"} if body is None else body,
+        )
+
+    def arrive(self, *new: Event, rivals: Sequence[Event] = ()) -> None:
+        for event in new:
+            self.tips[event.lane] = event
+        self.unordered.update((event.id, event) for event in (*new, *rivals))
+        self.steps.append(Step(events=new, rivals=tuple(rivals)))
+
+    def finalize(self, *, now: int | None = None) -> Checkpoint:
+        """A checkpoint over all that arrived."""
+        parent = self.net if self.last is None else self.last[0].id
+        nodes = {id: order.node_of(event) for id, event in self.unordered.items()}
+        chosen = order.choose(nodes, parent)
+        outcome = self.execute([self.unordered.pop(id) for id in chosen.order])
+        checkpoint = Checkpoint(
+            v=1,
+            net=self.net,
+            skips=(),
+            tips=chosen.tips,
+            delta=outcome.delta,
+            n=outcome.n,
+            eroot=outcome.eroot,
+            sroot=outcome.sroot,
+            rroot=outcome.rroot,
+            **{name: value for name, value in self.follows().items() if name != "skips"},
+        )
+        certificate = self.certify(checkpoint, now=now)
+        self.steps.append(Step(final=(checkpoint, certificate, outcome, chosen.order)))
+        self.state, self.frontier, self.last = outcome.state, outcome.frontier, (checkpoint, certificate)
+        return checkpoint
+
+    def follows(self) -> dict[str, object]:
+        return finality.follows(self.genesis, self.last)
+
+    def execute(self, ordered: Sequence[Event]) -> Outcome:
+        context = finality.next_context(self.genesis, self.last)
+        return cut.execute_cut(self.rules, self.state, self.frontier, ordered, context)
+
+    def certify(self, checkpoint: Checkpoint, *, now: int | None = None) -> Certificate:
+        voter = finality.SoleVoter(self.genesis, self.last, self.voter)
+        now = CREATED + 1_000 * checkpoint.height if now is None else now
+        (commit,) = voter.step(finality.Proposal(checkpoint, now))
+        assert isinstance(commit, finality.Commit)
+        return commit.certificate
+
+    def write_to(self, store: Store) -> Store:
+        for step in self.steps:
+            step.write_to(store)
+        return store
+
+
+def talk() -> History:
+    """Alice and Bob talk over three checkpoints; Carol forks herself; the third checkpoint is empty."""
+    history = History()
+    hello = history.say("alice")
+    history.say("bob", after=[hello])
+    history.say("alice", "refuse", lane=2)
+    history.finalize()
+    first = history.draft("carol", after=[hello])
+    rival = history.draft("carol", "rival", after=[hello])
+    second = history.draft("carol", on=rival)
+    history.arrive(first, rivals=[rival, second])
+    history.say("bob", "forget", after=[second])
+    history.finalize()
+    history.finalize()
+    return history
