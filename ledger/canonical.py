@@ -97,7 +97,8 @@ def shape(kind: type[T], value: Any) -> T:
     try:
         return msgspec.convert(value, kind, strict=True)
     except (msgspec.ValidationError, ValueError) as error:
-        raise RemoteError(f"not a valid {kind.__name__}: {error}", code="bad_schema") from error
+        name = getattr(kind, "__name__", "value")  # a union of structs has no name
+        raise RemoteError(f"not a valid {name}: {error}", code="bad_schema") from error
 
 
 def _check_depth(data: bytes) -> None:
