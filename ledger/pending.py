@@ -91,12 +91,39 @@ class Pending:
         self._enter(Waiting(event, peer, now, set(missing), event.header.ts - FUTURE_MS_MAX), now)
         return True
 
-    def wanted(self) -> list[Cid]:
-        """Missing parents that are not waiting here themselves: what to ask for."""
-        return [id for id in self._children if id not in self._waiting]
-
     def is_wanted(self, id: Cid) -> bool:
+        """Whether an event here waits for this one."""
         return id in self._children
+
+    def lacking(self, ids: Iterable[Cid]) -> list[Cid]:
+        """What is to be fetched so that these can stand: themselves, or what they wait for, however
+        indirectly, and is not here."""
+        return [id for id in self._below(ids) if id not in self._waiting]
+
+    def forgive(self, ids: Iterable[Cid]) -> list[Event]:
+        """A quorum ordered these: they and what they wait for need not wait for our clock.
+
+        Returns those that now wait for nothing; they leave the buffer.
+        """
+        ready: list[Event] = []
+        for id in self._below(ids):
+            if id in self._waiting:
+                self._waiting[id].not_before = 0
+                if not self._waiting[id].missing:
+                    ready.append(self._leave(id).event)
+        return ready
+
+    def _below(self, ids: Iterable[Cid]) -> list[Cid]:
+        """These ids and all that they wait for."""
+        found: dict[Cid, None] = {}
+        ahead = list(ids)
+        while ahead:
+            id = ahead.pop()
+            if id not in found:
+                found[id] = None
+                if id in self._waiting:
+                    ahead.extend(sorted(self._waiting[id].missing))
+        return list(found)
 
     def admitted(self, id: Cid, now: int) -> list[Event]:
         """`id` is in the DAG now: the events that waited for it alone, which leave the buffer."""

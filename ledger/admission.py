@@ -1,0 +1,311 @@
+"""Admission: from wire bytes to events that stand in the DAG, ready to be stored in one batch.
+
+    parse      every check that needs the bytes alone, the signature not yet
+    skip       what is here already (so a repeated event costs no signature check)
+    verify     the signature
+    wait       parents not here, or a timestamp from the future: the pending buffer
+    stand      the structural check; then whatever waited for this event stands as well
+
+Holds in memory what the hot path needs of the DAG: lane heads, the unordered part, places of recent events,
+tips. Everything else is asked of the store; nothing is written here. The caller stores what a `Batch` says,
+and rebuilds this object from the store when that fails.
+
+Bounds, beside those of `ledger.pending`: see the constants. Lane heads are one entry a lane that is in the
+store, so they grow with the ledger and not with what a peer sends.
+
+What must always hold:
+    an event stands only after all its parents; `unordered` is in the order they came to stand
+    a lane's head is the last of the contiguous chain seen first; all that is not on it is a rival
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from ledger import event as events
+from ledger.cid import Cid
+from ledger.dag import check_structure, place_of
+from ledger.errors import RemoteError
+from ledger.event import PARENTS_MAX, Event
+from ledger.forks import ForkProof
+from ledger.heads import Head, Lane, Place
+from ledger.order import Node, node_of
+from ledger.pending import FUTURE_MS_MAX, PENDING_MAX, Pending
+from ledger.store import Store
+
+INGEST_MAX: Final = 2_048
+"""Wires in one call: one transaction, and well under a second during which nobody else is served."""
+
+PLACES_MAX: Final = 50_000
+"""Places in memory, about 15 MB: what parents refer to is nearly always recent."""
+
+EVENT_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Unordered events kept parsed: some cuts' worth. Those beyond are read back from the store."""
+
+UNORDERED_MAX: Final = 200_000
+"""Events waiting for an order, about 100 MB of index: an island of 50,000 fits, a runaway author does not."""
+
+RIVALS_PER_LANE_MAX: Final = 64
+"""Rivals kept of a forked lane. One proves the fork; more are kept only if honest events refer to them."""
+
+TIPS_MAX: Final = 256
+"""Tips remembered, to be named as parents of our own events."""
+
+assert PLACES_MAX > INGEST_MAX * (PARENTS_MAX + 2) + PENDING_MAX, "a batch could push its own places out"
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one call made of its bytes. `chain` and `rivals` are to be stored, in this order."""
+
+    chain: list[Event] = field(default_factory=list)
+    rivals: list[Event] = field(default_factory=list)
+    forks: list[ForkProof] = field(default_factory=list)
+    waiting: list[Event] = field(default_factory=list)
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def admitted(self) -> list[Event]:
+        return self.chain + self.rivals
+
+
+class Admission:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.net = store.genesis.net
+        self.pending = Pending()
+        self.counts: Counter[str] = Counter()
+        self.heads: dict[Lane, Head] = store.heads()
+        self.unordered: dict[Cid, Node] = {}
+        self.demanded: set[Cid] = set()  # what a certified checkpoint needs
+        self._places: dict[Cid, Place] = {}
+        self._events: dict[Cid, Event] = {}
+        self._events_size = 0
+        self._tips: dict[Cid, Lane] = {}  # oldest first
+        self._rivals: Counter[Lane] = Counter()
+        self.forked: set[Lane] = set()
+        for proof in store.fork_proofs():
+            header = proof.header(self.net)
+            self.forked.add((header.by, header.lane))
+        self._recall()
+
+    # -- from bytes to standing -----------------------------------------------------------------------------
+
+    def take(self, wires: Sequence[bytes], *, peer: str, now: int) -> Batch:
+        """Judge bytes from a peer. Memory moves on at once; the caller must store the batch."""
+        assert len(wires) <= INGEST_MAX, f"{len(wires)} wires in one call, at most {INGEST_MAX}"
+        batch = Batch()
+        fresh = self._verified(self._unknown(self._parsed(wires, batch)), batch)
+        self._fetch_places(parent for event in fresh for parent in event.parents)
+        for event in fresh:
+            self._settle(event, batch, peer, now)
+        for event in self.pending.due(now):
+            self._settle(event, batch, peer, now)
+        for code, _ in batch.rejected:
+            self.counts[f"rejected.{code}"] += 1
+        return batch
+
+    def stand(self, event: Event, batch: Batch) -> None:
+        """Let an event stand whose parents do. Raises RemoteError when its structure is wrong."""
+        check_structure(event, self._places_of(event.parents))
+        if self._is_on_chain(event):
+            self.heads[event.lane] = (event.header.seq, event.id)
+            batch.chain.append(event)
+        else:
+            self._stand_as_rival(event, batch)
+        self._remember(event)
+        self._move_tips(event)
+
+    def demand(self, ids: Iterable[Cid], *, now: int) -> Batch:
+        """A certified checkpoint needs these: limits and clocks that keep strangers out do not hold for them.
+
+        The caller must store the batch: what only waited for the clock stands now.
+        """
+        self.demanded = set(ids)
+        batch = Batch()
+        for event in self.pending.forgive(self.demanded):
+            self.demanded.add(event.id)
+            self._settle(event, batch, "", now)
+        return batch
+
+    def missing(self, ids: Iterable[Cid]) -> list[Cid]:
+        """Those that do not stand here."""
+        unsure = [id for id in ids if id not in self.unordered and id not in self._places]
+        known = self.store.places(unsure) if unsure else {}
+        return [id for id in unsure if id not in known]
+
+    def _parsed(self, wires: Sequence[bytes], batch: Batch) -> list[Event]:
+        """Events without repeats, parents before children."""
+        parsed: dict[Cid, Event] = {}
+        for wire in wires:
+            try:
+                event = events.parse(wire, net=self.net, verify_signature=False)
+                if event.body is None:
+                    raise RemoteError(f"{event} came without its body", code="bad_body")
+            except RemoteError as error:
+                batch.rejected.append((error.code, str(error)))
+            else:
+                parsed[event.id] = event
+        return sorted(parsed.values(), key=_lc)
+
+    def _unknown(self, parsed: list[Event]) -> list[Event]:
+        """Those that neither stand here nor wait here."""
+        unsure = [event.id for event in parsed if not self._is_surely_new(event)]
+        known = {id for id in unsure if id in self.pending or id in self.unordered or id in self._places}
+        known.update(self.store.places([id for id in unsure if id not in known]) if unsure else ())
+        self.counts["duplicate"] += len(known)
+        return [event for event in parsed if event.id not in known]
+
+    def _is_surely_new(self, event: Event) -> bool:
+        """Without asking the store: beyond the head of a lane that never forked there is nothing."""
+        head = self.heads.get(event.lane)
+        beyond = head is None or event.header.seq > head[0]
+        return beyond and event.lane not in self.forked and event.id not in self.pending
+
+    def _verified(self, fresh: list[Event], batch: Batch) -> list[Event]:
+        """Those before the first bad signature. Judging one takes our own slow check, so a peer that sends
+        one has had its turn: the rest of its bytes are not looked at."""
+        for index, event in enumerate(fresh):
+            try:
+                events.check_signature(event)
+            except RemoteError as error:
+                batch.rejected.append((error.code, str(error)))
+                self.counts["dropped.after_bad_signature"] += len(fresh) - index - 1
+                return fresh[:index]
+        return fresh
+
+    def _settle(self, event: Event, batch: Batch, peer: str, now: int) -> None:
+        """Let an event stand, and all that waited for it; or wait; or be refused."""
+        ready = [event]
+        while ready:
+            event = ready.pop()
+            missing = self.missing(event.parents)
+            if missing or self._is_of_the_future(event, now):
+                if self.pending.add(event, peer=peer, missing=missing, now=now):
+                    batch.waiting.append(event)
+                continue
+            if self._is_over_a_limit(event):
+                continue
+            try:
+                self.stand(event, batch)
+            except RemoteError as error:
+                batch.rejected.append((error.code, str(error)))
+                self.counts["dropped.bad_ancestor"] += len(self.pending.poisoned(event.id))
+            else:
+                ready.extend(self.pending.admitted(event.id, now))
+
+    def _is_of_the_future(self, event: Event, now: int) -> bool:
+        return event.header.ts > now + FUTURE_MS_MAX and event.id not in self.demanded
+
+    def _is_over_a_limit(self, event: Event) -> bool:
+        if event.id in self.demanded or self.pending.is_wanted(event.id):
+            return False
+        if len(self.unordered) >= UNORDERED_MAX:
+            self.counts["dropped.unordered_full"] += 1
+            return True
+        if self._rivals[event.lane] >= RIVALS_PER_LANE_MAX and not self._is_on_chain(event):
+            self.counts["dropped.rivals_full"] += 1
+            return True
+        return False
+
+    # -- forks ----------------------------------------------------------------------------------------------
+
+    def _is_on_chain(self, event: Event) -> bool:
+        head = self.heads.get(event.lane)
+        return event.header.seq == 0 if head is None else head == (event.header.seq - 1, event.header.prev)
+
+    def _stand_as_rival(self, event: Event, batch: Batch) -> None:
+        batch.rivals.append(event)
+        self._rivals[event.lane] += 1
+        if event.lane not in self.forked:
+            # Its prev is on the chain, or the lane would be known as forked: so its own place is taken.
+            batch.forks.append(ForkProof.of(self._on_chain(event.lane, event.header.seq, batch), event))
+            self.forked.add(event.lane)
+
+    def _on_chain(self, lane: Lane, seq: int, batch: Batch) -> Event:
+        for event in batch.chain:
+            if event.lane == lane and event.header.seq == seq:
+                return event
+        [wire] = self.store.lane_range(*lane, seq, seq, bytes_max=0)
+        return events.parse(wire, net=self.net, verify_signature=False)
+
+    # -- memory ---------------------------------------------------------------------------------------------
+
+    def _recall(self) -> None:
+        """Take up what the store holds without an order, as if it had just come to stand."""
+        wires = self.store.unordered()
+        recalled = [events.parse(wire, net=self.net, verify_signature=False) for wire in wires]
+        for event in sorted(recalled, key=_lc):
+            self._remember(event)
+            self._move_tips(event)
+            if event.lane in self.forked:
+                self._rivals[event.lane] += 1  # or one of its chain: such a lane may as well be full early
+
+    def _remember(self, event: Event) -> None:
+        self.unordered[event.id] = node_of(event)
+        self.place(event.id, place_of(event))
+        self._events[event.id] = event
+        self._events_size += len(event.wire)
+        while self._events_size > EVENT_BYTES_MAX:
+            self._events_size -= len(self._events.pop(next(iter(self._events))).wire)
+
+    def _move_tips(self, event: Event) -> None:
+        for parent in event.parents:
+            self._tips.pop(parent, None)
+        self._tips[event.id] = event.lane
+        if len(self._tips) > TIPS_MAX:
+            del self._tips[next(iter(self._tips))]
+
+    def place(self, id: Cid, place: Place) -> None:
+        self._places[id] = place
+        if len(self._places) > PLACES_MAX:
+            del self._places[next(iter(self._places))]
+
+    def place_of(self, id: Cid) -> Place:
+        """Of an event that stands here."""
+        return self._places_of((id,))[id]
+
+    def _places_of(self, ids: Sequence[Cid]) -> dict[Cid, Place]:
+        self._fetch_places(ids)
+        return {id: self._places[id] for id in ids}
+
+    def _fetch_places(self, ids: Iterable[Cid]) -> None:
+        absent = {id for id in ids if id not in self._places}
+        if absent:
+            for id, place in self.store.places(sorted(absent)).items():
+                self.place(id, place)
+
+    def parents_for(self, lane: Lane) -> tuple[Cid, ...]:
+        """The newest tips of other lanes, for an event of our own; forked lanes are not referred to."""
+        tips = [id for id, of in reversed(self._tips.items()) if of != lane and of not in self.forked]
+        return tuple(tips[:PARENTS_MAX])
+
+    def events_of(self, ids: Sequence[Cid]) -> list[Event]:
+        """Unordered events with their bodies, from memory or from the store."""
+        absent = [id for id in ids if id not in self._events]
+        wires = self.store.wires(absent) if absent else {}
+        return [
+            self._events[id]
+            if id in self._events
+            else events.parse(wires[id], net=self.net, verify_signature=False)
+            for id in ids
+        ]
+
+    def ordered(self, ids: Iterable[Cid]) -> None:
+        """These are in a final checkpoint now."""
+        for id in ids:
+            del self.unordered[id]
+            event = self._events.pop(id, None)
+            if event is not None:
+                self._events_size -= len(event.wire)
+        self.demanded.clear()
+
+    def __repr__(self) -> str:
+        return f"<Admission lanes={len(self.heads)} unordered={len(self.unordered)} {self.pending}>"
+
+
+def _lc(event: Event) -> int:
+    return event.header.lc

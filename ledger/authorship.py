@@ -1,0 +1,74 @@
+"""Our own statements: the next event on our own lane.
+
+Knows where our lane stands and which tips there are to refer to. Does not store; `ledger.replica`
+does, before anybody sees the event.
+
+What must always hold: two events of ours never stand at one place. The caller has one writer, stores an event
+before it asks for the next, and after losing its store takes a new device key.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ledger import canonical
+from ledger import event as events
+from ledger.admission import Admission
+from ledger.errors import UsageError
+from ledger.event import BODY_SIZE_MAX, Event
+from ledger.signing import SigningKey
+
+
+def next_event(
+    admission: Admission,
+    key: SigningKey,
+    kind: str,
+    version: int,
+    body: Any,
+    *,
+    now: int,
+    lane: int,
+    exp: int | None,
+    acct: bytes | None,
+) -> Event:
+    """Sign what follows the head of our lane, with the newest tips of other lanes as parents.
+
+    `body` is a payload struct or its canonical bytes; `now` in unix ms. Raises UsageError (`lane_closed`,
+    `body_too_large`).
+    """
+    ours = (key.public, lane)
+    if ours in admission.forked:
+        raise UsageError(
+            f"lane {lane} of {key.public.hex()} is forked: whatever follows on it is void",
+            code="lane_closed",
+            next_step="go on with a new device key",
+        )
+    data = body if isinstance(body, bytes) else canonical.encode(body)
+    if len(data) > BODY_SIZE_MAX[lane]:
+        raise UsageError(
+            f"a {kind} of {len(data)} bytes, where lane {lane} takes {BODY_SIZE_MAX[lane]}",
+            code="body_too_large",
+            next_step="put the data into a blob and name its Cid",
+        )
+    head = admission.heads.get(ours)
+    prev = None if head is None else head[1]
+    parents = admission.parents_for(ours)
+    above = [admission.place_of(id) for id in parents]
+    before = None if prev is None else admission.place_of(prev)
+    if before is not None:
+        above.append(before)
+    return events.make(
+        key,
+        net=admission.net,
+        lane=lane,
+        seq=0 if before is None else before.seq + 1,
+        prev=prev,
+        parents=parents,
+        lc=1 + max((place.lc for place in above), default=0),
+        ts=now if before is None else max(now, before.ts),
+        kind=kind,
+        version=version,
+        body=data,
+        acct=acct,
+        exp=exp,
+    )
