@@ -26,6 +26,7 @@ KEY_FILE_SIZE_MAX: Final = 4096
 """Bytes. An encrypted key takes about 300; more than this is some other file."""
 
 _ENCRYPTED: Final = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
+_ENCRYPTED_END: Final = b"-----END ENCRYPTED PRIVATE KEY-----"
 
 
 def create(path: Path, *, passphrase: str | None = None) -> SigningKey:
@@ -75,14 +76,17 @@ def load(path: Path, *, passphrase: str | None = None) -> SigningKey:
     _check_passphrase(path, passphrase, is_encrypted=pem.startswith(_ENCRYPTED))
     try:
         private = serialization.load_pem_private_key(pem, _password(passphrase))
-    except (ValueError, UnsupportedAlgorithm) as error:
-        if passphrase is not None and "ncorrect password" in str(error):
+    except ValueError as error:
+        # A wrong passphrase and damage inside look the same from here; a file cut off does not.
+        if pem.rstrip().endswith(_ENCRYPTED_END):
             raise UsageError(
                 f"the passphrase does not open {path}",
                 code="wrong_passphrase",
-                next_step="try again; without the passphrase the key is lost",
+                next_step="try again; if it is the right one, the file is damaged: use a copy of it",
             ) from error
         raise _not_a_key(path, "cannot be read as PKCS#8 PEM") from error
+    except UnsupportedAlgorithm as error:
+        raise _not_a_key(path, "is encrypted or made in a way that this program does not know") from error
     if not isinstance(private, Ed25519PrivateKey):
         raise _not_a_key(path, "holds a key of another algorithm")
     return SigningKey(private.private_bytes_raw())
@@ -109,9 +113,11 @@ def _read(path: Path) -> bytes:
             code="key_unreadable",
             next_step="check who owns the file and its folder",
         ) from error
-    with open(descriptor, "rb") as file:
-        _check_file(path, os.fstat(file.fileno()))
-        return file.read(KEY_FILE_SIZE_MAX)
+    try:
+        _check_file(path, os.fstat(descriptor))
+        return os.read(descriptor, KEY_FILE_SIZE_MAX)
+    finally:
+        os.close(descriptor)
 
 
 def _check_file(path: Path, status: os.stat_result) -> None:
