@@ -1,0 +1,69 @@
+# The work of the house in one place. `make` alone lists it; .ci/run calls `make test`.
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+WORK    := .work
+SOURCES := .
+PYTEST  := $(BIN)/python -m pytest
+INTEROP := $(wildcard tests/interop/package*.json)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-interop setup-system demo format lint types layers check test test-long bench pin clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.fog-setup ## virtual environment with pinned dependencies; says what the system lacks
+
+setup-interop: $(WORK)/node/.fog-setup ## npm packages of the JavaScript tests, into .work/node
+
+setup-system: ## Debian packages that `make test` needs (PostgreSQL, iproute2), if they are missing
+	@.ci/system-packages
+
+demo: setup ## four nodes, one checked job, one payment, one audited log
+	@$(BIN)/fog demo
+
+format: setup ## format the code, sort the imports
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix --select I $(SOURCES)
+
+lint: setup
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+types: setup
+	$(BIN)/mypy
+
+layers: setup
+	$(BIN)/lint-imports
+
+check: lint types layers ## for every commit: format, lint, types, layers, quick tests; under 2 minutes
+	$(PYTEST) -q -m "not slow and not long"
+
+test: setup-system setup setup-interop lint types layers ## everything that CI runs; under 12 minutes
+	$(PYTEST) -m "not long"
+
+test-long: setup-system setup setup-interop ## the tests that take minutes each
+	$(PYTEST) -m long
+
+bench: setup ## run every benchmark; results in .work/bench, and a table
+	@$(BIN)/python benchmarks/run.py --out $(WORK)/bench
+
+pin: setup ## write constraints.txt from what is installed now
+	$(BIN)/python -m pip freeze --exclude-editable | grep -v '^[#-]' > constraints.txt
+
+clean: ## remove everything that can be made again
+	rm -rf $(VENV) $(WORK) .demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	       .import_linter_cache
+
+$(VENV)/.fog-setup: pyproject.toml constraints.txt .ci/preflight
+	@python=$$(.ci/preflight) && { test -x $(BIN)/python || "$$python" -m venv $(VENV); }
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(WORK)/node/.fog-setup: $(INTEROP)
+	@mkdir -p $(WORK)/node
+	@command -v npm > /dev/null || { echo "npm is missing: apt-get install npm" >&2; exit 1; }
+	cp $(INTEROP) $(WORK)/node/
+	npm install --prefix $(WORK)/node --no-audit --no-fund --loglevel=error
+	@touch $@
