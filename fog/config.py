@@ -140,10 +140,10 @@ def _flatten(document: dict[str, Any], known: Mapping[str, Key], where: str) -> 
     values = {}
     for section, table in document.items():
         if section not in _sections() or not isinstance(table, dict):
-            raise _unknown(section, list(_sections()), f"section [{{}}] in {where}")
+            raise _unknown("section", section, list(_sections()), where)
         for name, value in table.items():
             if f"{section}.{name}" not in known:
-                raise _unknown(f"{section}.{name}", list(known), f"setting {{}} in {where}")
+                raise _unknown("setting", f"{section}.{name}", list(known), where)
             values[f"{section}.{name}"] = value
     return values
 
@@ -158,7 +158,7 @@ def _from_environment(environ: Mapping[str, str], known: Mapping[str, Key]) -> d
             key = variables[variable]
             values[key.path] = _typed(key, text)
         elif variable.startswith(ours):
-            raise _unknown(variable, list(variables), "variable {} in the environment")
+            raise _unknown("variable", variable, list(variables), "the environment")
     return values
 
 
@@ -199,12 +199,13 @@ def _toml(value: Any) -> str:
         return repr(value)  # a date, say: TOML has kinds that no setting has
 
 
-def _unknown(name: str, names: list[str], where: str) -> UsageError:
+def _unknown(what: str, name: str, names: list[str], where: str) -> UsageError:
     near = difflib.get_close_matches(name, names, 1, 0.6)
+    hint = f"did you mean {near[0]}?  " if near else ""
     return UsageError(
-        f"unknown {where.format(name)}",
+        f"unknown {what} {name} in {where}",
         code="bad_config",
-        next_step=f"did you mean {near[0]}?  " * bool(near) + "fog config    lists them all",
+        next_step=f"{hint}docs/configuration.md lists them all",
     )
 
 
