@@ -36,25 +36,37 @@ _READ_FILE, _FILE_RIGHTS_ALL = 1 << 2, 0x1FFF
 _NET_RIGHTS_ALL: Final = 3  # TCP bind and connect, since ABI 4
 
 _ALLOW, _ERRNO_EPERM, _KILL = 0x7FFF0000, 0x00050001, 0x80000000
-_SECCOMP: Final[dict[str, tuple[int, int, list[int]]]] = {
-    # machine: (audit architecture, number of seccomp(2), numbers that stay allowed)
-    # read write close fstat lseek mmap mprotect munmap brk rt_sigaction rt_sigprocmask rt_sigreturn pread64
-    # readv writev sched_yield mremap madvise getpid exit sigaltstack gettid futex clock_gettime exit_group
-    # getrandom rseq
-    "x86_64": (
-        0xC000003E,
-        317,
-        [0, 1, 3, 5, 8, 9, 10, 11, 12, 13, 14, 15, 17]
-        + [19, 20, 24, 25, 28, 39, 60, 131, 186, 202, 228, 231]
-        + [318, 334],
-    ),
-    "aarch64": (
-        0xC00000B7,
-        277,
-        [63, 64, 57, 80, 62, 222, 226, 215, 214, 134, 135, 139, 67]
-        + [65, 66, 124, 216, 233, 172, 93, 132, 178, 98, 113, 94]
-        + [278, 293],
-    ),
+_AUDIT_ARCHITECTURE: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+_SECCOMP: Final = {"x86_64": 317, "aarch64": 277}
+_CALLS_ALLOWED: Final[dict[str, tuple[int, int]]] = {
+    # name: (number on x86_64, number on aarch64)
+    "brk": (12, 214),
+    "clock_gettime": (228, 113),
+    "close": (3, 57),
+    "exit": (60, 93),
+    "exit_group": (231, 94),
+    "fstat": (5, 80),
+    "futex": (202, 98),
+    "getpid": (39, 172),
+    "getrandom": (318, 278),
+    "gettid": (186, 178),
+    "lseek": (8, 62),
+    "madvise": (28, 233),
+    "mmap": (9, 222),
+    "mprotect": (10, 226),
+    "mremap": (25, 216),
+    "munmap": (11, 215),
+    "pread64": (17, 67),
+    "read": (0, 63),
+    "readv": (19, 65),
+    "rseq": (334, 293),
+    "rt_sigaction": (13, 134),
+    "rt_sigprocmask": (14, 135),
+    "rt_sigreturn": (15, 139),
+    "sched_yield": (24, 124),
+    "sigaltstack": (131, 132),
+    "write": (1, 64),
+    "writev": (20, 66),
 }
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -80,11 +92,15 @@ def yield_to_everyone() -> list[str]:
     return standing
 
 
-def limit(*, address_space: int, cpu_s: int, open_files: int) -> list[str]:
-    """Limits of the kernel, in bytes, CPU seconds and files. Never above what already holds."""
+def limit_cpu(seconds: int) -> None:
+    """CPU seconds from the start of the process; past it, SIGXCPU. May be raised again."""
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def limit(*, address_space: int, open_files: int) -> list[str]:
+    """Limits of the kernel, in bytes and files. Never above what already holds."""
     for kind, value in (
         (resource.RLIMIT_AS, address_space),
-        (resource.RLIMIT_CPU, cpu_s),
         (resource.RLIMIT_NOFILE, open_files),
         (resource.RLIMIT_FSIZE, FILE_SIZE_MAX),
         (resource.RLIMIT_CORE, 0),
@@ -115,14 +131,14 @@ def forbid_files(*, read: list[Path], change: list[Path]) -> list[str]:
 
 def forbid_calls() -> list[str]:
     """From here on only the system calls that computing and answering need. Needs no_new_privs or root."""
-    known = _SECCOMP.get(platform.machine())
-    if sys.platform != "linux" or known is None:
+    machine = platform.machine()
+    if sys.platform != "linux" or machine not in _SECCOMP:
         return []
-    architecture, seccomp, allowed = known
-    program = _filter(architecture, allowed)
+    column = list(_SECCOMP).index(machine)
+    program = _filter(_AUDIT_ARCHITECTURE[machine], [numbers[column] for numbers in _CALLS_ALLOWED.values()])
     code = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
-    if _libc.syscall(seccomp, 1, 1, header) != 0:  # SET_MODE_FILTER, for all threads
+    if _libc.syscall(_SECCOMP[machine], 1, 1, header) != 0:  # SET_MODE_FILTER, for all threads
         return []
     return ["seccomp"]
 

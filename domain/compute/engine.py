@@ -1,8 +1,8 @@
 """The pinned engine: which WebAssembly runs, compiled how, answered by which host functions.
 
-Fuel and output are evidence, so they must be bit-equal on every machine. `ENGINE` names everything they depend
-on; two results may be compared only if they were made under the same digest. Any change to a value below, to
-the wasmtime version or to what `domain.compute.wasi` answers is a new engine.
+Fuel and output are evidence, so they must be bit-equal on every machine. `ENGINE` names everything that they
+depend on; two results may be compared only if they were made under the same digest. Any change to a value
+below, to the wasmtime version or to what `domain.compute.wasi` answers is a new engine.
 
 Measured reasons (wasmtime 50.0.1):
     memory_init_cow          off: with it, fuel of instantiation differs between platforms (0 or one a byte)

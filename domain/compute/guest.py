@@ -1,7 +1,7 @@
 """One run of a module: instantiate, start, and say how it ended.
 
-The only file that calls wasmtime to run something. A run that ended because of the job is a value (`Ended`); one
-that ended because of this machine raises `HostFailure`, for which nobody is blamed.
+The only file that calls wasmtime to run something. A run that ended because of the job is a value (`Ended`);
+one that ended because of this machine raises `HostFailure`, for which nobody is blamed.
 
 Host calls are charged as fuel: HOST_CALL_FUEL each and 1 for each byte moved. They are work that the lender
 does, and without a price a guest could ask for a thousand times more of it than it pays for.

@@ -1,8 +1,8 @@
 """Compiled modules: made here, kept here, never taken from anyone.
 
-Compiling costs up to seconds; its result is native code that is run without a further look. So the cache is a
-folder that only its owner may enter, a file's name is what it was made from (program and engine), and a digest
-beside it is compared before loading: a damaged or half-written file is compiled again.
+Compiling costs up to seconds; its result is native code that is run without a further look. So the cache is
+a folder that only its owner may enter, a file's name is what it was made from (program and engine), and a
+digest beside it is compared before loading: a damaged or half-written file is compiled again.
 The digest guards against accidents; who can write this folder could as well replace this program.
 """
 

@@ -81,7 +81,7 @@ class Child:
             return decode_report(await self._receive(size))
         except msgspec.DecodeError as error:
             raise SandboxFailure(
-                f"the child sent an unreadable report: {error}", code="child_broken"
+                f"an unreadable report from the child: {error}", code="child_broken"
             ) from error
 
     def kill(self) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
-import os
 import subprocess
 import sys
 import tempfile
@@ -51,9 +50,10 @@ class Program(msgspec.Struct, frozen=True):
 async def prepare(path: Path, cache: Path) -> Program:
     """Ready a program to be submitted; compiled modules are kept in `cache`.
 
-    Raises UsageError: `no_program`, `unknown_program`, `bad_program`, `compile_failed`, `no_compiler`, `no_runtime`.
+    Raises UsageError: `no_program`, `unknown_program`, `bad_program`, `compile_failed`, `no_compiler`,
+    `no_runtime`.
     """
-    if not path.is_file():
+    if not await trio.Path(path).is_file():
         raise UsageError(f"there is no program {path}", code="no_program", next_step="check the path")
     match path.suffix:
         case ".wasm":
@@ -101,18 +101,17 @@ def _runtime() -> Path:
 
 async def _compiled(source: Path, cache: Path) -> Path:
     """The module of a C file, from the cache if neither source nor compiler changed."""
-    text = _read(source, SOURCE_SIZE_MAX)
+    text = await trio.to_thread.run_sync(_read, source, SOURCE_SIZE_MAX)
     described = f"{_compiler_version()} {' '.join(COMPILER_FLAGS)}\n".encode() + text
-    target = cache / f"{hashlib.sha256(described).hexdigest()}.wasm"
+    target = trio.Path(cache) / f"{hashlib.sha256(described).hexdigest()}.wasm"
     # A header of the program's own may change without the file that includes it.
-    if target.exists() and b'#include "' not in text:
-        return target
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
-        built = Path(folder) / "program.wasm"
-        await _compile(source, built)
-        os.replace(built, target)
-    return target
+    if b'#include "' in text or not await target.exists():
+        await trio.Path(cache).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as folder:
+            built = trio.Path(folder) / "program.wasm"
+            await _compile(source, Path(built))
+            await built.replace(target)
+    return Path(target)
 
 
 async def _compile(source: Path, target: Path) -> None:

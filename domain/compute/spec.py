@@ -1,11 +1,13 @@
 """What a job asks for and what a run found: the two blobs that workers compare byte for byte.
 
-`JobSpec` holds everything that a run depends on, `ShardResult` everything that it produced; both are canonical
-DAG-CBOR and name bytes by Cid. The result's own Cid and its fuel are what a worker commits to, so two honest
-workers must build the same bytes: nothing here may depend on the machine, the time or the order of arrival.
+`JobSpec` holds everything that a run depends on, `ShardResult` everything that it produced; both are
+canonical DAG-CBOR and name bytes by Cid. The result's own Cid and its fuel are what a worker commits to, so
+two honest workers must build the same bytes: nothing here may depend on the machine, the time or the order of
+arrival.
 
-A shard is a list of inputs. The program runs once for each, from a fresh start; a shard without inputs is one run
-with empty standard input. Fuel and output limits hold for the shard: each run has what those before it left.
+A shard is a list of inputs. The program runs once for each, from a fresh start; a shard without inputs is one
+run with empty standard input. Fuel and output limits hold for the shard: each run has what those before it
+left.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ class Blob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """Base of the structs below: closed, immutable."""
 
 
-class Input(Blob):
+class Input(Blob, frozen=True):
     """One input. It appears as standard input and as /in/<name>; `name` is the last argument."""
 
     name: FileName
@@ -71,10 +73,10 @@ class Input(Blob):
     size: Uint
 
 
-class JobSpec(Blob):
+class JobSpec(Blob, frozen=True):
     """A program, its inputs and its limits.
 
-    kind      wasm: `program` is the module.  python: `program` is the script, `runtime` the interpreter's module
+    kind      wasm: `program` is the module.  python: `program` is the script, `runtime` the interpreter
     name      argv[0], and for python the script's file name
     env       variables, none are inherited
     memory    bytes of linear memory (the guest sees it, so it belongs to the job)
@@ -127,7 +129,7 @@ class JobSpec(Blob):
         return {self.program} | ({self.runtime} if self.runtime is not None else set())
 
 
-class Output(Blob):
+class Output(Blob, frozen=True):
     """Bytes that a run made: inline up to INLINE_MAX, else by Cid."""
 
     size: Uint
@@ -142,14 +144,14 @@ class Output(Blob):
             raise ValueError("`size` is not the size of `data`")
 
 
-class OutputFile(Blob):
+class OutputFile(Blob, frozen=True):
     """A file that a run left under /out; `name` is its path there."""
 
     name: Name
     content: Output
 
 
-class Run(Blob):
+class Run(Blob, frozen=True):
     """What one run made. `stderr` is what was written first, up to `wasi.STDERR_MAX` bytes."""
 
     name: Annotated[str, Meta(max_length=255)]
@@ -162,7 +164,7 @@ class Run(Blob):
     detail: str = ""
 
 
-class ShardResult(Blob):
+class ShardResult(Blob, frozen=True):
     """One `Run` for each input, in the shard's order (for a shard without inputs: one, named "")."""
 
     engine: Digest

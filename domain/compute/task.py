@@ -1,7 +1,7 @@
 """What parent and child say to each other: one task in, reports out, length-prefixed over two pipes.
 
-The child trusts the parent. The parent trusts nothing in a report beyond its own bound: a child whose guest has
-broken out may say anything, which at worst makes a wrong result, as any dishonest worker could.
+The child trusts the parent. The parent trusts nothing in a report beyond its own bound: a child whose guest
+has broken out may say anything, which at worst makes a wrong result, as any dishonest worker could.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Task(msgspec.Struct, frozen=True):
     inputs    (name, path); empty: one run with empty standard input
     cache     folder of compiled modules
     parent    process id of the parent, for the case that it is gone before the child looks
-    cpu_s     CPU seconds for everything, compiling included
+    cpu_s     CPU seconds for all runs together (compiling has a limit of its own)
     """
 
     program: str
@@ -75,7 +75,7 @@ Report = Loaded | Ran | Failed
 
 _encoder = msgspec.msgpack.Encoder()
 _task_decoder = msgspec.msgpack.Decoder(Task)
-_report_decoder = msgspec.msgpack.Decoder(Report)
+_report_decoder: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
 
 
 def frame(message: Task | Report) -> bytes:

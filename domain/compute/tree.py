@@ -1,7 +1,7 @@
 """The guest's file system: a small tree of files in memory, the same on every machine.
 
-A guest never touches a folder of the host. So names have one order, files one time, folders one size, and there
-is no path out to look for. Inodes are numbers in order of creation.
+A guest never touches a folder of the host. So names have one order, files one time, folders one size, and
+there is no path out to look for. Inodes are numbers in order of creation.
 
     /in       read-only: the input
     /program  read-only: the script, for interpreted programs

@@ -1,12 +1,12 @@
 """WASI preview 1, answered from memory: all a guest can ask of the world.
 
-The functions of `wasi_snapshot_preview1` over a `Tree`, with a clock that moves only when it is asked, randomness
-that is a hash chain from the job's seed, and no network. Nothing here looks at the host, so a run depends on
-nothing but its job. (Calling through to a real WASI would leak folder order, inodes, times, and each
-system's own error numbers.)
+The functions of `wasi_snapshot_preview1` over a `Tree`, with a clock that moves only when it is asked,
+randomness that is a hash chain from the job's seed, and no network. Nothing here looks at the host, so a run
+depends on nothing but its job. (Calling through to a real WASI would leak folder order, inodes, times, and
+each system's own error numbers.)
 
 Knows the binary layout of preview 1. Does not know wasmtime: memory is anything with `read` and `write`, and
-the two ways in which a run can end inside a call are exceptions (`Exit`, `OutputFull`) for the caller to catch.
+the two ways in which a run can end inside a call are exceptions (`Exit`, `OutputFull`) for the caller.
 
 What must always hold: a call either returns an errno or ends the run; a pointer out of range is FAULT; what
 comes back depends only on the job and on the calls made so far.
@@ -32,7 +32,8 @@ CLOCK_STEP_NS: Final = 1_000  # each look at the clock
 
 _ROOT_FD: Final = 3
 _RIGHTS_ALL: Final = (1 << 30) - 1
-_RIGHT_READ, _RIGHT_WRITE = 1 << 1, 1 << 6
+_RIGHT_WRITE: Final = 1 << 6
+_RIGHTS_READ_SEEK_TELL: Final = 1 << 1 | 1 << 2 | 1 << 5
 _UNKNOWN, _FOLDER, _FILE = 0, 3, 4
 _CREATE, _DIRECTORY, _EXCLUSIVE, _TRUNCATE = 1, 2, 4, 8
 _APPEND: Final = 1
@@ -85,7 +86,7 @@ FUNCTIONS: Final[dict[str, str]] = {
     "sock_send": "iiiii",
     "sock_shutdown": "ii",
 }
-"""Name -> parameters (`i` 32 bits, `I` 64 bits). All return an i32 errno, except `proc_exit`, which does not."""
+"""Name -> parameters (`i` 32 bits, `I` 64 bits). All return an i32 errno but `proc_exit`."""
 
 
 class Memory(Protocol):
@@ -130,6 +131,14 @@ class Handle:
     @property
     def kind(self) -> int:
         return {File: _FILE, Folder: _FOLDER, Stream: _UNKNOWN}[type(self.node)]
+
+    @property
+    def rights(self) -> int:
+        """What preview 1 calls rights. A libc asks for them to tell files from terminals."""
+        if self.kind == _FOLDER:
+            return _RIGHTS_ALL
+        write = _RIGHT_WRITE if self.write else 0
+        return write if self.kind == _UNKNOWN else write | _RIGHTS_READ_SEEK_TELL
 
     def file(self) -> File:
         if isinstance(self.node, Folder):
@@ -196,13 +205,11 @@ class World:
     def sched_yield(self, memory: Memory) -> None:
         """There is nobody to yield to."""
 
-    def poll_oneoff(
-        self, memory: Memory, subscriptions_at: int, events_at: int, count: int, done_at: int
-    ) -> None:
+    def poll_oneoff(self, memory: Memory, asked_at: int, events_at: int, count: int, done_at: int) -> None:
         """Files are always ready; a sleep alone moves the clock to its end and returns at once."""
         if not 1 <= count <= SUBSCRIPTIONS_MAX:
             raise Refused(Errno.INVAL)
-        raw = memory.read(subscriptions_at, 48 * count)
+        raw = memory.read(asked_at, 48 * count)
         asked = [struct.unpack_from("<QB7xI4xQQH", raw, 48 * index) for index in range(count)]
         events = [_event(user, tag) for user, tag, *_ in asked if tag != 0] or self._sleep(asked)
         memory.write(events_at, b"".join(events))
@@ -298,11 +305,7 @@ class World:
 
     def fd_fdstat_get(self, memory: Memory, fd: int, at: int) -> None:
         handle = self._handle(fd)
-        rights = _RIGHTS_ALL
-        if handle.kind != _FOLDER:
-            rights = (_RIGHT_WRITE if handle.write else 0) | (
-                0 if handle.kind == _UNKNOWN else _RIGHT_READ | 0x24
-            )
+        rights = handle.rights
         memory.write(at, struct.pack("<BxH4xQQ", handle.kind, _APPEND * handle.append, rights, rights))
 
     def fd_fdstat_set_flags(self, memory: Memory, fd: int, flags: int) -> None:
@@ -425,9 +428,7 @@ class World:
         source = self.tree.place(*self._path(memory, fd, path_at, size))
         self.tree.rename(*source, *self.tree.place(*self._path(memory, new_fd, new_path_at, new_size)))
 
-    def path_readlink(
-        self, memory: Memory, fd: int, path_at: int, size: int, _at: int, _size: int, _done: int
-    ) -> None:
+    def path_readlink(self, memory: Memory, fd: int, path_at: int, size: int, *_buffer: int) -> None:
         self.tree.find(*self._path(memory, fd, path_at, size))
         raise Refused(Errno.INVAL)  # there are no links
 
