@@ -50,6 +50,11 @@ def ip_and_port(address: Multiaddr) -> tuple[str, int] | None:
     return None if ip is None or "tcp" not in parts else (ip, int(parts["tcp"] or 0))
 
 
+def ip_and_port_text(address: str) -> tuple[str, int] | None:
+    """`ip_and_port` of a text that is an address of ours."""
+    return ip_and_port(Multiaddr(address))
+
+
 async def check_free(addresses: Sequence[Multiaddr]) -> None:
     """Raises UsageError (`port_taken`, `bad_address`) for the first address that cannot be bound."""
     for address in addresses:

@@ -55,7 +55,7 @@ class Stream:
         self._buffer += data
 
     async def read_frame(self, *, size_max: int, timeout_s: float = TIMEOUT_S) -> bytes:
-        """The next frame, of `size_max` bytes or less. RemoteError: `oversize`, `timeout`, `stream_closed`."""
+        """The next frame, at most `size_max` bytes. RemoteError: `oversize`, `timeout`, `stream_closed`."""
         with _deadline(timeout_s, self.peer, "send"):
             size = int.from_bytes(await self.read_exactly(4, timeout_s=timeout_s), "big")
             if size > size_max:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -49,6 +49,9 @@ from network.sync_messages import (
     decode_question,
     encode,
 )
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +105,7 @@ class Sync:
         self._peers: dict[str, _Peer] = {}
         self.counts = host.counts
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer peers and ask them, until cancelled."""
         events = self._host.watch_links()
         self._host.handle(PROTOCOL, self._answer)
