@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import tracemalloc
 import unicodedata
 from typing import Any
 
@@ -160,6 +161,26 @@ def test_depth_is_refused_and_does_not_eat_the_stack(levels: int):
     """A hundred thousand lists inside each other are one refusal, not a crash."""
     with pytest.raises(RemoteError, match="containers"):
         canonical.decode(b"\x81" * levels + b"\x01", size_max=200_000)
+
+
+@given(values.filter(lambda value: depth(value) < canonical.DEPTH_MAX), st.booleans())
+def test_the_look_at_depth_refuses_no_long_value_that_is_fine(value: Any, first: bool):
+    """Long inputs are scanned before they are decoded; the scan must read each head as the decoder does."""
+    long = bytes(canonical.UNSCANNED_MAX)
+    whole = [long, value] if first else [value, long]
+    data = canonical.encode(whole)
+    assert canonical.decode(data, size_max=len(data)) == whole
+
+
+def test_lists_that_claim_to_be_huge_do_not_cost_memory():
+    """64 KiB of heads inside each other, each claiming all the bytes behind it: a refusal in no time."""
+    heads = b"".join(b"\x99" + (65_000 - 3 * n).to_bytes(2, "big") for n in range(21_000))
+    tracemalloc.start()
+    with pytest.raises(RemoteError):
+        canonical.decode(heads, size_max=len(heads))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
 
 
 def test_eight_containers_are_allowed():
