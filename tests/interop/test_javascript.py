@@ -18,7 +18,7 @@ def test_without_packages_the_test_fails_and_names_the_command(
         javascript.run("zip215.mjs", b"[]")
 
 
-def test_an_error_in_the_script_is_shown(monkeypatch: pytest.MonkeyPatch):
+def test_an_error_in_the_script_is_shown():
     """What node wrote to its standard error is in the failure."""
     with pytest.raises(AssertionError, match="SyntaxError"):
         javascript.run("zip215.mjs", b"not JSON")
