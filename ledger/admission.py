@@ -99,7 +99,7 @@ class Admission:
         assert len(wires) <= INGEST_MAX, f"{len(wires)} wires in one call, at most {INGEST_MAX}"
         batch = Batch()
         fresh = self._verified(self._unknown(self._parsed(wires, batch)), batch)
-        self._fetch_places(parent for event in fresh for parent in event.parents)
+        self._fetch_places(self._outside(fresh))
         for event in fresh:
             self._settle(event, batch, peer, now)
         for event in self.pending.due(now):
@@ -110,14 +110,14 @@ class Admission:
 
     def stand(self, event: Event, batch: Batch) -> None:
         """Let an event stand whose parents do. Raises RemoteError when its structure is wrong."""
-        check_structure(event, self._places_of(event.parents))
+        self._fetch_places(event.parents)
+        check_structure(event, self._places)
         if self._is_on_chain(event):
             self.heads[event.lane] = (event.header.seq, event.id)
             batch.chain.append(event)
         else:
             self._stand_as_rival(event, batch)
         self._remember(event)
-        self._move_tips(event)
 
     def demand(self, ids: Iterable[Cid], *, now: int) -> Batch:
         """A certified checkpoint needs these: limits and clocks that keep strangers out do not hold for them.
@@ -159,11 +159,17 @@ class Admission:
         self.counts["duplicate"] += len(known)
         return [event for event in parsed if event.id not in known]
 
+    def _outside(self, fresh: list[Event]) -> set[Cid]:
+        """Parents that are neither in memory nor among these events: one question to the store for all."""
+        parents = {parent for event in fresh for parent in event.parents if parent not in self._places}
+        return parents.difference(event.id for event in fresh)
+
     def _is_surely_new(self, event: Event) -> bool:
         """Without asking the store: beyond the head of a lane that never forked there is nothing."""
-        head = self.heads.get(event.lane)
+        lane = event.lane
+        head = self.heads.get(lane)
         beyond = head is None or event.header.seq > head[0]
-        return beyond and event.lane not in self.forked and event.id not in self.pending
+        return beyond and lane not in self.forked and event.id not in self.pending
 
     def _verified(self, fresh: list[Event], batch: Batch) -> list[Event]:
         """Those before the first bad signature. Judging one takes our own slow check, so a peer that sends
@@ -182,7 +188,7 @@ class Admission:
         ready = [event]
         while ready:
             event = ready.pop()
-            missing = self.missing(event.parents)
+            missing = self.missing([id for id in event.parents if id not in self._places])
             if missing or self._is_of_the_future(event, now):
                 if self.pending.add(event, peer=peer, missing=missing, now=now):
                     batch.waiting.append(event)
@@ -201,21 +207,23 @@ class Admission:
         return event.header.ts > now + FUTURE_MS_MAX and event.id not in self.demanded
 
     def _is_over_a_limit(self, event: Event) -> bool:
+        if len(self.unordered) >= UNORDERED_MAX:
+            limit = "unordered_full"
+        elif self._rivals.get(event.lane, 0) >= RIVALS_PER_LANE_MAX and not self._is_on_chain(event):
+            limit = "rivals_full"
+        else:
+            return False
         if event.id in self.demanded or self.pending.is_wanted(event.id):
             return False
-        if len(self.unordered) >= UNORDERED_MAX:
-            self.counts["dropped.unordered_full"] += 1
-            return True
-        if self._rivals[event.lane] >= RIVALS_PER_LANE_MAX and not self._is_on_chain(event):
-            self.counts["dropped.rivals_full"] += 1
-            return True
-        return False
+        self.counts[f"dropped.{limit}"] += 1
+        return True
 
     # -- forks ----------------------------------------------------------------------------------------------
 
     def _is_on_chain(self, event: Event) -> bool:
+        header = event.header
         head = self.heads.get(event.lane)
-        return event.header.seq == 0 if head is None else head == (event.header.seq - 1, event.header.prev)
+        return header.seq == 0 if head is None else head == (header.seq - 1, header.prev)
 
     def _stand_as_rival(self, event: Event, batch: Batch) -> None:
         batch.rivals.append(event)
@@ -240,20 +248,21 @@ class Admission:
         recalled = [events.parse(wire, net=self.net, verify_signature=False) for wire in wires]
         for event in sorted(recalled, key=_lc):
             self._remember(event)
-            self._move_tips(event)
             if event.lane in self.forked:
                 self._rivals[event.lane] += 1  # or one of its chain: such a lane may as well be full early
 
     def _remember(self, event: Event) -> None:
-        self.unordered[event.id] = node_of(event)
+        node = node_of(event)
+        self.unordered[event.id] = node
+        self._move_tips(event, node.parents)
         self.place(event.id, place_of(event))
         self._events[event.id] = event
         self._events_size += len(event.wire)
         while self._events_size > EVENT_BYTES_MAX:
             self._events_size -= len(self._events.pop(next(iter(self._events))).wire)
 
-    def _move_tips(self, event: Event) -> None:
-        for parent in event.parents:
+    def _move_tips(self, event: Event, parents: tuple[Cid, ...]) -> None:
+        for parent in parents:
             self._tips.pop(parent, None)
         self._tips[event.id] = event.lane
         if len(self._tips) > TIPS_MAX:
@@ -266,16 +275,13 @@ class Admission:
 
     def place_of(self, id: Cid) -> Place:
         """Of an event that stands here."""
-        return self._places_of((id,))[id]
-
-    def _places_of(self, ids: Sequence[Cid]) -> dict[Cid, Place]:
-        self._fetch_places(ids)
-        return {id: self._places[id] for id in ids}
+        self._fetch_places((id,))
+        return self._places[id]
 
     def _fetch_places(self, ids: Iterable[Cid]) -> None:
-        absent = {id for id in ids if id not in self._places}
+        absent = [id for id in ids if id not in self._places]
         if absent:
-            for id, place in self.store.places(sorted(absent)).items():
+            for id, place in self.store.places(absent).items():
                 self.place(id, place)
 
     def parents_for(self, lane: Lane) -> tuple[Cid, ...]:

@@ -87,7 +87,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def lane(self) -> tuple[bytes, int]:
-        return (self.header.by, self.header.lane)
+        header = self.header
+        return (header.by, header.lane)
 
     @property
     def parents(self) -> tuple[Cid, ...]:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from ledger.cid import Cid
 
@@ -21,8 +22,7 @@ Lane = tuple[bytes, int]
 Head = tuple[int, Cid]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True, gc=False):
     """What structure needs to know of an event: whose it is, where it stands, when it was."""
 
     by: bytes

@@ -18,6 +18,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from ledger import canonical
 from ledger.checkpoint import DELTA_BYTES_MAX, DELTA_EVENTS_MAX, TIPS_MAX
 from ledger.cid import Cid
@@ -25,7 +27,7 @@ from ledger.errors import RemoteError
 from ledger.event import Event
 
 
-class Node(NamedTuple):
+class Node(msgspec.Struct, frozen=True, gc=False):
     """What order needs to know of an unordered event. `size` is that of its wire form in bytes."""
 
     lc: int
