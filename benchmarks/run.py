@@ -47,7 +47,7 @@ def run(console: Console, name: str, out: Path) -> bool:
     """One benchmark in a process of its own; whether it gave numbers."""
     try:
         done = subprocess.run(
-            [sys.executable, str(HERE / f"{name}.py")],
+            [sys.executable, "-m", f"benchmarks.{name}"],
             stdout=subprocess.PIPE,
             text=True,
             timeout=SECONDS_MAX,

@@ -34,6 +34,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from domain.compute.spec import ARGUMENTS_MAX, MEMORY_MAX, MEMORY_MIN
 from domain.payloads import LEASE_MAX_MS, LEASE_MIN_MS, SHARDS_MAX
 from ledger.errors import UsageError
 from ledger.types import Micro, Millis, Positive, Uint
@@ -157,14 +158,14 @@ class JobSubmit(Message, frozen=True, kw_only=True):
     """
 
     program: AbsolutePath
-    args: Annotated[list[str], Meta(max_length=256)]
+    args: Annotated[list[str], Meta(max_length=ARGUMENTS_MAX)]
     files: Annotated[list[AbsolutePath], Meta(max_length=SHARDS_MAX)]
     name: Annotated[str, Meta(min_length=1, max_length=255)]
     output: AbsolutePath | None
     shards: Annotated[int, Meta(ge=1, le=SHARDS_MAX)] | None
     price: Micro
     fuel: Positive
-    memory: Annotated[int, Meta(ge=2**16, le=2**32)]
+    memory: Annotated[int, Meta(ge=MEMORY_MIN, le=MEMORY_MAX)]
     lease_ms: Annotated[int, Meta(ge=LEASE_MIN_MS, le=LEASE_MAX_MS)]
     deadline_ms: Positive
     checks: Annotated[int, Meta(ge=0, le=1)]
@@ -186,7 +187,8 @@ class JobProgress(Message, frozen=True, kw_only=True):
 class ShardLine(Message, frozen=True, kw_only=True):
     """One shard: a `domain.effects.ShardState`, who was paid, and its files as paths below `output`.
 
-    `input`: the names of its input files, one a line; null when it has none.
+    `input`: the names of its input files, one a line; null when it has none. `exit_code`: of its first run that
+    did not end with 0, else 0; null while there is no result, or when the sandbox ended that run.
     """
 
     shard: Uint

@@ -33,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["--help", "-h"]},
-    epilog=examples("fog init", "fog node", "fog run hello.c", "fog status --json"),
+    epilog=examples("fog init", "fog node", "fog run examples/hello.c", "fog status --json"),
 )
 for room in (setup, running, jobs, wallet, archive):
     room.add_to(app)

@@ -55,14 +55,16 @@ class Terms:
 def add_to(app: typer.Typer) -> None:
     app.command(
         epilog=examples(
-            "fog run examples/primes.py -- 1000",
+            "fog run examples/hello.c -- Ada",
             "fog run sim.c --shards 20 -o results",
             "fog run tool.wasm --price 0.001 --fuel 200 --no-wait -- --depth 3",
         )
     )(run)
     app.command(
         name="map",
-        epilog=examples("fog map count.py texts/*.txt -o counts", "fog map render.c *.svg -o png -- -s 2"),
+        epilog=examples(
+            "fog map examples/wordcount.py texts/*.txt -o counts", "fog map count.c *.log -o out -- -v"
+        ),
     )(map_files)
     app.add_typer(job, name="job")
     job.command(name="list", epilog=examples("fog job list", "fog job list --everyone --limit 200"))(
@@ -198,6 +200,9 @@ def _submit(session: Session, request: JobSubmit) -> None:
     if result.stdout is not None and not session.json:
         sys.stdout.write(result.stdout)
     session.remark(_job_text(result.job))
+    for shard in result.results:
+        if shard.exit_code:
+            session.remark(f"shard {shard.shard}: the program exited with {shard.exit_code}")
     if result.stdout_cut:
         session.remark("The output was longer than is shown here; -o DIR keeps all of it.")
     if session.json or result.stdout is None:
