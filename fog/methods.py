@@ -187,8 +187,9 @@ class JobProgress(Message, frozen=True, kw_only=True):
 class ShardLine(Message, frozen=True, kw_only=True):
     """One shard: a `domain.effects.ShardState`, who was paid, and its files as paths below `output`.
 
-    `input`: the names of its input files, one a line; null when it has none. `exit_code`: of its first run that
-    did not end with 0, else 0; null while there is no result, or when the sandbox ended that run.
+    input      the names of its input files, one a line; null when it has none
+    exit_code  of its first run that did not end with 0, else 0; null when there is no result, or when the
+               sandbox ended that run
     """
 
     shard: Uint

@@ -59,7 +59,6 @@ def audit(
     """Replay a log from its genesis, offline, trusting nobody. Exit 5 if it is not true."""
     session = session_of(context)
     from domain.rules import FogRules  # the rules and the whole ledger: only this command needs them
-
     from ledger import audit as ledger_audit
 
     wanted = None if net is None else _net(net)
