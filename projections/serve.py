@@ -92,7 +92,10 @@ async def serve(
     async def connection(stream: PatientStream) -> None:
         state = ConnectionState(LifespanState())
         try:
-            await TCPServer(wrapped, config, context, state, cast("Any", stream)).run()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stream.cancel_when_over, nursery.cancel_scope)
+                await TCPServer(wrapped, config, context, state, cast("Any", stream)).run()
+                nursery.cancel_scope.cancel()
         except Exception:
             log.exception("a connection to the API ended in an error")
         finally:
@@ -132,17 +135,30 @@ class PatientStream(trio.abc.HalfCloseableStream):
 
     def __init__(self, inner: trio.SocketStream) -> None:
         self._inner = inner
+        self._over = trio.Event()
         self.socket = inner.socket  # hypercorn asks it for both addresses
 
     async def send_all(self, data: Any) -> None:
         with trio.move_on_after(SEND_DEADLINE_S) as deadline:
             await self._inner.send_all(data)
         if deadline.cancelled_caught:
+            self._over.set()
             await trio.aclose_forcefully(self._inner)
             raise trio.BrokenResourceError(f"the reader took nothing for {SEND_DEADLINE_S} s")
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        return bytes(await self._inner.receive_some(max_bytes))
+        data = b""
+        try:
+            data = bytes(await self._inner.receive_some(max_bytes))
+        finally:
+            if not data:
+                self._over.set()
+        return data
+
+    async def cancel_when_over(self, scope: trio.CancelScope) -> None:
+        """hypercorn keeps what belongs to a connection until it would have been idle for too long."""
+        await self._over.wait()
+        scope.cancel()
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._inner.wait_send_all_might_not_block()

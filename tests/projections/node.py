@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import cached_property
 
 import httpx
 import trio
@@ -37,7 +38,7 @@ class Node:
         self._folded.set()
         self._folded = trio.Event()
 
-    @property
+    @cached_property
     def app(self) -> FastAPI:
         return create_app(Reader(self.world.store), self)
 

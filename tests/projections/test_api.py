@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,6 +13,7 @@ from ledger.cid import Cid
 from projections import api
 from projections.live import Peer
 from tests.projections import history
+from tests.projections.conftest import HELD
 from tests.projections.history import ALICE, BOB, CAROL, DAVE
 from tests.projections.node import Node, asking, waiting
 from tests.projections.world import ENGINE, OTHER_ENGINE, World, cid
@@ -203,10 +204,12 @@ async def test_a_checkpoint_shows_the_roots_to_compare(told: tuple[Node, Cid]) -
     assert "the last final one is 7" in (await get(node, "checkpoints/8", 404))["detail"]
 
 
-async def test_two_nodes_at_one_height_give_the_same_bytes(world: World, tmp_path: Path) -> None:
-    """Another store, other arrival, other batches: every shared answer is equal, byte for byte."""
+async def test_two_nodes_at_one_height_give_the_same_bytes(
+    world: World, postgres_url: Callable[[], str]
+) -> None:
+    """Another kind of database, a rebuild, other events waiting: shared answers are equal, byte for byte."""
     job = history.tell(world)
-    other = World(f"sqlite:///{tmp_path}/other.db", alice=1_000, bob=0)
+    other = World(postgres_url(), **HELD)
     history.tell(other)
     here, there = Node(world), Node(other)
     there.runner.rebuild()

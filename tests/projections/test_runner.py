@@ -20,6 +20,13 @@ from tests.projections import history
 from tests.projections.history import ALICE, BOB, held
 from tests.projections.world import World
 
+
+@pytest.fixture
+def world(any_world: World) -> World:
+    """Everything here holds on both kinds of database."""
+    return any_world
+
+
 TABLES = [table for model in MODELS for table in model.tables]
 
 
