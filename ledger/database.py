@@ -27,6 +27,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import StaticPool
 
 from ledger.errors import FogError, StoreCorrupt, StoreFull, UsageError
+from ledger.tables import REMEDY
 
 Synchronous = Literal["FULL", "NORMAL", "OFF"]
 
@@ -99,8 +100,8 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
 def execute_many(connection: sa.Connection, statement: sa.UpdateBase, rows: list[dict[str, Any]]) -> int:
     """Run one statement for each row, without SQLAlchemy's work on each value; returns the rows it touched.
 
-    Rows have the same keys, always the same for one statement object. Values must be what drivers take as they
-    are: int, str, bytes (no subclass) and None.
+    Rows have the same keys, always the same for one statement object. Values must be what drivers take as
+    they are: int, str, bytes (no subclass) and None.
     """
     if not rows:
         return 0
@@ -118,6 +119,8 @@ def translated(engine: sa.Engine) -> Iterator[None]:
         yield
     except sa.exc.IntegrityError:
         raise
+    except UnicodeDecodeError as error:  # the driver, on a damaged schema
+        raise corrupt(engine.url.render_as_string(hide_password=True), str(error)) from error
     except sa.exc.DBAPIError as error:
         meant = _meaning(engine, error.orig)
         if meant is None:
@@ -132,7 +135,12 @@ def _meaning(engine: sa.Engine, error: Any) -> FogError | None:
     primary = None if code is None else code & 0xFF
     if code in _SQLITE_FULL or state == "53100":
         return StoreFull(f"no room on the disk for {where}", next_step="free some space, then try again")
-    if primary in _SQLITE_CORRUPT or state in ("XX001", "XX002"):
+    undecodable = code is None and isinstance(
+        error, sqlite3.OperationalError
+    )  # text where bytes were written
+    if undecodable or primary in _SQLITE_CORRUPT or state in ("XX001", "XX002"):
+        return corrupt(where, str(error))
+    if isinstance(error, sqlite3.OperationalError) and _is_misread(str(error)):
         return corrupt(where, str(error))
     if primary == sqlite3.SQLITE_CANTOPEN or (state is None and _no_connection(error)):
         return UsageError(f"cannot open {where}: {error}", code="store_unreachable", next_step=_URL_HELP)
@@ -145,9 +153,16 @@ def _meaning(engine: sa.Engine, error: Any) -> FogError | None:
     return None
 
 
+def _is_misread(message: str) -> bool:
+    """SQLite's words for a schema or text that is not what it was; they come under its general error code."""
+    return message.startswith(
+        ("no such table", "no such column", "Could not decode", "unsupported file format")
+    )
+
+
 def corrupt(where: str, what: str) -> StoreCorrupt:
     """The error for a store that cannot be trusted, with the way out."""
-    return StoreCorrupt(f"{where} is damaged: {what}", next_step=_REMEDY)
+    return StoreCorrupt(f"{where} is damaged: {what}", next_step=REMEDY)
 
 
 def _no_connection(error: Any) -> bool:
@@ -173,7 +188,3 @@ def _prepare_sqlite(engine: sa.Engine, synchronous: Synchronous) -> None:
 _SQLITE_FULL: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 _SQLITE_CORRUPT: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
 _URL_HELP: Final = "give sqlite:///<file> or postgresql+psycopg://<user>@<host>/<database>"
-_REMEDY: Final = (
-    "move the file away and sync again from a peer (`fog join`), or import an archive; "
-    "the node's key is not in it and stays valid"
-)

@@ -75,10 +75,12 @@ def put(connection: sa.Connection, name: str, value: bytes) -> None:
 
 
 def _identity(connection: sa.Connection, url: str, net: Cid | None) -> Genesis:
-    version = get(connection, "schema")
+    version = get(connection, "schema") or b""
+    if not version.isdigit():
+        raise corrupt(url, "it does not say which schema it has")
     if version != str(SCHEMA_VERSION).encode():
         raise UsageError(
-            f"{url} has schema {version!r}, this program knows {SCHEMA_VERSION}",
+            f"{url} has schema {int(version)}, this program knows {SCHEMA_VERSION}",
             code="store_version",
             next_step="use the version of fog that wrote it, or sync into a new store",
         )
@@ -117,7 +119,7 @@ def _check_heads(connection: sa.Connection, url: str, net: Cid) -> None:
         .outerjoin(after, _place(after, 1))
     )
     for row in connection.execute(query):
-        where = f"lane {row.by.hex()}/{row.lane} at {row.seq}"
+        where = f"lane {row.by!r}/{row.lane} at {row.seq}"
         if row.stored != row.id or row.after is not None:
             raise corrupt(url, f"{where} does not end in its head")
         try:

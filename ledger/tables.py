@@ -10,9 +10,12 @@ What must always hold:
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import sqlalchemy as sa
+
+from ledger.errors import StoreCorrupt
 
 SCHEMA_VERSION: Final = 1
 
@@ -21,6 +24,30 @@ INTEGER: Final = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 TEXT: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 """Sorted by bytes on both, whatever the locale of the database."""
+
+
+class Bytes(sa.types.TypeDecorator[bytes]):
+    """Bytes, and nothing else that a damaged SQLite file may have in their place. Raises StoreCorrupt."""
+
+    impl = sa.LargeBinary
+    cache_ok = True
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], bytes | None]:
+        return _only_bytes
+
+
+def _only_bytes(value: Any) -> bytes | None:
+    if value is None or type(value) is bytes:
+        return value
+    raise StoreCorrupt(f"{type(value).__name__} where bytes were written", next_step=REMEDY)
+
+
+REMEDY: Final = (
+    "move the file away and sync again from a peer (`fog join`), or import an archive; "
+    "the node's key is not in it and stays valid"
+)
+
+BLOB: Final = Bytes()
 
 
 def ledger_tables(metadata: sa.MetaData) -> None:
@@ -55,33 +82,33 @@ def _event_tables(metadata: sa.MetaData) -> None:
     sa.Table(
         "head",
         metadata,
-        sa.Column("by", sa.LargeBinary, primary_key=True),
+        sa.Column("by", BLOB, primary_key=True),
         sa.Column("lane", INTEGER, primary_key=True, autoincrement=False),
         sa.Column("seq", INTEGER, nullable=False),
-        sa.Column("id", sa.LargeBinary, nullable=False),
+        sa.Column("id", BLOB, nullable=False),
         sqlite_with_rowid=False,
     )
     tracking_table(metadata, "event")
     sa.Table(
         "fork_proof",
         metadata,
-        sa.Column("one", sa.LargeBinary, primary_key=True),
-        sa.Column("other", sa.LargeBinary, primary_key=True),
-        sa.Column("proof", sa.LargeBinary, nullable=False),
+        sa.Column("one", BLOB, primary_key=True),
+        sa.Column("other", BLOB, primary_key=True),
+        sa.Column("proof", BLOB, nullable=False),
     )
 
 
 def _event_columns() -> tuple[sa.Column[object], ...]:
     """`height` is null until the event is in a final checkpoint."""
     return (
-        sa.Column("id", sa.LargeBinary, nullable=False),
-        sa.Column("by", sa.LargeBinary, nullable=False),
+        sa.Column("id", BLOB, nullable=False),
+        sa.Column("by", BLOB, nullable=False),
         sa.Column("lane", INTEGER, nullable=False),
         sa.Column("seq", INTEGER, nullable=False),
         sa.Column("lc", INTEGER, nullable=False),
         sa.Column("ts", INTEGER, nullable=False),
         sa.Column("height", INTEGER),
-        sa.Column("wire", sa.LargeBinary, nullable=False),
+        sa.Column("wire", BLOB, nullable=False),
     )
 
 
@@ -90,34 +117,34 @@ def _final_tables(metadata: sa.MetaData) -> None:
         "checkpoint",
         metadata,
         sa.Column("height", INTEGER, primary_key=True, autoincrement=False),
-        sa.Column("id", sa.LargeBinary, nullable=False),
+        sa.Column("id", BLOB, nullable=False),
         sa.Column("time", INTEGER, nullable=False),
         sa.Column("first", INTEGER, nullable=False),  # place of its first outcome
         sa.Column("last", INTEGER, nullable=False),  # place of its close receipt, which is its `n`
-        sa.Column("checkpoint", sa.LargeBinary, nullable=False),
-        sa.Column("certificate", sa.LargeBinary, nullable=False),
+        sa.Column("checkpoint", BLOB, nullable=False),
+        sa.Column("certificate", BLOB, nullable=False),
     )
     sa.Table(
         "outcome",  # one row for each leaf of the event tree; `event` is null for the end of a checkpoint
         metadata,
         sa.Column("place", INTEGER, primary_key=True, autoincrement=False),
         sa.Column("height", INTEGER, nullable=False),
-        sa.Column("event", sa.LargeBinary),
-        sa.Column("receipt", sa.LargeBinary, nullable=False),
+        sa.Column("event", BLOB),
+        sa.Column("receipt", BLOB, nullable=False),
     )
     sa.Table(
         "state",
         metadata,
         sa.Column("table", TEXT, primary_key=True),
-        sa.Column("key", sa.LargeBinary, primary_key=True),
-        sa.Column("value", sa.LargeBinary, nullable=False),
+        sa.Column("key", BLOB, primary_key=True),
+        sa.Column("value", BLOB, nullable=False),
         sqlite_with_rowid=False,
     )
     sa.Table(
         "meta",
         metadata,
         sa.Column("name", TEXT, primary_key=True),
-        sa.Column("value", sa.LargeBinary, nullable=False),
+        sa.Column("value", BLOB, nullable=False),
     )
 
 
@@ -130,7 +157,7 @@ def recorder_tables(metadata: sa.MetaData, prefix: str) -> tuple[sa.Table, sa.Ta
         sa.Column("originator_id", TEXT, nullable=False),
         sa.Column("originator_version", INTEGER, nullable=False),
         sa.Column("topic", TEXT, nullable=False),
-        sa.Column("state", sa.LargeBinary, nullable=False),
+        sa.Column("state", BLOB, nullable=False),
         sa.UniqueConstraint("originator_id", "originator_version"),
         sqlite_autoincrement=True,
     )

@@ -6,7 +6,9 @@ A history is made once and can then be written to any number of stores.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
 
 from ledger import canonical, cut, finality, order
 from ledger import event as events
@@ -74,17 +76,14 @@ class Step:
         )
 
 
-@dataclass
 class History:
-    voter: SigningKey = field(default_factory=lambda: key("anchor"))
-    name: str = "a small network"
-    rules: CountingRules = field(default_factory=CountingRules)
-    steps: list[Step] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
+    def __init__(self, *, voter: str = "anchor", name: str = "a small network") -> None:
+        self.voter = key(voter)
+        self.rules = CountingRules()
+        self.steps: list[Step] = []
         self.genesis = Genesis(
             v=1,
-            name=self.name,
+            name=name,
             created=CREATED,
             rules=1,
             validators=(Validator(self.voter.public, 1),),
@@ -145,25 +144,23 @@ class History:
         nodes = {id: order.node_of(event) for id, event in self.unordered.items()}
         chosen = order.choose(nodes, parent)
         outcome = self.execute([self.unordered.pop(id) for id in chosen.order])
-        checkpoint = Checkpoint(
-            v=1,
-            net=self.net,
-            skips=(),
-            tips=chosen.tips,
-            delta=outcome.delta,
-            n=outcome.n,
-            eroot=outcome.eroot,
-            sroot=outcome.sroot,
-            rroot=outcome.rroot,
-            **{name: value for name, value in self.follows().items() if name != "skips"},
-        )
+        checkpoint = self.checkpoint(chosen.tips, outcome)
         certificate = self.certify(checkpoint, now=now)
         self.steps.append(Step(final=(checkpoint, certificate, outcome, chosen.order)))
         self.state, self.frontier, self.last = outcome.state, outcome.frontier, (checkpoint, certificate)
         return checkpoint
 
-    def follows(self) -> dict[str, object]:
-        return finality.follows(self.genesis, self.last)
+    def checkpoint(self, tips: tuple[Cid, ...], outcome: Outcome, **lies: object) -> Checkpoint:
+        """What follows the last one; `lies` replace fields."""
+        fields = {
+            "v": 1,
+            "net": self.net,
+            "tips": tips,
+            **finality.follows(self.genesis, self.last),
+            **{name: getattr(outcome, name) for name in ("delta", "n", "eroot", "sroot", "rroot")},
+            **lies,
+        }
+        return msgspec.convert(fields, Checkpoint)
 
     def execute(self, ordered: Sequence[Event]) -> Outcome:
         context = finality.next_context(self.genesis, self.last)
