@@ -7,6 +7,7 @@ after `--` is for the program that `fog run` or `fog map` sends away, and is nev
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -85,6 +86,8 @@ def run(argv: Sequence[str]) -> int:
         return _report(error, ours)
     except typer.TyperException as error:
         return _report(UsageError(error.format_message(), next_step=_help_for(ours)), ours)
+    except OSError as error:
+        return _report(_of_the_system(error), ours)
     except (KeyboardInterrupt, typer.Abort):
         return Exit.INTERRUPTED
     except BaseExceptionGroup as group:
@@ -128,6 +131,15 @@ def _help_for(arguments: list[str]) -> str:
             group = commands[word]
             words.append(word)
     return " ".join(("fog", *words, "--help"))
+
+
+def _of_the_system(error: OSError) -> FogError:
+    """A file that is missing, forbidden or does not fit: yours to mend, not a fault of the program."""
+    if error.errno == errno.ENOSPC:
+        return FogError(
+            f"the disk is full: {error}", code="store_full", next_step="make room, then try again"
+        )
+    return UsageError(str(error), code="file", next_step="check that the path is right and yours")
 
 
 def _report(error: FogError, arguments: list[str]) -> int:

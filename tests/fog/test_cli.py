@@ -213,6 +213,14 @@ def test_impossible_requests_are_usage_errors_that_say_more(
     assert said in capsys.readouterr().err
 
 
+def test_a_directory_that_cannot_be_made_is_an_error_that_names_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What the system refuses is told like any other error, without a traceback."""
+    assert run(["--data-dir", "/dev/null/node", "init"]) == Exit.USAGE
+    assert "/dev/null/node" in capsys.readouterr().err
+
+
 def test_verbose_adds_the_causes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["status", "--verbose"]) == Exit.NODE_DOWN
     assert "because: FileNotFoundError" in capsys.readouterr().err
