@@ -61,6 +61,7 @@ def _work(built: wasmtime.Engine, task: Task) -> None:
     try:
         module, cached = modules.load(built, Path(task.program), cache)
     except modules.BadModule as bad:
+        write_report(REPORT_FD, Loaded(False, confined))
         for name, _ in inputs or [("", NO_INPUT)]:
             write_report(REPORT_FD, Ran(name, "bad_program", 0, 0, bad.code, b"", b"", []))
         return

@@ -20,6 +20,7 @@ from domain.compute.engine import ENGINE
 from domain.compute.guest import HostFailure
 
 MODULE_SIZE_MAX: Final = 64 << 20  # CPython with its library is 26 MB
+CACHE_SIZE_MAX: Final = 1 << 30  # some 25 interpreters, or all C programs anyone will try
 MAGIC: Final = b"\0asm\1\0\0\0"
 
 
@@ -76,6 +77,7 @@ def _kept(engine: Engine, place: Path) -> Module | None:
         return None
     if hashlib.sha256(native).digest() != expected:
         return None
+    os.utime(place)  # what is used last goes last
     try:
         return Module.deserialize(engine, native)
     except WasmtimeError:
@@ -89,6 +91,21 @@ def _keep(module: Module, place: Path) -> None:
     native = bytes(module.serialize())
     _write(place, native)
     _write(place.with_suffix(".sha256"), hashlib.sha256(native).digest())
+    make_room(place.parent)
+
+
+def make_room(cache: Path) -> None:
+    """Forget the modules that were not used for longest, down to CACHE_SIZE_MAX."""
+    kept = sorted(
+        ((file.stat(), file) for file in cache.glob("*.cwasm")), key=lambda entry: entry[0].st_mtime_ns
+    )
+    size = sum(status.st_size for status, _ in kept)
+    for status, file in kept[:-1]:
+        if size <= CACHE_SIZE_MAX:
+            break
+        file.with_suffix(".sha256").unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
+        size -= status.st_size
 
 
 def _write(place: Path, data: bytes) -> None:

@@ -18,7 +18,7 @@ import os
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import trio
@@ -29,10 +29,13 @@ from domain.compute.spec import INLINE_MAX, JobSpec, Output, OutputFile, Run, Sh
 from domain.compute.task import Failed, Loaded, Ran, Task
 from ledger import blob
 from ledger.cid import Cid
-from ledger.errors import UsageError
+from ledger.errors import RemoteError, UsageError
 
 LOAD_S_MAX: Final = 600.0  # wall clock until the first run begins; on a busy machine we come last
+MESSAGE_SIZE_MAX: Final = 500  # of a failure, in characters
 WALL_S_MAX: Final = 3600.0  # of all runs; a shard is meant to take minutes
+
+T = TypeVar("T", Loaded, Ran)
 
 
 class ShardTask(msgspec.Struct, frozen=True):
@@ -54,8 +57,8 @@ class ShardOutcome(msgspec.Struct, frozen=True):
     confined: list[str]
 
 
-Progress = Callable[[int, Run], None]
-"""Called after each run with how many are done, and that run."""
+Progress = Callable[[int, int], None]
+"""Called when the first run begins and after each: how many are done, of how many."""
 
 
 class Sandbox:
@@ -78,7 +81,7 @@ class Sandbox:
         *,
         scratch: Path,
         wall_s: float = WALL_S_MAX,
-        progress: Progress = lambda done, run: None,
+        progress: Progress = lambda done, total: None,
     ) -> ShardOutcome:
         """Run every input of a shard. Outputs too large for the result are written to `scratch`.
 
@@ -89,9 +92,9 @@ class Sandbox:
                 f"the job is for engine {task.spec.engine.hex()[:16]}, this sandbox is {ENGINE.hex()[:16]}",
                 code="engine_mismatch",
             )
-        child = await self._take()
+        child = await self.take()
         try:
-            outcome = await self._watch(child, task, _Capture(scratch, progress), wall_s)
+            outcome = await self._watch(child, task, scratch, wall_s, progress)
         finally:
             await child.close()
         if self._keep_spare:
@@ -106,28 +109,36 @@ class Sandbox:
     def __repr__(self) -> str:
         return f"<Sandbox spare={self._spare!r}>"
 
-    async def _take(self) -> Child:
+    @property
+    def spare_pid(self) -> int | None:
+        """Process id of the spare child, if one waits."""
+        return None if self._spare is None else self._spare.pid
+
+    async def take(self) -> Child:
+        """A child that waits for its task: the spare, or a new one. The caller must close it."""
         child, self._spare = self._spare, None
         if child is not None and not child.alive:
             await child.close()
             child = None
         return child or Child()
 
-    async def _watch(self, child: Child, task: ShardTask, capture: _Capture, wall_s: float) -> ShardOutcome:
-        loaded = Loaded(cached=False, confined=[])
-        with _deadline(LOAD_S_MAX) as scope:
+    async def _watch(
+        self, child: Child, task: ShardTask, scratch: Path, wall_s: float, progress: Progress
+    ) -> ShardOutcome:
+        with _deadline(LOAD_S_MAX):
             await child.begin(_message(task, self._cache, wall_s))
-            while len(capture.runs) < max(1, len(task.inputs)):
-                report = await child.report()
-                if isinstance(report, Failed):
-                    raise SandboxFailure(report.message, code=report.code)
-                if isinstance(report, Loaded):
-                    loaded = report
-                    scope.deadline = trio.current_time() + wall_s
-                else:
-                    await capture.add(report)
-        result = ShardResult(ENGINE, tuple(capture.runs))
-        return ShardOutcome(result, capture.blobs, loaded.cached, loaded.confined)
+            loaded = await _expect(child, Loaded)
+        names = [entry.name for entry in task.spec.shards[task.shard]] or [""]
+        capture = _Capture(scratch)
+        progress(0, len(names))
+        with _deadline(wall_s):
+            for done, name in enumerate(names, start=1):
+                ran = await _expect(child, Ran)
+                if ran.name != name:
+                    raise SandboxFailure(f"a run of {ran.name!r}, not {name!r}", code="child_broken")
+                await capture.add(ran)
+                progress(done, len(names))
+        return ShardOutcome(_result(capture, task.spec), capture.blobs, loaded.cached, loaded.confined)
 
 
 @asynccontextmanager
@@ -151,11 +162,10 @@ async def run_shard(
 class _Capture:
     """Turns reports into runs; bytes that are too large to stand inline go to files named by their Cid."""
 
-    def __init__(self, scratch: Path, progress: Progress) -> None:
+    def __init__(self, scratch: Path) -> None:
         self.runs: list[Run] = []
         self.blobs: dict[Cid, Path] = {}
         self._scratch = scratch
-        self._progress = progress
 
     async def add(self, ran: Ran) -> None:
         files = [OutputFile(name, await self._output(data)) for name, data in ran.files]
@@ -170,7 +180,6 @@ class _Capture:
             detail=ran.detail,
         )
         self.runs.append(run)
-        self._progress(len(self.runs), run)
 
     async def _output(self, data: bytes) -> Output:
         if len(data) <= INLINE_MAX:
@@ -181,6 +190,28 @@ class _Capture:
             await trio.Path(path).write_bytes(data)
             self.blobs[cid] = path
         return Output(len(data), cid=cid)
+
+
+async def _expect(child: Child, kind: type[T]) -> T:
+    """The next report, which must be of this kind."""
+    report = await child.report()
+    if isinstance(report, Failed):
+        raise SandboxFailure(report.message[:MESSAGE_SIZE_MAX], code=report.code)
+    if not isinstance(report, kind):
+        raise SandboxFailure(f"{type(report).__name__} where {kind.__name__} was due", code="child_broken")
+    return report
+
+
+def _result(capture: _Capture, spec: JobSpec) -> ShardResult:
+    """The result, if others will be able to read it: a guest that broke out may have had the child lie."""
+    result = ShardResult(ENGINE, tuple(capture.runs))
+    try:
+        ShardResult.decode(result.encode())
+    except RemoteError as error:
+        raise SandboxFailure(f"an impossible result: {error}", code="child_broken") from error
+    if result.fuel > spec.fuel:
+        raise SandboxFailure(f"{result.fuel} fuel used, of {spec.fuel}", code="child_broken")
+    return result
 
 
 def _message(task: ShardTask, cache: Path, wall_s: float) -> Task:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 from domain.compute.spec import OUTPUT_MAX, Status
 
@@ -45,7 +46,7 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Loaded(msgspec.Struct, frozen=True, tag=True):
-    """The module is ready; runs begin. `confined`: what the kernel now enforces."""
+    """The module is ready, or known to be bad; runs begin. `confined`: what the kernel now enforces."""
 
     cached: bool
     confined: list[str]
@@ -67,7 +68,7 @@ class Ran(msgspec.Struct, frozen=True, tag=True):
 class Failed(msgspec.Struct, frozen=True, tag=True):
     """This machine could not go on: no result, nobody's fault."""
 
-    code: str
+    code: Annotated[str, Meta(pattern=r"^[a-z_]{1,40}$")]
     message: str
 
 

@@ -1,7 +1,7 @@
 """WASI preview 1, answered from memory: all a guest can ask of the world.
 
 The functions of `wasi_snapshot_preview1` over a `Tree`, with a clock that moves only when it is asked,
-randomness that is a hash chain from the job's seed, and no network. Nothing here looks at the host, so a run
+randomness that is hashed from the job's seed, and no network. Nothing here looks at the host, so a run
 depends on nothing but its job. (Calling through to a real WASI would leak folder order, inodes, times, and
 each system's own error numbers.)
 
@@ -172,7 +172,8 @@ class World:
         }
         self._clock_start_ns = clock_ns
         self._elapsed_ns = 0
-        self._random = _chain(seed)
+        self._seed = seed
+        self._random_calls = 0
 
     # -- arguments and environment
 
@@ -200,7 +201,9 @@ class World:
     def random_get(self, memory: Memory, at: int, size: int) -> None:
         if size > TRANSFER_MAX:
             raise Refused(Errno.INVAL)
-        memory.write(at, self._random(size))
+        chance = hashlib.shake_256(self._seed + _u64(self._random_calls)).digest(size)
+        self._random_calls += 1
+        memory.write(at, chance)
 
     def sched_yield(self, memory: Memory) -> None:
         """There is nobody to yield to."""
@@ -536,26 +539,6 @@ def _put_strings(memory: Memory, strings: list[bytes], pointers_at: int, data_at
         memory.write(pointers_at + 4 * index, _u32(data_at))
         memory.write(data_at, text)
         data_at += len(text)
-
-
-def _chain(seed: bytes) -> Callable[[int], bytes]:
-    """Bytes that nobody chose: sha256(seed || counter), one after another."""
-    counter = 0
-    ready = b""
-
-    def take(size: int) -> bytes:
-        nonlocal counter, ready
-        parts = [ready]
-        length = len(ready)
-        while length < size:
-            parts.append(hashlib.sha256(seed + counter.to_bytes(8, "little")).digest())
-            length += 32
-            counter += 1
-        joined = b"".join(parts)
-        ready = joined[size:]
-        return joined[:size]
-
-    return take
 
 
 def _event(user: int, kind: int) -> bytes:

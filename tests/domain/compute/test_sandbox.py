@@ -1,0 +1,164 @@
+"""The parent: children are warm, watched, and dead when they should be."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from domain.compute.process import Child
+from domain.compute.sandbox import Sandbox, SandboxFailure, open_sandbox
+from ledger import blob
+from ledger.errors import UsageError
+from tests.domain.compute.bench import EXAMPLES, Bench
+
+pytestmark = pytest.mark.trio
+
+FOREVER = 10**15
+KILL_S_MAX = 0.1
+
+
+def kill(pid: int) -> None:
+    """From outside, as the system would: not through the sandbox."""
+    os.kill(pid, signal.SIGKILL)
+
+
+def exists(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+class Watched(Sandbox):
+    """A sandbox that remembers which children it used."""
+
+    def __init__(self, cache: Path) -> None:
+        super().__init__(cache)
+        self.pids: list[int] = []
+
+    async def take(self) -> Child:
+        child = await super().take()
+        self.pids.append(child.pid)
+        return child
+
+
+@pytest.fixture
+async def watched(tmp_path: Path, cache: Path) -> AsyncIterator[Bench]:
+    sandbox = Watched(cache)
+    yield Bench(tmp_path, cache, sandbox)
+    await sandbox.aclose()
+    assert not any(exists(pid) for pid in sandbox.pids)
+
+
+def pids(bench: Bench) -> list[int]:
+    assert isinstance(bench.sandbox, Watched)
+    return bench.sandbox.pids
+
+
+async def test_cancelling_kills_the_child_at_once(watched: Bench) -> None:
+    """The user came back: within 100 ms nothing of the guest is left."""
+    program = await watched.program("endless.c")
+    began = trio.Event()
+    ended_after = float("inf")
+
+    async def run() -> None:
+        await watched.outcome(program, fuel=FOREVER, progress=lambda done, total: began.set())
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            await began.wait()
+            assert exists(pids(watched)[0])
+            cancelled = trio.current_time()
+            nursery.cancel_scope.cancel()
+        ended_after = trio.current_time() - cancelled
+    assert not exists(pids(watched)[0])
+    assert ended_after < KILL_S_MAX
+
+
+async def test_a_shard_that_takes_too_long_is_a_failure_of_this_machine(watched: Bench) -> None:
+    """Another machine may be faster: nothing is known about the job."""
+    program = await watched.program("endless.c")
+    with pytest.raises(SandboxFailure) as caught:
+        await watched.outcome(program, fuel=FOREVER, wall_s=0.2)
+    assert caught.value.code == "wall_limit"
+
+
+async def test_a_child_killed_by_the_system_is_a_failure_of_this_machine(watched: Bench) -> None:
+    """As when memory runs out: no result, no blame."""
+    program = await watched.program("endless.c")
+    with trio.fail_after(20), pytest.raises(SandboxFailure) as caught:
+        await watched.outcome(program, fuel=FOREVER, progress=lambda done, total: kill(pids(watched)[0]))
+    assert caught.value.code == "killed"
+
+
+async def test_progress_counts_the_runs(bench: Bench) -> None:
+    seen: list[tuple[int, int]] = []
+    await bench.outcome(
+        "hello.c", {"a": b"", "b": b"", "c": b""}, progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
+async def test_a_shard_without_inputs_runs_once(bench: Bench) -> None:
+    """Standard input is empty, and no name is added to the arguments."""
+    run = await bench.run("hello.c")
+    assert (run.name, run.status, bench.text(run.stdout)) == ("", "ok", "hello, world\n")
+
+
+async def test_the_walls_of_the_kernel_stand(bench: Bench) -> None:
+    """All that this system has; a system without one of them says so by leaving it out."""
+    outcome = await bench.outcome("hello.c")
+    assert {"nice", "rlimits", "no_new_privs", "landlock", "seccomp"} <= set(outcome.confined)
+
+
+async def test_large_outputs_are_files_named_by_their_cid(bench: Bench) -> None:
+    """More than 512 bytes do not stand in the result; the Cid is the blob's."""
+    source = (EXAMPLES / "textstats.c").read_bytes()
+    outcome = await bench.outcome("output_flood.c", {"i": source}, output=300_000)
+    (run,) = outcome.result.runs
+    assert run.stdout.cid is not None
+    data = outcome.blobs[run.stdout.cid].read_bytes()
+    assert len(data) == run.stdout.size > blob.BLOCK_SIZE_MAX
+    assert blob.cid_of(data) == run.stdout.cid
+    assert outcome.result.blobs == set(outcome.blobs)
+
+
+async def test_a_spare_child_waits_for_the_next_shard(tmp_path: Path, cache: Path) -> None:
+    """It is another process than the one before, and it is gone when the sandbox is closed."""
+    async with open_sandbox(cache) as sandbox:
+        bench = Bench(tmp_path, cache, sandbox)
+        first = sandbox.spare_pid
+        await bench.outcome("hello.c")
+        second = sandbox.spare_pid
+        assert first is not None
+        assert second is not None
+        assert first != second
+        assert not exists(first)
+        assert exists(second)
+    assert not exists(second)
+
+
+async def test_a_spare_that_died_is_replaced(tmp_path: Path, cache: Path) -> None:
+    async with open_sandbox(cache) as sandbox:
+        bench = Bench(tmp_path, cache, sandbox)
+        assert sandbox.spare_pid is not None
+        kill(sandbox.spare_pid)
+        assert (await bench.outcome("hello.c")).result.ok
+
+
+async def test_a_job_of_another_engine_is_not_run(bench: Bench) -> None:
+    with pytest.raises(UsageError) as caught:
+        await bench.run("hello.c", engine=bytes(32))
+    assert caught.value.code == "engine_mismatch"
+
+
+async def test_a_missing_input_is_a_failure_of_this_machine(bench: Bench) -> None:
+    """The file was fetched and is gone: the child says so instead of making a result without it."""
+    task = await bench.task("hello.c", {"a": b"x"})
+    task.inputs[0].unlink()
+    with pytest.raises(SandboxFailure) as caught:
+        await bench.sandbox.run(task, scratch=bench.folder)
+    assert caught.value.code == "host_io"
