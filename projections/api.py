@@ -57,6 +57,7 @@ def create_app(reader: Reader, live: LiveView, *, hosts: Collection[str] | None 
         openapi_url="/v1/openapi.json",
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,
     )
     asker = Asker(reader, live)
     app.include_router(endpoints_node.router(asker))

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from domain.effects import Refusal
 from ledger.execution import OK
 from projections import pages
-from projections.model import METADATA, Entry, ReadModel, Row, upsert
+from projections.model import METADATA, AnyText, Entry, ReadModel, Row, upsert
 
 EVENT = sa.Table(
     "rm_event",
@@ -23,7 +23,7 @@ EVENT = sa.Table(
     sa.Column("height", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("idx", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("event", sa.LargeBinary, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("kind", AnyText, nullable=False),
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("account", sa.LargeBinary, nullable=False),
     sa.Column("device", sa.LargeBinary, nullable=False),
@@ -31,8 +31,8 @@ EVENT = sa.Table(
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("signed", sa.BigInteger, nullable=False),
     sa.Column("time", sa.BigInteger, nullable=False),
-    sa.Column("code", sa.Text, nullable=False),
-    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("code", AnyText, nullable=False),
+    sa.Column("message", AnyText, nullable=False),
     sa.Index("rm_event_id", "event", unique=True),
     sa.Index("rm_event_account", "account", "height", "idx"),
     sa.Index("rm_event_kind", "kind", "height", "idx"),

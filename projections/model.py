@@ -33,6 +33,16 @@ METADATA: Final = sa.MetaData()
 Row = dict[str, Any]
 
 
+class AnyText(sa.TypeDecorator[str]):
+    """Text by strangers. U+0000 is legal in an event and refused by PostgreSQL: it becomes U+FFFD on both."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        return None if value is None else value.replace("\x00", "\ufffd")
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One line of the final order: an event's receipt, or (without event) the close of a checkpoint.

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from domain.effects import Contribution, Reputation
 from projections import pages
-from projections.model import METADATA, Entry, ReadModel, Row, rows_by_key, saturated, upsert
+from projections.model import METADATA, AnyText, Entry, ReadModel, Row, rows_by_key, saturated, upsert
 
 REPUTATION = sa.Table(
     "rm_reputation",
@@ -38,7 +38,7 @@ CONTRIBUTION = sa.Table(
     sa.Column("job", sa.LargeBinary, nullable=False),
     sa.Column("shard", sa.BigInteger, nullable=False),
     sa.Column("attempt", sa.BigInteger, nullable=False),
-    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("role", AnyText, nullable=False),
     sa.Column("fuel", sa.BigInteger, nullable=False),
     sa.Column("amount", sa.BigInteger, nullable=False),
     sa.Column("time", sa.BigInteger, nullable=False),

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from domain.effects import JobIs, RunIs, ShardIs
 from projections import pages
-from projections.model import METADATA, Entry, ReadModel, Row, upsert
+from projections.model import METADATA, AnyText, Entry, ReadModel, Row, upsert
 
 LIVE = frozenset(("leased", "committed"))
 
@@ -26,7 +26,7 @@ JOB = sa.Table(
     sa.Column("born_height", sa.BigInteger, nullable=False),
     sa.Column("born_idx", sa.BigInteger, nullable=False),
     sa.Column("submitter", sa.LargeBinary, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("state", AnyText, nullable=False),
     sa.Column("spec", sa.LargeBinary, nullable=False),
     sa.Column("shards", sa.BigInteger, nullable=False),
     sa.Column("settled", sa.BigInteger, nullable=False),
@@ -50,7 +50,7 @@ SHARD = sa.Table(
     METADATA,
     sa.Column("job", sa.LargeBinary, primary_key=True),
     sa.Column("shard", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("state", AnyText, nullable=False),
     sa.Column("result", sa.LargeBinary, nullable=True),
     sa.Column("fuel", sa.BigInteger, nullable=False),
     sa.Column("height", sa.BigInteger, nullable=False),
@@ -64,15 +64,15 @@ RUN = sa.Table(
     sa.Column("shard", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("attempt", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("worker", sa.LargeBinary, nullable=False),
-    sa.Column("role", sa.Text, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("role", AnyText, nullable=False),
+    sa.Column("state", AnyText, nullable=False),
     sa.Column("live", sa.Boolean, nullable=False),
     sa.Column("leased", sa.BigInteger, nullable=False),
     sa.Column("until", sa.BigInteger, nullable=False),
     sa.Column("result", sa.LargeBinary, nullable=True),
     sa.Column("fuel", sa.BigInteger, nullable=False),
     sa.Column("paid", sa.BigInteger, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("reason", AnyText, nullable=False),
     sa.Column("height", sa.BigInteger, nullable=False),
     sa.Index("rm_run_live", "live", "until", "job", "shard", "attempt"),
     sa.Index("rm_run_worker", "worker", "live", "until", "job", "shard", "attempt"),

@@ -181,6 +181,16 @@ def test_an_effect_of_a_newer_program_is_named_not_skipped(world: World) -> None
         Runner(world.store).step()
 
 
+def test_text_that_a_database_refuses_does_not_stop_the_tables(world: World) -> None:
+    """An event's kind may hold U+0000; anybody could send one."""
+    world.say("alice", kind="odd\x00kind", code="unknown_kind")
+    world.finalize()
+    Runner(world.store).catch_up()
+    with reading(world.store.engine) as conn:
+        (row,) = log.events(conn, None, "odd\x00kind", None, None, 5).rows
+    assert row["kind"] == "odd\ufffdkind"
+
+
 def test_tracking_is_the_recorders(world: World) -> None:
     """The position is in the recorder's own table, under the name of this generation."""
     history.tell(world)
