@@ -18,6 +18,8 @@ bounded, must not die of a peer's bytes, and must say what it dropped. Where 0.8
     keeps whole messages to detect equivocation        does not: events are signed and forks have proofs
     "recent messages" are written beside the sending   not sent: sync runs on every connect anyway
       loop, so frames of two RPCs can interleave
+    a topic joined while a peer's hello is on its      announced again once the peer is registered
+      way is never announced to that peer
     IHAVE announces from+seqno whatever the ids are    announces our ids
 
 Signing is strict (StrictSign): js-libp2p refuses the unsigned form that 0.8.1 sends (it keeps `from` and
@@ -185,6 +187,14 @@ class Gossip(Pubsub):
         self.inboxes: dict[str, Inbox] = {}
         self._held: OrderedDict[bytes, tuple[ID, rpc_pb2.Message]] = OrderedDict()
         self.sent = trio.Event()  # set, and replaced, whenever an RPC left a queue
+
+    async def _handle_new_peer(self, peer_id: ID) -> None:
+        told = set(self.topic_ids)  # the hello, built after this, has at least these
+        await super()._handle_new_peer(peer_id)
+        queue = self.peer_queues.get(peer_id)
+        for topic in sorted(set(self.topic_ids) - told):
+            if queue is not None:
+                queue.push(self._build_announce_rpc(topic, subscribe=True)[0])
 
     async def continuously_read_stream(self, stream: INetStream) -> None:
         await super().continuously_read_stream(cast(INetStream, BufferedStream(stream)))

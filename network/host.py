@@ -11,55 +11,43 @@ What must always hold:
     - when the context is left, listeners and links are closed and no task is left behind
     - no state outside the object: several hosts live in one process
 
-Traps of py-libp2p 0.8.1 that are avoided here: its default security list offers plaintext; its listeners
-stay open after `run` unless closed inside; it binds with SO_REUSEPORT, so a taken port looks free; a failed
-dial blocks a peer for a minute; an exception in a stream handler, its own included, ends everything.
+Traps of py-libp2p 0.8.1 that are avoided here: its listeners stay open after `run` unless closed inside; it
+binds with SO_REUSEPORT, so a taken port looks free (`network.listening`); a failed dial blocks a peer for a
+minute; an exception in a stream handler, its own included, ends everything. Others: `network.assembly`,
+`network.gossipsub_tuning`.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import trio
-from libp2p import new_host
 from libp2p.abc import INetConn, INetStream, INetwork, INotifee, ITransport
-from libp2p.crypto.ed25519 import create_new_key_pair
-from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.custom_types import TProtocol
-from libp2p.host.basic_host import BasicHost
-from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.connection.swarm_connection import SwarmConn
-from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import InvalidAddrError, info_from_p2p_addr
-from libp2p.rcmgr import ResourceLimits, ResourceManager
-from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
-from libp2p.security.noise.transport import Transport as NoiseTransport
-from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
-from libp2p.stream_muxer.yamux.yamux import Yamux
 from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 from multiaddr.exceptions import Error as MultiaddrError
 
 from ledger.errors import RemoteError, UsageError
+from network.assembly import build
+from network.blame import Blame
 from network.gossipsub_tuning import Gossip, Router
 from network.links import (
-    BANS_MAX,
     EVENTS_MAX,
     Connected,
     Disconnected,
     Limits,
     LinkEvent,
     PeerLink,
-    transport_of,
 )
-from network.listening import check_free, expand, parse_listen
+from network.listening import check_free, parse_listen
 from network.stream import LOST, Stream
 from network.topic import Topic, Validator, accept_all
 
@@ -121,18 +109,18 @@ class Host:
         self.counts: Counter[str] = Counter()
         self.limits = limits
         self._nursery = nursery
-        self._host, self._swarm = _build(seed, transports, limits)
+        self._host, self._swarm = build(seed, transports, limits)
         self._swarm.set_stream_handler(self._guard(self._host._swarm_stream_handler))
         self._swarm.register_notifee(_Links(self))
         self._router = Router(self.counts)
         self._gossip = Gossip(self._host, self._router, self.counts, first_seqno=time.time_ns())
         self._topics: dict[str, Topic] = {}
         self._links: dict[str, tuple[float, str]] = {}  # peer -> (since, direction)
+        self._reached: dict[str, str] = {}  # connected peers that we dialled -> at which address
         self._watchers: list[trio.MemorySendChannel[LinkEvent]] = []
         self._dialling: dict[str, trio.Lock] = {}
         self._inbound: Counter[tuple[str, str]] = Counter()  # (peer, protocol) -> open streams
-        self._blames: Counter[str] = Counter()
-        self._banned: OrderedDict[str, float] = OrderedDict()  # peer -> end of the ban
+        self._blame = Blame(limits.blames, limits.ban_s)
 
     # -- who and where
 
@@ -168,6 +156,7 @@ class Host:
             with trio.fail_after(self.limits.dial_s):
                 async with lock:
                     if not self.is_connected(peer):
+                        self._reached[peer] = str(target).rsplit("/p2p/", 1)[0]
                         await self._swarm.dial_addr(target, ID.from_string(peer))
         except trio.TooSlowError as error:
             message = f"{address} did not answer in {self.limits.dial_s:g} s"
@@ -177,6 +166,8 @@ class Host:
         finally:
             if not lock.statistics().tasks_waiting:
                 self._dialling.pop(peer, None)
+            if not self.is_connected(peer):
+                self._reached.pop(peer, None)
         return peer
 
     def _parse(self, address: str) -> tuple[Multiaddr, str]:
@@ -200,10 +191,16 @@ class Host:
         """Connected peers, sorted by id."""
         found = []
         for peer, (since, direction) in sorted(self._links.items()):
-            live = [c for c in self._swarm.get_connections(ID.from_string(peer)) if not c.is_closed]
-            addresses = tuple(str(a) for c in live for a in c.get_transport_addresses())
-            found.append(PeerLink(peer, addresses, transport_of(addresses), direction, since))
+            if not self.is_connected(peer):
+                continue  # it broke a moment ago
+            addresses = (self._reached.get(peer) or self._seen_from(peer),)
+            found.append(PeerLink(peer, tuple(filter(None, addresses)), direction, since))
         return found
+
+    def _seen_from(self, peer: str) -> str:
+        """The remote end of an inbound link; "" without one (libp2p knows none behind WebSocket)."""
+        live = self._swarm.get_connections(ID.from_string(peer))
+        return next((str(a) for c in live for a in c.get_transport_addresses()), "")
 
     async def disconnect(self, peer: str) -> None:
         """Close every link to `peer`. Not connected: nothing happens."""
@@ -227,6 +224,7 @@ class Host:
     def _link_down(self, peer: str) -> None:
         if peer in self._links and not self.is_connected(peer):
             del self._links[peer]
+            self._reached.pop(peer, None)
             self._tell(Disconnected(peer))
 
     def _tell(self, event: LinkEvent) -> None:
@@ -243,18 +241,11 @@ class Host:
     def blame(self, peer: str, code: str, *, fatal: bool = False) -> None:
         """Hold a provable fault against `peer`: after `limits.blames`, or a fatal one, it is banned."""
         self.counts[f"blame.{code}"] += 1
-        self._blames[peer] += 1
-        if not fatal and self._blames[peer] < self.limits.blames:
-            return
-        del self._blames[peer]
-        self._banned[peer] = trio.current_time() + self.limits.ban_s
-        self._banned.move_to_end(peer)
-        while len(self._banned) > BANS_MAX:
-            self._banned.popitem(last=False)
-        self._nursery.start_soon(self.disconnect, peer)
+        if self._blame.hold(peer, trio.current_time(), fatal=fatal):
+            self._nursery.start_soon(self.disconnect, peer)
 
     def _is_banned(self, peer: str) -> bool:
-        return self._banned.get(peer, -math.inf) > trio.current_time()
+        return self._blame.is_banned(peer, trio.current_time())
 
     # -- streams
 
@@ -366,39 +357,3 @@ class _Links(INotifee):
     async def closed_stream(self, network: INetwork, stream: INetStream) -> None: ...
     async def listen(self, network: INetwork, multiaddr: Multiaddr) -> None: ...
     async def listen_close(self, network: INetwork, multiaddr: Multiaddr) -> None: ...
-
-
-def _build(seed: bytes, transports: Sequence[ITransport] | None, limits: Limits) -> tuple[BasicHost, Swarm]:
-    """libp2p's parts, with every default that surprises replaced."""
-    keys = create_new_key_pair(seed)
-    noise = NoiseTransport(keys, noise_privkey=create_noise_key_pair().private_key)
-    extra: dict[str, Any] = (
-        {"enable_tcp": True, "enable_websocket": True} if transports is None else {"transports": transports}
-    )
-    host = new_host(
-        key_pair=keys,
-        sec_opt={NOISE: noise},
-        muxer_opt={TProtocol(YAMUX): Yamux},
-        connection_config=ConnectionConfig(
-            max_connections=limits.connections,
-            high_watermark=limits.connections,
-            min_connections=0,  # with low_watermark: no auto-connect
-            low_watermark=0,
-            max_connections_per_peer=1,  # more, and every dial waits 250 ms
-        ),
-        resource_manager=ResourceManager(
-            ResourceLimits(max_connections=2 * limits.connections, max_streams=64 * limits.connections),
-            enable_metrics=False,
-            enable_memory_limits=False,
-            enable_circuit_breaker=False,
-            enable_graceful_degradation=False,
-        ),
-        addrs_factory=expand,
-        disable_identify_address_discovery=True,
-        **extra,
-    )
-    assert isinstance(host, BasicHost)
-    swarm = host.get_network()
-    assert isinstance(swarm, Swarm)
-    swarm.retry_config = RetryConfig(max_retries=0)  # who dials decides when to try again
-    return host, swarm

@@ -26,7 +26,6 @@ class Limits:
     ban_s: float = 600.0
 
 
-BANS_MAX: Final = 4_096  # remembered at once; the oldest is forgiven first
 EVENTS_MAX: Final = 1_024  # Connected and Disconnected that a subscriber has not read yet
 
 
@@ -36,9 +35,13 @@ class PeerLink:
 
     peer: str
     addresses: tuple[str, ...]
-    transport: str
     direction: str
     since: float
+
+    @property
+    def transport(self) -> str:
+        """`tcp`, `ws`, `mem` …: what carries the link; `unknown` without an address."""
+        return transport_of(self.addresses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,5 @@ _CARRIERS: Final = ("wss", "ws", "tcp", "mem")  # the first that an address name
 
 
 def transport_of(addresses: tuple[str, ...]) -> str:
-    """`tcp`, `ws`, `mem` …: what carries a link with these addresses."""
     names = {protocol.name for text in addresses for protocol in Multiaddr(text).protocols()}
     return next((name for name in _CARRIERS if name in names), "unknown")
