@@ -49,7 +49,7 @@ class Author:
         self.head: Event | None = None
 
     def says(self, body: dict[str, Any], *, seen: Sequence[Event] = (), **lies: Any) -> Event:
-        """The next event. `seen` become its parents; `lies` replace fields (seq, lc, ts, prev, kind, net …)."""
+        """The next event. `seen` become its parents; `lies` replace fields (seq, lc, ts, prev, kind, net)."""
         prev = lies.pop("after", self.head)
         above = [event.header.lc for event in (*seen, prev) if event is not None]
         fields: dict[str, Any] = {
