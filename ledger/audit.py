@@ -161,7 +161,7 @@ class _Audit:
         checkpoint = execute.checkpoint
         new = self._delta(checkpoint)
         self._where = f"height {checkpoint.height}"
-        _check_cut(checkpoint, new)
+        self._check_cut(checkpoint, new)
         outcome = cut.execute_cut(
             self._rules, self._state, self._frontier, new, finality.next_context(genesis, self._last)
         )
@@ -200,6 +200,16 @@ class _Audit:
         self._places[id] = place_of(event)
         return event
 
+    def _check_cut(self, checkpoint: Checkpoint, new: list[Event]) -> None:
+        """Step 6. Raises RemoteError (`bad_delta`, `cut_too_large`)."""
+        unknown = next((tip for tip in checkpoint.tips if tip not in self._places), None)
+        if unknown is not None:
+            raise RemoteError(f"its tip {unknown} is not in the archive", code="bad_delta")
+        nodes = {event.id: order.node_of(event) for event in new}
+        parent = checkpoint.net if checkpoint.parent is None else checkpoint.parent
+        if order.cut_at(checkpoint.tips, nodes, parent).order != tuple(nodes):
+            raise RemoteError("not what the tips reach, in canonical order", code="bad_delta")
+
     def _take(self, kind: Kind) -> Block:
         block = self._next(kind)
         if block is None:
@@ -214,13 +224,3 @@ class _Audit:
         assert entry.kind == kind, f"{entry.kind} where a {kind} was read"
         self._where = f"height {self._height + 1}, {kind}, {entry.block.where}"
         return entry.block
-
-
-def _check_cut(checkpoint: Checkpoint, new: list[Event]) -> None:
-    """Step 6. Raises RemoteError (`bad_delta`, `cut_too_large`)."""
-    nodes = {event.id: order.node_of(event) for event in new}
-    if not nodes.keys() >= set(checkpoint.tips):
-        raise RemoteError("a tip that the delta does not hold", code="bad_delta")
-    parent = checkpoint.net if checkpoint.parent is None else checkpoint.parent
-    if order.cut_at(checkpoint.tips, nodes, parent).order != tuple(nodes):
-        raise RemoteError("not what the tips reach, in canonical order", code="bad_delta")

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from ledger import canonical, cut, finality, order
 from ledger import event as events
-from ledger.checkpoint import Certificate, Checkpoint
+from ledger.checkpoint import Ballot, Certificate, Checkpoint, Phase, SignedVote, Vote
 from ledger.cid import Cid
 from ledger.cut import Outcome
 from ledger.event import Event
@@ -114,23 +115,24 @@ class History:
         lane: int = 0,
         body: object = None,
         on: Event | None = None,
+        **lies: object,
     ) -> Event:
-        """An event that nobody has seen yet; on top of `on`, or of the author's last one."""
+        """An event that nobody has seen yet, on `on` or on the author's last one; `lies` replace fields."""
         author = key(who)
         prev = on or self.tips.get((author.public, lane))
         lc = 1 + max((event.header.lc for event in (*after, *filter(None, [prev]))), default=0)
-        return events.make(
-            author,
-            net=self.net,
-            lane=lane,
-            seq=0 if prev is None else prev.header.seq + 1,
-            prev=None if prev is None else prev.id,
-            parents=tuple(event.id for event in after),
-            lc=lc,
-            ts=CREATED + lc,
-            kind=kind,
-            body={"text": "hello"} if body is None else body,
-        )
+        fields: dict[str, Any] = {
+            "net": self.net,
+            "lane": lane,
+            "seq": 0 if prev is None else prev.header.seq + 1,
+            "prev": None if prev is None else prev.id,
+            "parents": tuple(event.id for event in after),
+            "lc": lc,
+            "ts": CREATED + lc,
+            "kind": kind,
+            "body": {"text": "hello"} if body is None else body,
+        }
+        return events.make(author, **{**fields, **lies})
 
     def arrive(self, *new: Event, rivals: Sequence[Event] = ()) -> None:
         for event in new:
@@ -144,13 +146,18 @@ class History:
         nodes = {id: order.node_of(event) for id, event in self.unordered.items()}
         chosen = order.choose(nodes, parent)
         outcome = self.execute([self.unordered.pop(id) for id in chosen.order])
-        checkpoint = self.checkpoint(chosen.tips, outcome)
-        certificate = self.certify(checkpoint, now=now)
-        self.steps.append(Step(final=(checkpoint, certificate, outcome, chosen.order)))
+        return self._final(self.checkpoint(chosen.tips, outcome), outcome, chosen.order, now=now)
+
+    def _final(
+        self, checkpoint: Checkpoint, outcome: Outcome, ids: Sequence[Cid], *, now: int | None = None
+    ) -> Checkpoint:
+        now = CREATED + 1_000 * checkpoint.height if now is None else now
+        certificate = certify(self.voter, checkpoint, now)
+        self.steps.append(Step(final=(checkpoint, certificate, outcome, tuple(ids))))
         self.state, self.frontier, self.last = outcome.state, outcome.frontier, (checkpoint, certificate)
         return checkpoint
 
-    def checkpoint(self, tips: tuple[Cid, ...], outcome: Outcome, **lies: object) -> Checkpoint:
+    def checkpoint(self, tips: tuple[Cid, ...], outcome: Outcome, /, **lies: object) -> Checkpoint:
         """What follows the last one; `lies` replace fields."""
         fields = {
             "v": 1,
@@ -166,17 +173,22 @@ class History:
         context = finality.next_context(self.genesis, self.last)
         return cut.execute_cut(self.rules, self.state, self.frontier, ordered, context)
 
-    def certify(self, checkpoint: Checkpoint, *, now: int | None = None) -> Certificate:
-        voter = finality.SoleVoter(self.genesis, self.last, self.voter)
-        now = CREATED + 1_000 * checkpoint.height if now is None else now
-        (commit,) = voter.step(finality.Proposal(checkpoint, now))
-        assert isinstance(commit, finality.Commit)
-        return commit.certificate
+    def finalize_so(self, tips: Sequence[Event], ordered: Sequence[Event], /, **lies: object) -> Checkpoint:
+        """A checkpoint by a voter who signs whatever it is told."""
+        outcome = self.execute(ordered)
+        names = tuple(sorted(event.id for event in tips))
+        return self._final(self.checkpoint(names, outcome, **lies), outcome, [event.id for event in ordered])
 
     def write_to(self, store: Store) -> Store:
         for step in self.steps:
             step.write_to(store)
         return store
+
+
+def certify(voter: SigningKey, checkpoint: Checkpoint, ts: int) -> Certificate:
+    vote = Vote(checkpoint.net, Phase.FINALIZE, checkpoint.slot, checkpoint.id, ts)
+    signed = SignedVote.make(voter, vote)
+    return Certificate(1, vote.net, vote.slot, checkpoint.id, (Ballot(voter.public, ts, signed.sig),))
 
 
 def talk() -> History:
