@@ -11,6 +11,7 @@ import msgspec
 import typer
 from rich.table import Column, Table
 
+from domain.rules.params import Params
 from fog import config as configuration
 from fog import invite, keys
 from fog.cli.session import Session, examples, session_of
@@ -33,7 +34,9 @@ Passphrase = Annotated[
 def add_to(app: typer.Typer) -> None:
     app.command(
         epilog=examples(
-            "fog init", "fog init --name lab --credits 5000", "fog --data-dir /srv/fog init --passphrase"
+            "fog init",
+            "fog init --name lab --credits 5000 --param attempts_max=5",
+            "fog --data-dir /srv/fog init --passphrase",
         )
     )(init)
     app.command(epilog=examples("fog join fog1aeba…", "fog join fog1aeba… --genesis genesis.cbor"))(join)
@@ -46,6 +49,9 @@ def init(
     credit: Annotated[
         str, typer.Option("--credits", help="Credits that exist from the start, all on your account.")
     ] = "1000000",
+    param: Annotated[
+        list[str] | None, typer.Option(help="A parameter of the rules, NAME=NUMBER; may be repeated.")
+    ] = None,
     passphrase: Passphrase = False,
 ) -> None:
     """Start a network of your own: a key, a genesis with you as its validator, and a data directory."""
@@ -53,6 +59,7 @@ def init(
     minted = credits_from(credit)
     if not 1 <= len(name) <= 255:
         raise UsageError("a network's name has 1 to 255 characters", next_step="fog init --name lab")
+    chosen = dict(_parameter(text) for text in param or [])
     key = _prepare(session, wanted=passphrase)
     network = Genesis(
         v=1,
@@ -61,7 +68,7 @@ def init(
         rules=RULES_VERSION,
         validators=(Validator(key.public, SOLE_STAKE),),
         accounts=(Allocation(key.public, minted),),
-        params={},
+        params=chosen,
     )
     _settle(session, network, ())
     _say_ready(session, network, key, f"{credits_text(minted)} credits are on your account.")
@@ -98,6 +105,22 @@ def config(context: typer.Context) -> None:
         table.add_row(key.path, value, effective.origins[key.path], key.variable)
         rows[key.path] = {"value": effective.value(key), "origin": effective.origins[key.path]}
     session.say(rows, table)
+
+
+def _parameter(text: str) -> tuple[str, int]:
+    """`NAME=NUMBER`, of a parameter that the rules have and within its range. Raises UsageError."""
+    name, _, number = text.partition("=")
+    if not (number.isascii() and number.isdigit() and len(number) < 20):
+        raise UsageError(f"{text!r} is not NAME=NUMBER", next_step="fog init --param attempts_max=5")
+    try:
+        msgspec.convert({name: int(number)}, Params)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"--param {text}: {error}",
+            code="bad_params",
+            next_step=f"the rules have {', '.join(Params.__struct_fields__)}: docs/configuration.md",
+        ) from error
+    return name, int(number)
 
 
 def _prepare(session: Session, *, wanted: bool) -> SigningKey:

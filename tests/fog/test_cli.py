@@ -10,9 +10,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import typer
 
+from domain.rules.params import Params
 from fog import config, invite, keys
 from fog.cli import app, run
 from fog.exits import Exit
@@ -70,6 +72,13 @@ def test_every_setting_is_in_the_documentation() -> None:
         assert key.description in row
 
 
+def test_every_parameter_of_a_network_is_in_the_documentation() -> None:
+    """With its default, as the rules have it."""
+    text = (DOCS / "configuration.md").read_text()
+    for name, default in msgspec.structs.asdict(Params()).items():
+        assert f"| `{name}` | `{default}` |" in text
+
+
 def test_every_exit_code_is_in_the_documentation() -> None:
     text = (DOCS / "cli.md").read_text()
     for code in Exit:
@@ -92,6 +101,23 @@ def test_init_makes_a_key_a_network_and_settings(home: DataDir, capsys: pytest.C
     for path in (home.key, home.genesis, home.config):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert config.load(home.config, {}).settings == config.load(Path("/nowhere"), {}).settings
+
+
+def test_a_network_chooses_its_parameters_once(home: DataDir) -> None:
+    assert run(["init", "--param", "attempts_max=5", "--param", "offer_max_ms=60000"]) == Exit.OK
+    assert home.read_genesis().params == {"attempts_max": 5, "offer_max_ms": 60_000}
+
+
+@pytest.mark.parametrize(
+    "given", ["attempts=5", "attempts_max=2", "attempts_max", "attempts_max=x", "attempts_max=-5"]
+)
+def test_a_parameter_that_the_rules_do_not_have_begins_no_network(
+    given: str, home: DataDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unknown or out of range: nothing is left behind that a later `fog init` would trip over."""
+    assert run(["init", "--param", given]) == Exit.USAGE
+    assert given in capsys.readouterr().err
+    assert not home.root.exists()
 
 
 def test_a_second_init_does_not_replace_the_first(home: DataDir, capsys: pytest.CaptureFixture[str]) -> None:

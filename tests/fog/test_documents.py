@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 
+from domain.payloads import KINDS
+from domain.rules.codes import CODES
 from fog import config
 from fog.cli import app
 from fog.cli.session import PASSPHRASE_VARIABLE
@@ -62,3 +64,12 @@ def test_make_lists_every_target_that_is_for_people() -> None:
     text = (ROOT / "Makefile").read_text()
     unlisted = set(re.findall(r"^([a-z-]+):(?!.*## )", text, re.MULTILINE))
     assert unlisted == {"lint", "types", "layers"}
+
+
+def test_every_kind_of_event_and_every_refusal_is_in_the_documentation() -> None:
+    """With the sentence that the rules have for it."""
+    text = (ROOT / "docs" / "events.md").read_text()
+    for kind, version in KINDS:
+        assert f"| `{kind}` | {version} |" in text
+    for code, meaning in CODES.items():
+        assert f"| `{code}` | {meaning} |" in text
