@@ -1,7 +1,8 @@
 """Prices: the offers that stand, and what compute has cost over time.
 
     rm_offer   one row an account with a standing offer; gone when it is withdrawn or expires
-    rm_price   lowest and median ask of one engine, one row a checkpoint in which they changed
+    rm_ask     lowest and median ask of each engine, as they are
+    rm_price   the same as they were, one row a checkpoint in which they changed
 
 Asks are micro-credits per Gfuel. They compare only within one engine, because results do.
 The median is the lower one: an ask that somebody really makes.
@@ -13,7 +14,7 @@ What must always hold: history is cut by checkpoint, never by batch, so every no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 
 import sqlalchemy as sa
@@ -36,20 +37,36 @@ OFFER = sa.Table(
     sqlite_with_rowid=False,
 )
 
+
+def _asks_columns() -> tuple[sa.Column[int], ...]:
+    return (
+        sa.Column("time", sa.BigInteger, nullable=False),
+        sa.Column("lowest", sa.BigInteger, nullable=True),
+        sa.Column("median", sa.BigInteger, nullable=True),
+        sa.Column("offers", sa.BigInteger, nullable=False),
+    )
+
+
+ASK = sa.Table(
+    "rm_ask",
+    METADATA,
+    sa.Column("engine", sa.LargeBinary, primary_key=True),
+    sa.Column("height", sa.BigInteger, nullable=False),
+    *_asks_columns(),
+    sqlite_with_rowid=False,
+)
+
 PRICE = sa.Table(
     "rm_price",
     METADATA,
     sa.Column("engine", sa.LargeBinary, primary_key=True),
     sa.Column("height", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("time", sa.BigInteger, nullable=False),
-    sa.Column("lowest", sa.BigInteger, nullable=True),
-    sa.Column("median", sa.BigInteger, nullable=True),
-    sa.Column("offers", sa.BigInteger, nullable=False),
+    *_asks_columns(),
     sqlite_with_rowid=False,
 )
 
 CHEAPEST = pages.Order((OFFER.c.engine, OFFER.c.price, OFFER.c.account))
-LATEST = pages.Order((PRICE.c.engine, PRICE.c.height))
+BY_ENGINE = pages.Order((ASK.c.engine,))
 NEWEST = pages.Order((PRICE.c.height,), descending=True)
 
 
@@ -75,7 +92,9 @@ def _fold_checkpoint(conn: sa.Connection, entries: Sequence[Entry]) -> None:
             sa.delete(OFFER).where(OFFER.c.account == sa.bindparam("gone")), [{"gone": g} for g in gone]
         )
     touched = {engine for a, row in offers.items() for engine in _repriced(before.get(a), row)}
-    upsert(conn, PRICE, list(_changed(conn, sorted(touched), entries[-1])))
+    changed = list(_changed(conn, touched, entries[-1]))
+    upsert(conn, ASK, changed)
+    upsert(conn, PRICE, changed)
 
 
 def _offer(effect: OfferStands, height: int) -> Row:
@@ -98,17 +117,13 @@ def _repriced(before: Row | None, after: Row) -> set[bytes]:
     return {engine for engine, _ in asks}
 
 
-def _changed(conn: sa.Connection, engines: Iterable[bytes], close: Entry) -> Iterable[Row]:
-    for engine in engines:
-        now = _asks(conn, engine)
-        last = conn.execute(
-            sa.select(PRICE.c.lowest, PRICE.c.median, PRICE.c.offers)
-            .where(PRICE.c.engine == engine, PRICE.c.height < close.height)
-            .order_by(PRICE.c.height.desc())
-            .limit(1)
-        ).first()
-        if last is None or tuple(last) != now:
-            lowest, median, offers = now
+def _changed(conn: sa.Connection, engines: Collection[bytes], close: Entry) -> Iterable[Row]:
+    """The asks of these engines, where they are not what they were."""
+    before = rows_by_key(conn, ASK, engines)
+    for engine in sorted(engines):
+        lowest, median, offers = _asks(conn, engine)
+        last = before.get(engine)
+        if last is None or (last["lowest"], last["median"], last["offers"]) != (lowest, median, offers):
             yield {
                 "engine": engine,
                 "height": close.height,
@@ -130,7 +145,7 @@ def _asks(conn: sa.Connection, engine: bytes) -> tuple[int | None, int | None, i
     return lowest, conn.execute(in_order.offset((count - 1) // 2)).scalar_one(), count
 
 
-MODEL = ReadModel("prices", (OFFER, PRICE), fold)
+MODEL = ReadModel("prices", (OFFER, ASK, PRICE), fold)
 
 
 def offers(conn: sa.Connection, engine: bytes | None, after: str | None, limit: int) -> pages.Page:
@@ -143,9 +158,7 @@ def offers(conn: sa.Connection, engine: bytes | None, after: str | None, limit: 
 
 def current(conn: sa.Connection, after: str | None, limit: int) -> pages.Page:
     """The latest asks of every engine that ever had an offer."""
-    newer = PRICE.alias()
-    is_last = ~sa.exists().where(newer.c.engine == PRICE.c.engine, newer.c.height > PRICE.c.height)
-    return pages.fetch(conn, sa.select(PRICE).where(is_last), LATEST, after, limit)
+    return pages.fetch(conn, sa.select(ASK), BY_ENGINE, after, limit)
 
 
 def history(conn: sa.Connection, engine: bytes, after: str | None, limit: int) -> pages.Page:

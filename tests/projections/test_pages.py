@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import sqlalchemy as sa
@@ -13,7 +11,8 @@ from hypothesis import strategies as st
 
 from ledger.errors import UsageError
 from projections import balances, pages
-from projections.model import METADATA, upsert
+from projections.model import upsert
+from tests.projections.tables import tables
 
 limits = st.integers(1, pages.LIMIT_MAX)
 small = st.binary(min_size=32, max_size=32)
@@ -22,18 +21,6 @@ transfers = st.dictionaries(
     st.tuples(st.sampled_from([b"a", b"b", b"c"]), st.sampled_from([b"a", b"b", b"c"])),
     max_size=40,
 )
-
-
-ENGINE = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
-METADATA.create_all(ENGINE, [balances.BALANCE, balances.TRANSFER])
-
-
-@contextmanager
-def database() -> Iterator[sa.Connection]:
-    """Empty tables; what is put there is gone at the end."""
-    with ENGINE.connect() as conn:
-        yield conn
-        conn.rollback()
 
 
 def put_transfers(conn: sa.Connection, rows: dict[tuple[int, int, int], tuple[bytes, bytes]]) -> None:
@@ -54,7 +41,7 @@ def keys(page: pages.Page) -> list[pages.Key]:
 @given(st.sets(small, max_size=50), limits)
 def test_ascending_pages_have_no_gap_and_no_repetition(accounts: set[bytes], limit: int) -> None:
     """Any set of accounts, any limit: the pages put together are the sorted list."""
-    with database() as conn:
+    with tables() as conn:
         rows = [{"account": a, "free": 0, "escrow": 0, "height": 0} for a in accounts]
         upsert(conn, balances.BALANCE, rows)
         seen: list[bytes] = []
@@ -74,7 +61,7 @@ def test_descending_merged_pages_have_no_gap_and_no_repetition(
     rows: dict[tuple[int, int, int], tuple[bytes, bytes]], limit: int, account: bytes | None
 ) -> None:
     """The transfers of one account are the union of two walks, newest first, each once."""
-    with database() as conn:
+    with tables() as conn:
         put_transfers(conn, rows)
         seen: list[pages.Key] = []
         after: str | None = None
@@ -93,7 +80,7 @@ def test_rows_that_arrive_meanwhile_neither_hide_nor_repeat_others(
     rows: dict[tuple[int, int, int], tuple[bytes, bytes]], limit: int, data: st.DataObject
 ) -> None:
     """New transfers come in front of the newest; a reader further down is not moved."""
-    with database() as conn:
+    with tables() as conn:
         put_transfers(conn, rows)
         page = balances.transfers(conn, None, None, limit)
         seen = keys(page)
