@@ -59,17 +59,18 @@ assert PLACES_MAX > INGEST_MAX * (PARENTS_MAX + 2) + PENDING_MAX, "a batch could
 
 @dataclass(slots=True)
 class Batch:
-    """What one call made of its bytes. `chain` and `rivals` are to be stored, in this order."""
+    """What one call made of its bytes.
 
+    `admitted`, parents first, is `chain` (events that extend their lanes) and `rivals` together; both are to
+    be stored.
+    """
+
+    admitted: list[Event] = field(default_factory=list)
     chain: list[Event] = field(default_factory=list)
     rivals: list[Event] = field(default_factory=list)
     forks: list[ForkProof] = field(default_factory=list)
     waiting: list[Event] = field(default_factory=list)
     rejected: list[tuple[str, str]] = field(default_factory=list)
-
-    @property
-    def admitted(self) -> list[Event]:
-        return self.chain + self.rivals
 
 
 class Admission:
@@ -117,6 +118,7 @@ class Admission:
             batch.chain.append(event)
         else:
             self._stand_as_rival(event, batch)
+        batch.admitted.append(event)
         self._remember(event)
 
     def demand(self, ids: Iterable[Cid], *, now: int) -> Batch:

@@ -247,8 +247,8 @@ class Replica:
         for proof in batch.forks:
             self.store.add_fork_proof(proof)
         self.store.add(batch.chain, rivals=batch.rivals)
-        if batch.chain or batch.rivals:
-            self._admission.counts["admitted"] += len(batch.chain) + len(batch.rivals)
+        if batch.admitted:
+            self._admission.counts["admitted"] += len(batch.admitted)
             self._tentative = None
             self._digest = None
 

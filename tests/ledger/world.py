@@ -48,7 +48,7 @@ class Author:
         self.lane = lane
         self.head: Event | None = None
 
-    def says(self, body: dict[str, Any], *, seen: Sequence[Event] = (), **lies: Any) -> Event:
+    def says(self, body: dict[str, Any] | bytes, *, seen: Sequence[Event] = (), **lies: Any) -> Event:
         """The next event. `seen` become its parents; `lies` replace fields (seq, lc, ts, prev, kind, net)."""
         prev = lies.pop("after", self.head)
         above = [event.header.lc for event in (*seen, prev) if event is not None]

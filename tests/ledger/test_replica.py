@@ -1,0 +1,608 @@
+"""The replica: what comes in by any road ends in the same state, and what was promised is on the disk."""
+
+from __future__ import annotations
+
+import random
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ledger import admission
+from ledger.canonical import encode
+from ledger.checkpoint import Checkpoint
+from ledger.cid import Cid
+from ledger.errors import RemoteError, StoreCorrupt, StoreFull, UsageError
+from ledger.event import LANE_BULK, WIRE_SIZE_MAX, Event
+from ledger.execution import Receipt
+from ledger.finality import Diverged
+from ledger.pending import FUTURE_MS_MAX
+from ledger.replica import DUE_AGAIN_MS, HEARTBEAT_MS, Applied, Missing, Replica
+from ledger.store import Store
+from tests.ledger.paying import RUNG, PayingRules, balance
+from tests.ledger.world import (
+    START,
+    Author,
+    anchor,
+    codes,
+    feed,
+    follow,
+    key_of,
+    make_genesis,
+    money,
+    pay,
+    replica,
+    wires,
+)
+
+GENESIS = make_genesis(alice=1_000, bob=1_000, carol=1_000)
+NOW = START + 5_000
+
+
+def history(seed: int = 0, count: int = 24) -> list[Event]:
+    """Three authors who pay and refer to each other; one forks, and an honest one builds on the rival."""
+    chance = random.Random(seed)
+    authors = [Author(GENESIS, name) for name in ("alice", "bob", "carol")]
+    said: list[Event] = []
+    for _ in range(count):
+        author = chance.choice(authors)
+        others = [e for e in said if e.header.by != author.key.public]
+        seen = {e.header.by: e for e in chance.sample(others, min(2, len(others)))}
+        said.append(
+            author.says(pay(chance.choice(["alice", "bob"]), chance.randrange(90)), seen=list(seen.values()))
+        )
+    one, rival = authors[0].fork(pay("bob", 1), pay("carol", 1))
+    after_rival = authors[0].says(pay("bob", 2), after=rival)
+    poisoned = authors[1].says(pay("carol", 3), seen=[after_rival])
+    return [*said, one, rival, after_rival, poisoned]
+
+
+# -- taking in ----------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 3), st.randoms(use_true_random=False), st.integers(1, 9))
+def test_arrival_in_any_order_gives_the_same_root(seed: int, chance: random.Random, size: int) -> None:
+    """Whatever the order and the size of the batches: all events stand, and the roots are equal."""
+    events = history(seed)
+    straight, shuffled = anchor(GENESIS), anchor(GENESIS)
+    feed(straight, *events)
+    mixed = list(events)
+    chance.shuffle(mixed)
+    for at in range(0, len(mixed), size):
+        feed(shuffled, *mixed[at : at + size], peer=f"peer {at}")
+    assert shuffled.missing([event.id for event in events]) == []
+    first, second = straight.propose(NOW), shuffled.propose(NOW)
+    assert first is not None
+    assert first == second
+    assert straight.state.root == shuffled.state.root
+
+
+def test_two_replicas_that_exchange_wires_reach_equal_roots():
+    """Each hears half of the authors first; the follower then executes what the anchor finalised."""
+    leader, follower = anchor(GENESIS), replica(GENESIS, "dora")
+    events = history(7)
+    feed(leader, *events[:15])
+    feed(follower, *events[:10])
+    mine = follower.append("pay", 1, pay("alice", 1), now=NOW)
+    feed(leader, *events[15:], mine)
+    feed(follower, *events[10:])
+    leader.propose(NOW)
+    follow(follower, leader)
+    assert follower.state.root == leader.state.root
+    assert follower.hello().height == leader.hello().height == 1
+    assert codes(follower) == codes(leader)
+    assert codes(leader)[mine.id] == "insufficient_funds"
+
+
+def test_what_is_missing_is_named_and_what_waits_follows():
+    node = replica(GENESIS)
+    alice = Author(GENESIS, "alice")
+    chain = [alice.says(pay("bob", 1)) for _ in range(4)]
+    held = feed(node, *chain[1:])
+    assert (held.admitted, held.pending, held.missing) == ([], 3, [chain[0].id])
+    assert feed(node, chain[0]).admitted == chain
+    assert node.metrics["pending"] == 0
+
+
+def test_an_event_is_taken_in_once():
+    """Repeated in a batch, again later, or under another valid signature of the same header."""
+    node = replica(GENESIS)
+    event = Author(GENESIS, "alice").says(pay("bob", 1))
+    assert node.ingest([event.wire, event.wire], peer="p", now=NOW).admitted == [event]
+    assert feed(node, event).admitted == []
+    assert node.metrics["duplicate"] == 1
+    assert node.store.counts()["events"] == 1
+
+
+def broken(damage: str) -> bytes:
+    """Wire bytes of an event with one thing wrong."""
+    event = Author(GENESIS, "alice").says(pay("bob", 1))
+    outer: dict[str, Any] = {"h": event.header_bytes, "s": event.signature, "b": event.body}
+    match damage:
+        case "wrong_network":
+            return Author(make_genesis(zoe=1), "alice").says(pay("bob", 1)).wire
+        case "bad_signature":
+            return encode(outer | {"s": bytes(64)})
+        case "bad_body":
+            return encode(outer | {"b": encode(pay("bob", 2))})
+        case "non_canonical":
+            return event.wire + b"\x00"
+        case "bad_schema":
+            return encode(outer | {"x": 1})
+        case _:
+            return bytes(WIRE_SIZE_MAX + 1)
+
+
+@pytest.mark.parametrize(
+    "code", ["wrong_network", "bad_signature", "bad_body", "non_canonical", "bad_schema", "oversize"]
+)
+def test_broken_bytes_are_refused_by_name_and_counted(code: str):
+    """And never disturb the honest event beside them."""
+    node = replica(GENESIS)
+    honest = Author(GENESIS, "bob").says(pay("alice", 1))
+    taken = node.ingest([honest.wire, broken(code)], peer="p", now=NOW)
+    assert [refused for refused, _ in taken.rejected] == [code]
+    assert node.metrics[f"rejected.{code}"] == 1
+    if code != "bad_signature":
+        assert taken.admitted == [honest]
+
+
+def test_an_event_without_its_body_is_refused_until_it_comes_with_it():
+    node = replica(GENESIS)
+    event = Author(GENESIS, "alice").says(pay("bob", 1))
+    bare = encode({"h": event.header_bytes, "s": event.signature, "b": None})
+    assert node.ingest([bare], peer="p", now=NOW).rejected[0][0] == "bad_body"
+    assert feed(node, event).admitted == [event]
+
+
+def test_after_a_bad_signature_a_peer_has_had_its_turn():
+    """Our own slow check runs once a call, however many bad ones came."""
+    node = replica(GENESIS)
+    author = Author(GENESIS, "alice")
+    good = author.says(pay("bob", 1))
+    bad = [author.says(pay("bob", 1)) for _ in range(20)]
+    forged = [encode({"h": e.header_bytes, "s": bytes(64), "b": e.body}) for e in bad]
+    taken = node.ingest([good.wire, *forged], peer="p", now=NOW)
+    assert taken.admitted == [good]
+    assert [code for code, _ in taken.rejected] == ["bad_signature"]
+    assert node.metrics["dropped.after_bad_signature"] == 19
+
+
+def test_a_lie_about_structure_takes_its_descendants_along():
+    node = replica(GENESIS)
+    alice, bob = Author(GENESIS, "alice"), Author(GENESIS, "bob")
+    first = alice.says(pay("bob", 1))
+    liar = alice.says(pay("bob", 1), lc=9)
+    child = bob.says(pay("alice", 1), seen=[liar])
+    feed(node, child)
+    taken = feed(node, first, liar)
+    assert taken.admitted == [first]
+    assert [code for code, _ in taken.rejected] == ["bad_lc"]
+    assert (node.metrics["pending"], node.metrics["dropped.bad_ancestor"]) == (0, 1)
+
+
+def test_the_future_waits_without_blame():
+    node = replica(GENESIS)
+    early = Author(GENESIS, "alice").says(pay("bob", 1), ts=NOW + FUTURE_MS_MAX + 50)
+    held = feed(node, early)
+    assert (held.admitted, held.rejected, held.pending) == ([], [], 1)
+    assert feed(node, now=NOW + 49).admitted == []
+    assert feed(node, now=NOW + 50).admitted == [early]
+
+
+def test_too_many_events_at_once_are_our_callers_mistake():
+    with pytest.raises(UsageError) as refused:
+        replica(GENESIS).ingest([b""] * (admission.INGEST_MAX + 1), peer="p", now=NOW)
+    assert refused.value.code == "batch_too_large"
+
+
+# -- forks --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_fork_at_depth_is_proven_and_pays_once(late: bool):
+    """A rival of an event far below the head: before or after that one is final."""
+    node, watcher = anchor(GENESIS), replica(GENESIS)
+    alice = Author(GENESIS, "alice")
+    start = alice.says(pay("bob", 1))
+    one, rival = alice.fork(pay("bob", 500), pay("carol", 500))
+    rest = [alice.says(pay("bob", 1)) for _ in range(10)]
+    feed(node, start, one, *rest)
+    if late:
+        node.propose(NOW)
+    found = feed(node, rival)
+    assert found.admitted == [rival]
+    assert {proof.ids for proof in found.forks} == {tuple(sorted((one.id, rival.id)))}
+    assert node.store.fork_proofs() == found.forks
+    node.propose(NOW + 1)
+    follow(watcher, node)
+    assert watcher.state.root == node.state.root
+    effective = codes(node)
+    assert sorted([effective[one.id], effective[rival.id]]) == ["fork_void", "ok"]
+
+
+def test_honest_events_on_a_rival_are_not_poisoned():
+    """Bob saw only the branch that loses; his payment counts all the same, on nodes that saw either first."""
+    alice, bob = Author(GENESIS, "alice"), Author(GENESIS, "bob")
+    one, rival = alice.fork(pay("carol", 1), pay("carol", 2))
+    honest = bob.says(pay("carol", 10), seen=[rival])
+    later = bob.says(pay("carol", 10))
+    leader, other = anchor(GENESIS), replica(GENESIS)
+    feed(leader, one, rival, honest, later)
+    feed(other, rival, honest, later)
+    leader.propose(NOW)
+    follow(other, leader)
+    assert other.state.root == leader.state.root
+    assert [codes(other)[event.id] for event in (honest, later)] == ["ok", "ok"]
+
+
+def test_rivals_beyond_the_bound_stay_out_unless_somebody_honest_needs_them(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(admission, "RIVALS_PER_LANE_MAX", 5)
+    node = replica(GENESIS)
+    alice, bob = Author(GENESIS, "alice"), Author(GENESIS, "bob")
+    rivals = [alice.says(pay("carol", n), after=None) for n in range(1, 10)]
+    taken = feed(node, *rivals)
+    assert (len(taken.admitted), len(taken.forks)) == (6, 1)
+    assert node.metrics["dropped.rivals_full"] == 3
+    [left_out, *_] = [event for event in rivals if event not in taken.admitted]
+    honest = bob.says(pay("carol", 1), seen=[left_out])
+    assert feed(node, honest).missing == [left_out.id]
+    assert feed(node, left_out).admitted == [left_out, honest]
+    assert node.missing([honest.id, left_out.id]) == []
+
+
+def test_nobody_appends_to_a_lane_that_forked():
+    """A restored backup: our own rival comes back from a peer."""
+    node = replica(GENESIS, "alice")
+    node.append("pay", 1, pay("bob", 1), now=NOW)
+    feed(node, Author(GENESIS, "alice").says(pay("carol", 1)))
+    with pytest.raises(UsageError) as refused:
+        node.append("pay", 1, pay("bob", 1), now=NOW)
+    assert refused.value.code == "lane_closed"
+    assert node.append("pay", 1, pay("bob", 1), now=NOW, lane=LANE_BULK).header.par == ()
+
+
+# -- our own statements -------------------------------------------------------------------------------------
+
+
+def test_our_events_continue_our_lane_and_refer_to_what_we_saw():
+    node = replica(GENESIS, "alice")
+    tips = [Author(GENESIS, f"author {n}").says(pay("bob", 1)) for n in range(10)]
+    feed(node, *tips)
+    first = node.append("pay", 1, pay("bob", 1), now=NOW, exp=9)
+    second = node.append("pay", 1, pay("bob", 2), now=NOW - 1_000)
+    assert set(first.header.par) <= {event.id for event in tips}
+    assert (len(first.header.par), first.header.lc, first.header.exp) == (8, 2, 9)
+    # The two tips that were left over, and no others: the first eight are seen through `first`.
+    assert set(second.header.par) == {event.id for event in tips} - set(first.header.par)
+    assert (second.header.seq, second.header.prev, second.header.ts) == (1, first.id, NOW)
+    assert second.header.lc == 3
+
+
+def test_other_replicas_take_what_we_append():
+    ours, theirs = replica(GENESIS, "alice"), replica(GENESIS)
+    said = [ours.append("pay", 1, pay("bob", n), now=NOW + n, lane=lane) for n in range(5) for lane in (0, 2)]
+    assert sorted(feed(theirs, *said).admitted, key=repr) == sorted(said, key=repr)
+    assert theirs.hello() == ours.hello()
+
+
+def test_threads_that_append_do_not_fork_us():
+    node = replica(GENESIS, "alice")
+    threads = [
+        threading.Thread(target=lambda: [node.append("pay", 1, pay("bob", 1), now=NOW) for _ in range(10)])
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert node.heads[key_of("alice").public, 0][0] == 39
+    assert node.store.counts()["rivals"] == 0
+
+
+def test_what_cannot_be_said_is_our_users_to_change():
+    with pytest.raises(UsageError) as refused:
+        replica(GENESIS).append("pay", 1, pay("bob", 1), now=NOW)
+    assert refused.value.code == "read_only"
+    with pytest.raises(UsageError) as refused:
+        replica(GENESIS, "alice").append("pay", 1, {"memo": "x" * 20_000}, now=NOW)
+    assert refused.value.code == "body_too_large"
+
+
+# -- finality -----------------------------------------------------------------------------------------------
+
+
+def test_a_follower_never_proposes():
+    node = replica(GENESIS, "alice")
+    node.append("pay", 1, pay("bob", 1), now=NOW)
+    assert node.propose(NOW) is None
+
+
+def test_quiet_but_for_a_heartbeat():
+    """The first checkpoint comes at once, then one a minute, then one for each thing to order."""
+    node = anchor(GENESIS)
+    assert node.propose(NOW) is not None
+    assert node.propose(NOW + HEARTBEAT_MS - 1) is None
+    assert node.propose(NOW + HEARTBEAT_MS) is not None
+    feed(node, Author(GENESIS, "alice").says(pay("bob", 1)))
+    assert node.propose(NOW + HEARTBEAT_MS) is not None
+    assert node.propose(NOW + HEARTBEAT_MS) is None
+    assert node.height == 3
+
+
+def test_an_alarm_rings_without_a_new_event():
+    """Ledger time lags by one checkpoint: one empty checkpoint moves it, the next acts on it."""
+    node = anchor(GENESIS)
+    feed(node, Author(GENESIS, "alice").says({"at": NOW + 100}, kind="alarm"))
+    node.propose(NOW)
+    assert node.propose(NOW + 99) is None
+    assert node.propose(NOW + 100) is not None
+    assert node.propose(NOW + 101) is not None
+    assert len(node.state.items(RUNG)) == 1
+    assert node.propose(NOW + 102) is None
+
+
+class Stuck(PayingRules):
+    """Rules whose close never gets done with what is due."""
+
+    def due(self, state: Any) -> int | None:
+        return START
+
+
+def test_work_that_stays_due_does_not_spin():
+    node = anchor(GENESIS, rules=Stuck())
+    made = [node.propose(NOW + ms) for ms in range(0, 3 * DUE_AGAIN_MS, 100)]
+    assert 3 <= sum(link is not None for link in made) <= 5
+
+
+def test_a_backlog_beyond_one_cut_takes_several(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ledger.order.DELTA_EVENTS_MAX", 10)
+    node, follower = anchor(GENESIS), replica(GENESIS)
+    feed(node, *history(count=24))
+    assert [node.propose(NOW) is not None for _ in range(4)] == [True, True, True, False]
+    follow(follower, node)
+    assert follower.state.root == node.state.root
+
+
+def test_a_checkpoint_before_its_events_says_what_is_missing():
+    leader, node = anchor(GENESIS), replica(GENESIS)
+    chain = history()
+    feed(leader, *chain)
+    made = leader.propose(NOW)
+    assert made is not None
+    checkpoint, certificate = (part.encode() for part in made)
+    answer = node.apply(checkpoint, certificate, NOW)
+    assert isinstance(answer, Missing)
+    assert set(answer.ids) == set(made[0].tips)
+    feed(node, *chain)
+    assert node.apply(checkpoint, certificate, NOW) == Applied(1, new=True)
+    assert node.apply(checkpoint, certificate, NOW) == Applied(1, new=False)
+
+
+def test_a_checkpoint_further_ahead_asks_for_those_between():
+    leader, node = anchor(GENESIS), replica(GENESIS)
+    leader.propose(NOW)
+    made = leader.propose(NOW + HEARTBEAT_MS)
+    assert made is not None
+    assert node.apply(made[0].encode(), made[1].encode(), NOW) == Missing((), after=0)
+
+
+def test_what_a_quorum_ordered_stands_whatever_our_clock_says():
+    leader, node = anchor(GENESIS), replica(GENESIS)
+    alice = Author(GENESIS, "alice")
+    early = [alice.says(pay("bob", 1), ts=NOW + 10 * FUTURE_MS_MAX + n) for n in range(2)]
+    feed(leader, *early, now=NOW + 10 * FUTURE_MS_MAX)
+    feed(node, *early)
+    leader.propose(NOW + 10 * FUTURE_MS_MAX)
+    follow(node, leader, now=NOW)
+    assert node.state.root == leader.state.root
+
+
+def test_different_roots_stop_the_node_loudly():
+    """One of the two executes wrongly: nothing is kept, and no further step is taken."""
+    leader, node = anchor(GENESIS), replica(GENESIS, rules=PayingRules(bias=1))
+    feed(leader, Author(GENESIS, "alice").says(pay("bob", 1)))
+    leader.propose(NOW)
+    with pytest.raises(Diverged, match="sroot"):
+        follow(node, leader)
+    assert node.height == 0 == node.store.counts()["height"]
+    with pytest.raises(Diverged):
+        feed(node)
+
+
+def test_a_forged_checkpoint_changes_nothing():
+    leader, node = anchor(GENESIS), replica(GENESIS)
+    made = leader.propose(NOW)
+    assert made is not None
+    forged = Checkpoint(**{f: getattr(made[0], f) for f in made[0].__struct_fields__} | {"sroot": bytes(32)})
+    with pytest.raises(RemoteError) as refused:
+        node.apply(forged.encode(), made[1].encode(), NOW)
+    assert refused.value.code == "bad_certificate"
+    follow(node, leader)
+    assert node.height == 1
+
+
+def test_unknown_kinds_get_their_receipt_from_the_rules():
+    node = anchor(GENESIS)
+    event = Author(GENESIS, "alice").says({}, kind="dance")
+    feed(node, event)
+    node.propose(NOW)
+    assert codes(node) == {event.id: "unknown_kind"}
+
+
+def test_tentative_is_final_state_with_what_stands_on_top():
+    node = anchor(GENESIS)
+    feed(node, Author(GENESIS, "alice").says(pay("bob", 30)))
+    bob = key_of("bob").public
+    assert (balance(node.state, bob), balance(node.tentative(), bob)) == (1_000, 1_030)
+    assert node.tentative() is node.tentative()
+    node.propose(NOW)
+    assert money(node, "bob") == {"bob": 1_030}
+    assert balance(node.tentative(), bob) == 1_030
+
+
+# -- restart ------------------------------------------------------------------------------------------------
+
+
+def reopened(url: str, name: str | None = "anchor", *, validator: bool = True) -> Replica:
+    key = None if name is None else key_of(name)
+    return Replica.open(Store.open(url), PayingRules(), key, validator=validator)
+
+
+def test_a_restart_continues_where_it_stopped(tmp_path: Path):
+    """State, heads, unordered events, forks and the clock come back; the chain goes on."""
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    node = anchor(GENESIS, url=url)
+    events = history()
+    feed(node, *events[:-1])
+    node.propose(NOW)
+    feed(node, events[-1])
+    before = (node.state.root, node.heads, node.unordered(), node.hello(), node.last)
+    node.store.close()
+    node = reopened(url)
+    assert (node.state.root, node.heads, node.unordered(), node.hello(), node.last) == before
+    assert node.propose(NOW) is not None
+    assert codes(node)[events[-1].id] == "ok"
+
+
+def test_a_crash_between_store_and_publish_loses_nothing(tmp_path: Path):
+    """The process dies with a checkpoint on the disk that nobody heard of: it is there to publish, and the
+    next one follows it rather than rival it."""
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    node = anchor(GENESIS, url=url)
+    feed(node, *history())
+    made = node.propose(NOW)
+    node.store.engine.dispose()  # no orderly close
+    node = reopened(url)
+    assert node.last == made
+    following = node.propose(NOW + HEARTBEAT_MS)
+    assert following is not None
+    assert made is not None
+    assert (following[0].parent, following[0].slot) == (made[0].id, made[0].slot + 1)
+
+
+class FailingStore(Store):
+    """A disk that fails: before the write reached it, or after, when only the answer was lost."""
+
+    failing: str | None = None
+
+    def add(self, *args: Any, **options: Any) -> None:
+        self._fail_around(super().add, *args, **options)
+
+    def commit(self, *args: Any, **options: Any) -> None:
+        self._fail_around(super().commit, *args, **options)
+
+    def _fail_around(self, write: Any, *args: Any, **options: Any) -> None:
+        failing, self.failing = self.failing, None
+        if failing == "lost":
+            raise StoreFull("no room")
+        write(*args, **options)
+        if failing == "answer lost":
+            raise StoreFull("no room, it seems")
+
+
+@pytest.mark.parametrize("failing", ["lost", "answer lost"])
+def test_memory_never_runs_ahead_of_the_disk(failing: str):
+    """After a failed write the replica goes on from what the disk has, and ends where a calm one does."""
+    store = FailingStore.create("sqlite://", GENESIS)
+    assert isinstance(store, FailingStore)
+    node = Replica.open(store, PayingRules(), key_of("anchor"), validator=True)
+    calm = anchor(GENESIS)
+    events = history()
+    store.failing = failing
+    with pytest.raises(StoreFull):
+        feed(node, *events)
+    assert len(feed(node, *events).admitted) == (len(events) if failing == "lost" else 0)
+    store.failing = failing
+    with pytest.raises(StoreFull):
+        node.append("pay", 1, pay("bob", 1), now=NOW)
+    assert node.append("pay", 1, pay("bob", 1), now=NOW).header.seq == (0 if failing == "lost" else 1)
+    calm.ingest(list(node.store.wires(node.unordered()).values()), peer="p", now=NOW)
+    store.failing = failing
+    with pytest.raises(StoreFull):
+        node.propose(NOW)
+    node.propose(NOW)
+    calm.propose(NOW)
+    assert node.height == calm.height == 1
+    assert node.state.root == calm.state.root
+
+
+def test_a_state_that_is_not_the_certified_one_is_not_opened(tmp_path: Path):
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    node = anchor(GENESIS, url=url)
+    node.propose(NOW)
+    with node.store.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE state SET value = x'0000000000FFFFFF'")
+    node.store.close()
+    with pytest.raises(StoreCorrupt, match="root"):
+        reopened(url)
+
+
+def test_a_lost_disk_is_made_good_from_peers():
+    """The anchor comes back empty: it takes its own chain from a follower and goes on from there."""
+    node, follower = anchor(GENESIS), replica(GENESIS)
+    feed(node, *history())
+    node.propose(NOW)
+    follow(follower, node)
+    reborn = anchor(GENESIS)
+    follow(reborn, follower)
+    assert reborn.last == node.last
+    made = reborn.propose(NOW + HEARTBEAT_MS)
+    assert made is not None
+    assert isinstance(follower.apply(made[0].encode(), made[1].encode(), NOW), Applied)
+
+
+# -- bounds -------------------------------------------------------------------------------------------------
+
+
+def test_small_caches_change_nothing_but_speed(monkeypatch: pytest.MonkeyPatch):
+    """Places and events beyond the caches are read back from the store."""
+    undisturbed = anchor(GENESIS)
+    monkeypatch.setattr(admission, "PLACES_MAX", 3)
+    monkeypatch.setattr(admission, "EVENT_BYTES_MAX", 1_000)
+    forgetful = anchor(GENESIS)
+    for event in history():
+        feed(undisturbed, event)
+        feed(forgetful, event)
+    undisturbed.propose(NOW)
+    forgetful.propose(NOW)
+    assert forgetful.state.root == undisturbed.state.root
+
+
+def test_a_runaway_author_is_stopped_but_not_what_a_checkpoint_needs(monkeypatch: pytest.MonkeyPatch):
+    leader = anchor(GENESIS)
+    alice = Author(GENESIS, "alice")
+    chain = [alice.says(pay("bob", 1)) for _ in range(10)]
+    feed(leader, *chain)
+    leader.propose(NOW)
+    monkeypatch.setattr(admission, "UNORDERED_MAX", 4)
+    node = replica(GENESIS)
+    assert len(feed(node, *chain).admitted) == 4
+    assert node.metrics["dropped.unordered_full"] > 0
+    follow(node, leader)
+    assert node.state.root == leader.state.root
+
+
+def test_a_flood_of_orphans_stays_in_its_bounds():
+    """300 events whose parents nobody has: 256 wait, nobody is blamed, and honest events pass."""
+    node = replica(GENESIS)
+    authors = [Author(GENESIS, f"author {n}") for n in range(10)]
+    for author in authors:
+        author.says(pay("bob", 1))
+    flood = [author.says(pay("bob", 1)) for _ in range(30) for author in authors]
+    taken = node.ingest(wires(flood), peer="flooder", now=NOW)
+    assert (taken.admitted, taken.rejected) == ([], [])
+    assert (node.metrics["pending"], node.metrics["pending.dropped.peer_full"]) == (256, 44)
+    assert feed(node, Author(GENESIS, "alice").says(pay("bob", 1))).admitted != []
+
+
+def test_receipts_of_the_end_of_a_checkpoint_are_kept():
+    node = anchor(GENESIS)
+    node.propose(NOW)
+    [line] = node.store.finalized(0, 10)
+    assert (line.event_id, line.receipt) == (None, Receipt(None, "ok"))
+    assert node.missing([Cid.of(b"nowhere")]) == [Cid.of(b"nowhere")]
