@@ -92,6 +92,13 @@ async def open_host(
         raise _sole(group) from None
 
 
+def _root(error: BaseException) -> BaseException:
+    """libp2p wraps errors many times; what happened is at the bottom."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def _sole(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The one exception in nested groups of one, so that callers can catch what they know."""
     inner: BaseException = group
@@ -162,7 +169,7 @@ class Host:
             message = f"{address} did not answer in {self.limits.dial_s:g} s"
             raise RemoteError(message, code="timeout") from error
         except LOST as error:
-            raise RemoteError(f"cannot reach {address}: {error}", code="unreachable") from error
+            raise RemoteError(f"cannot reach {address}: {_root(error)}", code="unreachable") from error
         finally:
             if not lock.statistics().tasks_waiting:
                 self._dialling.pop(peer, None)

@@ -104,7 +104,8 @@ class MemoryStream(ReadWriteCloser):
     ) -> None:
         self._air, self._pair, self._out, self._in = air, pair, out, into
         self._rest = bytearray()
-        self._broken = trio.CancelScope()
+        self._is_broken = False
+        self._arriving = trio.CancelScope()  # of the read that waits, if one does
         self._reading = trio.Lock()
         self._writing = trio.Lock()
 
@@ -125,7 +126,9 @@ class MemoryStream(ReadWriteCloser):
 
     async def _arrived(self) -> bytes:
         """The next bytes when their time in flight is over; b"" at the end or when the link snaps."""
-        with self._broken:
+        with trio.CancelScope() as self._arriving:
+            if self._is_broken:
+                return b""
             try:
                 due, data = await self._in.receive()
             except (trio.EndOfChannel, trio.ClosedResourceError, trio.BrokenResourceError):
@@ -136,7 +139,8 @@ class MemoryStream(ReadWriteCloser):
         return b""
 
     def snap(self) -> None:
-        self._broken.cancel()
+        self._is_broken = True
+        self._arriving.cancel()
         self._out.close()
         self._in.close()
 
