@@ -291,7 +291,8 @@ def call(
         )
     with _connected(path) as connection:
         try:
-            connection.sendall(request)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(request)  # a node that hung up meanwhile may have said why
             with connection.makefile("rb") as frames:
                 return _await_reply(iter(lambda: frames.readline(FRAME_SIZE_MAX), b""), on_progress)
         except TimeoutError as error:
