@@ -18,6 +18,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -37,7 +38,9 @@ LOCK_WAIT_MS: Final = 10_000
 ADVISORY_LOCK: Final = 0x466F67  # "Fog"; PostgreSQL keeps these apart for each database
 
 _locks: weakref.WeakKeyDictionary[sa.Engine, threading.RLock] = weakref.WeakKeyDictionary()
-_texts: weakref.WeakKeyDictionary[sa.UpdateBase, dict[str, str]] = weakref.WeakKeyDictionary()
+_compiled: weakref.WeakKeyDictionary[sa.UpdateBase, dict[str, tuple[str, itemgetter[Any] | None]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def connect(url: str, *, synchronous: Synchronous = "FULL") -> sa.Engine:
@@ -53,7 +56,7 @@ def connect(url: str, *, synchronous: Synchronous = "FULL") -> sa.Engine:
         raise UsageError(f"not a database URL: {url!r}", code="bad_store_url", next_step=_URL_HELP) from error
     if dialect not in ("sqlite", "postgresql"):
         raise UsageError(f"no store on {dialect}", code="bad_store_url", next_step=_URL_HELP)
-    options: dict[str, Any] = {"paramstyle": "named"} if dialect == "sqlite" else {}
+    options: dict[str, Any] = {}
     if in_memory(url):
         options.update(poolclass=StaticPool, connect_args={"check_same_thread": False})
     engine = sa.create_engine(parsed, **options)
@@ -100,16 +103,24 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
 def execute_many(connection: sa.Connection, statement: sa.UpdateBase, rows: list[dict[str, Any]]) -> int:
     """Run one statement for each row, without SQLAlchemy's work on each value; returns the rows it touched.
 
-    Rows have the same keys, always the same for one statement object. Values must be what drivers take as
-    they are: int, str, bytes (no subclass) and None.
+    Rows have the same keys (two or more), always the same for one statement object. Values must be what
+    drivers take as they are: int, str, bytes (no subclass) and None.
     """
     if not rows:
         return 0
-    texts = _texts.setdefault(statement, {})
+    compiled = _compiled.setdefault(statement, {})
     dialect = connection.dialect
-    if dialect.name not in texts:
-        texts[dialect.name] = str(statement.compile(dialect=dialect, column_keys=list(rows[0])))
-    return connection.exec_driver_sql(texts[dialect.name], rows).rowcount
+    if dialect.name not in compiled:
+        compiled[dialect.name] = _text(statement.compile(dialect=dialect, column_keys=list(rows[0])))
+    text, in_order = compiled[dialect.name]
+    parameters: Any = rows if in_order is None else list(map(in_order, rows))
+    return connection.exec_driver_sql(text, parameters).rowcount
+
+
+def _text(compiled: Any) -> tuple[str, itemgetter[Any] | None]:
+    """The SQL, and how a row becomes a tuple, where the driver counts parameters instead of naming them."""
+    names = compiled.positiontup
+    return str(compiled), None if names is None else itemgetter(*names)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from ledger import event as events
 from ledger.checkpoint import CERTIFICATE_SIZE_MAX, Certificate, Checkpoint, parse_checkpoint
 from ledger.cid import Cid
 from ledger.database import Synchronous, connect, corrupt, execute_many, reading, writing
-from ledger.errors import RemoteError
+from ledger.errors import RemoteError, StoreFull
 from ledger.event import Event, Header
 from ledger.execution import Receipt
 from ledger.forks import PROOF_SIZE_MAX, ForkProof
@@ -104,9 +104,12 @@ class Store:
         return cls(engine, opening.check(engine, url, net))
 
     def close(self) -> None:
-        """Note that all is in order, and let go of the database."""
+        """Note that all is in order, and let go of the database.
+
+        Without room for the note the store only stays marked as in use, and the next start looks closer.
+        """
         if self._dirty:
-            with writing(self.engine) as connection:
+            with contextlib.suppress(StoreFull), writing(self.engine) as connection:
                 opening.mark(connection, clean=True)
             self._dirty = False
         self.engine.dispose()
@@ -289,7 +292,7 @@ class Store:
         """How much is here: events, rivals, unordered, lanes, fork_proofs, height, positions."""
         queries = {
             "events": sa.func.max(EVENT.c.position),
-            "rivals": sa.func.max(RIVAL.c.position),
+            "rivals": _count(RIVAL),
             "lanes": _count(HEAD),
             "fork_proofs": _count(FORK_PROOF),
             "height": sa.func.max(CHECKPOINT.c.height),

@@ -3,7 +3,8 @@
 Knows SQLAlchemy Core and nothing of how the tables are used (`ledger.store`, `ledger.recorder`).
 
 What must always hold:
-    position   of `event` counts from 1 without gaps in order of arrival: this node's own, never consensus
+    position   of `event` counts from 1 without gaps in order of arrival: this node's own, never consensus.
+               The one writer gives it (greatest + 1); nothing is ever deleted, so it is never given twice
     (by, lane, seq)   is unique in `event`; a second event at the same place goes to `rival`
     place      of `outcome` counts from 1 without gaps, and is the same on every node
 """
@@ -60,11 +61,10 @@ def _event_tables(metadata: sa.MetaData) -> None:
     event = sa.Table(
         "event",
         metadata,
-        sa.Column("position", INTEGER, primary_key=True, autoincrement=True),
+        sa.Column("position", INTEGER, primary_key=True, autoincrement=False),
         *_event_columns(),
         sa.UniqueConstraint("id"),
         sa.UniqueConstraint("by", "lane", "seq"),
-        sqlite_autoincrement=True,
     )
     rival = sa.Table(
         "rival",
@@ -72,7 +72,6 @@ def _event_tables(metadata: sa.MetaData) -> None:
         sa.Column("position", INTEGER, primary_key=True, autoincrement=True),
         *_event_columns(),
         sa.UniqueConstraint("id"),
-        sqlite_autoincrement=True,
     )
     for table in (event, rival):
         unordered = table.c.height.is_(None)
@@ -153,13 +152,12 @@ def recorder_tables(metadata: sa.MetaData, prefix: str) -> tuple[sa.Table, sa.Ta
     events = sa.Table(
         f"{prefix}_event",
         metadata,
-        sa.Column("position", INTEGER, primary_key=True, autoincrement=True),
+        sa.Column("position", INTEGER, primary_key=True, autoincrement=False),
         sa.Column("originator_id", TEXT, nullable=False),
         sa.Column("originator_version", INTEGER, nullable=False),
         sa.Column("topic", TEXT, nullable=False),
         sa.Column("state", BLOB, nullable=False),
         sa.UniqueConstraint("originator_id", "originator_version"),
-        sqlite_autoincrement=True,
     )
     return events, tracking_table(metadata, prefix)
 

@@ -26,5 +26,5 @@ def test_stock_javascript_reads_and_verifies_an_archive() -> None:
 def test_stock_javascript_finds_a_changed_byte_too() -> None:
     """So the test above can fail."""
     data = archive_of(talk())
-    with pytest.raises(AssertionError, match="archive.mjs"):
+    with pytest.raises(AssertionError, match=r"archive\.mjs"):
         javascript.run("archive.mjs", data[:-1] + bytes((data[-1] ^ 1,)))

@@ -76,6 +76,9 @@ def test_a_full_disk_refuses_the_batch_and_loses_nothing(small_disk: Path) -> No
     acknowledged = fill(store, history)
     assert len(acknowledged) >= 20
     assert_holds(store, acknowledged)
+    store.close()  # no room to note that it was closed: not an error
+    store = Store.open(url, history.net)
+    assert_holds(store, acknowledged)
     ballast.unlink()
     lane = acknowledged[-1]
     more = [history.draft("alice", on=lane)]
