@@ -111,7 +111,8 @@ class Admission:
 
     def stand(self, event: Event, batch: Batch) -> None:
         """Let an event stand whose parents do. Raises RemoteError when its structure is wrong."""
-        self._fetch_places(event.parents)
+        node = node_of(event)
+        self._fetch_places(node.parents)
         check_structure(event, self._places)
         if self._is_on_chain(event):
             self.heads[event.lane] = (event.header.seq, event.id)
@@ -119,7 +120,7 @@ class Admission:
         else:
             self._stand_as_rival(event, batch)
         batch.admitted.append(event)
-        self._remember(event)
+        self._remember(event, node)
 
     def demand(self, ids: Iterable[Cid], *, now: int) -> Batch:
         """A certified checkpoint needs these: limits and clocks that keep strangers out do not hold for them.
@@ -249,17 +250,16 @@ class Admission:
         wires = self.store.unordered()
         recalled = [events.parse(wire, net=self.net, verify_signature=False) for wire in wires]
         for event in sorted(recalled, key=_lc):
-            self._remember(event)
+            self._remember(event, node_of(event))
             if event.lane in self.forked:
                 self._rivals[event.lane] += 1  # or one of its chain: such a lane may as well be full early
 
-    def _remember(self, event: Event) -> None:
-        node = node_of(event)
+    def _remember(self, event: Event, node: Node) -> None:
         self.unordered[event.id] = node
         self._move_tips(event, node.parents)
         self.place(event.id, place_of(event))
         self._events[event.id] = event
-        self._events_size += len(event.wire)
+        self._events_size += node.size
         while self._events_size > EVENT_BYTES_MAX:
             self._events_size -= len(self._events.pop(next(iter(self._events))).wire)
 

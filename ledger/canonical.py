@@ -147,11 +147,13 @@ def _check(value: Any) -> None:
                 if not 0 <= item <= INT_MAX:
                     raise RemoteError(f"integer {item} outside 0..2^63-1", code="non_canonical")
             elif kind is str:
-                check_text(item)
+                if not item.isascii():
+                    check_text(item)
             elif kind is dict:
                 containers += 1
                 for key in item:
-                    check_text(key)
+                    if not key.isascii():
+                        check_text(key)
                 below.extend(item.values())
             elif kind is list:
                 containers += 1
@@ -166,5 +168,5 @@ def _check(value: Any) -> None:
 
 def check_text(text: str) -> None:
     """Raises RemoteError (`non_canonical`) for text that is not in Unicode NFC."""
-    if not text.isascii() and not unicodedata.is_normalized("NFC", text):
+    if not unicodedata.is_normalized("NFC", text):
         raise RemoteError(f"text is not in Unicode NFC: {text[:40]!r}", code="non_canonical")
