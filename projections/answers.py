@@ -154,6 +154,8 @@ class Shard(Record):
 
 
 class Run(Record):
+    """One lease of a shard. `until` is when it must be revealed; 0 once the run is over."""
+
     job: Link
     shard: Count
     attempt: Count

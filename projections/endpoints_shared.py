@@ -100,7 +100,10 @@ def _work(routes: APIRouter, asker: Asker) -> None:
         after: After = None,
         limit: Limit = pages.LIMIT_DEFAULT,
     ) -> Any:
-        """The shards of a job by number, with the result of each once it is settled."""
+        """The shards of a job by number, with the result of each once it is settled.
+
+        A shard is listed from its first lease on; one that is not listed is open.
+        """
         return await asker.page(a.Shard.model_validate, schedules.shards, Cid.parse(job), state, after, limit)
 
     @routes.get("/jobs/{job}/runs", response_model=a.Page[a.Run], tags=["work"])
@@ -117,7 +120,7 @@ def _work(routes: APIRouter, asker: Asker) -> None:
     async def schedule(
         worker: AccountQuery = None, after: After = None, limit: Limit = pages.LIMIT_DEFAULT
     ) -> Any:
-        """Runs that are owed now, the one that is due first at the top."""
+        """Runs that are owed now (leased or committed), the one that is due first at the top."""
         return await asker.page(a.Run.model_validate, schedules.live_runs, _key(worker), after, limit)
 
 
