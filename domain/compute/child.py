@@ -76,8 +76,8 @@ def _work(built: wasmtime.Engine, task: Task) -> None:
 def _enter(task: Task) -> list[str]:
     confine.die_with(task.parent)
     return confine.yield_to_everyone() + confine.limit(
-        # Growing may copy: the old and the new memory exist for a moment.
-        address_space=confine.ADDRESS_SPACE_BASE + 2 * task.memory + 4 * task.output,
+        # An output exists up to four times on its way: as written, as captured, packed, sent.
+        data=confine.DATA_BASE + task.memory + 4 * task.output,
         open_files=len(task.inputs) + confine.OPEN_FILES_SPARE,
     )
 
@@ -85,7 +85,7 @@ def _enter(task: Task) -> list[str]:
 def _check_memory(task: Task) -> None:
     """The guest is told "no" only at the job's limit; a machine that would say it earlier must not start."""
     try:
-        mmap.mmap(-1, task.memory).close()
+        mmap.mmap(-1, task.memory, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
     except OSError as error:
         raise HostFailure("host_memory", f"{task.memory} bytes for the guest: {error}") from error
 

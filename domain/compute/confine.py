@@ -6,7 +6,7 @@ in-memory WASI are the first wall and are always there.
     session, nice, SCHED_IDLE, autogroup   the machine's owner comes first (nice alone still takes 45 %
                                            of a core from another session; with autogroup 19, 3 %)
     parent-death signal                    no orphan burns on when the node is killed
-    rlimits                                address space, CPU, file size, open files, no core dump
+    rlimits                                memory, CPU, file size, open files, no core dump
     no_new_privs, landlock                 no files but the module cache, no TCP
     seccomp                                after compiling: no open, no socket, no exec, no clone, no ptrace
 
@@ -28,7 +28,7 @@ from typing import Final
 NICE_MAX: Final = 19
 OPEN_FILES_SPARE: Final = 32  # above the inputs: pipes, cache files, the interpreter's own
 FILE_SIZE_MAX: Final = 1 << 30  # a compiled module
-ADDRESS_SPACE_BASE: Final = 2 << 30  # interpreter, engine, compiling the largest module
+DATA_BASE: Final = 2 << 30  # interpreter, engine, compiling the largest module
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT_SELF = 444, 445, 446
@@ -97,10 +97,10 @@ def limit_cpu(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
-def limit(*, address_space: int, open_files: int) -> list[str]:
-    """Limits of the kernel, in bytes and files. Never above what already holds."""
+def limit(*, data: int, open_files: int) -> list[str]:
+    """Limits of the kernel, in bytes of private memory and in files. Never above what already holds."""
     for kind, value in (
-        (resource.RLIMIT_AS, address_space),
+        (resource.RLIMIT_DATA, data),
         (resource.RLIMIT_NOFILE, open_files),
         (resource.RLIMIT_FSIZE, FILE_SIZE_MAX),
         (resource.RLIMIT_CORE, 0),

@@ -3,8 +3,8 @@
 The only file that calls wasmtime to run something. A run that ended because of the job is a value (`Ended`);
 one that ended because of this machine raises `HostFailure`, for which nobody is blamed.
 
-Host calls are charged as fuel: HOST_CALL_FUEL each and 1 for each byte moved. They are work that the lender
-does, and without a price a guest could ask for a thousand times more of it than it pays for.
+Host calls are charged as fuel: HOST_CALL_FUEL each and HOST_BYTE_FUEL for each byte moved. They are work that
+the lender does, and without a price a guest could ask for ten thousand times more of it than it pays for.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from domain.compute import wasi
 from domain.compute.spec import Status
 from domain.compute.tree import Errno, OutputFull, Refused
 
-HOST_CALL_FUEL: Final = 5_000  # a call costs some 5 us of Python, in which a guest burns about this much
+HOST_CALL_FUEL: Final = 50_000  # a call costs some 10 us of Python, in which a guest burns this much or more
+HOST_BYTE_FUEL: Final = 10  # randomness, the dearest, takes some 3 ns a byte
 TABLE_ELEMENTS_MAX: Final = 1 << 20  # CPython needs 10,000
 TABLES_MAX: Final = 8
 
@@ -48,12 +49,21 @@ class _OutOfFuel(Exception):
 
 
 class GuestMemory:
-    """The guest's memory as `wasi.Memory`; counts what passes through it."""
+    """The guest's memory as `wasi.Memory`, for one host call at a time; counts what passes through it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._base = 0
+        self._size = 0
         self.exported: wasmtime.Memory | None = None
         self.moved = 0
+
+    def begin_call(self) -> None:
+        """Look again: between two calls the guest may have grown it."""
+        self.moved = 0
+        if self.exported is not None:  # not yet, while a module's start function runs
+            self._base = ctypes.addressof(self.exported.data_ptr(self._store).contents)
+            self._size = self.exported.data_len(self._store)
 
     def read(self, at: int, size: int) -> bytes:
         return ctypes.string_at(self._address(at, size), size)
@@ -62,11 +72,10 @@ class GuestMemory:
         ctypes.memmove(self._address(at, len(data)), data, len(data))
 
     def _address(self, at: int, size: int) -> int:
-        """Looked up anew each time: memory moves when it grows."""
-        if self.exported is None or at + size > self.exported.data_len(self._store):
+        if at + size > self._size:
             raise Refused(Errno.FAULT)
         self.moved += size
-        return ctypes.addressof(self.exported.data_ptr(self._store).contents) + at
+        return self._base + at
 
 
 class Guest:
@@ -131,9 +140,9 @@ class Guest:
         """What the guest calls. Only the three ends of a run leave it as exceptions."""
 
         def answer(*arguments: int) -> int | None:
-            self._memory.moved = 0
+            self._memory.begin_call()
             errno = wasi.call(self._world, self._memory, name, arguments)
-            left = self._store.get_fuel() - HOST_CALL_FUEL - self._memory.moved
+            left = self._store.get_fuel() - HOST_CALL_FUEL - HOST_BYTE_FUEL * self._memory.moved
             if left < 0:
                 raise _OutOfFuel
             self._store.set_fuel(left)

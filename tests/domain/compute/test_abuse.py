@@ -139,7 +139,7 @@ async def test_host_calls_have_a_price(bench: Bench) -> None:
     module = wasmtime.wat2wasm(
         f"""(module {IMPORT.format("random_get", "$random (param i32 i32) (result i32)")}
         (memory (export "memory") 100)
-        (func (export "_start") 
+        (func (export "_start")
             (loop $again (drop (call $random (i32.const 0) (i32.const 5000000))) (br $again))))"""
     )
     run = await bench.run(bytes(module), fuel=20_000_000)

@@ -146,6 +146,7 @@ async def test_a_spare_that_died_is_replaced(tmp_path: Path, cache: Path) -> Non
         bench = Bench(tmp_path, cache, sandbox)
         assert sandbox.spare_pid is not None
         kill(sandbox.spare_pid)
+        os.waitid(os.P_PID, sandbox.spare_pid, os.WEXITED | os.WNOWAIT)  # dead, but nobody has looked
         assert (await bench.outcome("hello.c")).result.ok
 
 

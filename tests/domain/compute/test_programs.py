@@ -1,0 +1,80 @@
+"""From a file that a person has to a program that a job can name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from domain.compute import programs
+from ledger import blob
+from ledger.errors import UsageError
+from tests.domain.compute.bench import EXAMPLES, Bench
+
+pytestmark = pytest.mark.trio
+
+
+async def test_a_c_file_is_compiled_once(tmp_path: Path) -> None:
+    """The same source gives the same module, from the cache; changed source is another program."""
+    source = tmp_path / "hello.c"
+    source.write_bytes((EXAMPLES / "hello.c").read_bytes())
+    first = await programs.prepare(source, tmp_path / "cache")
+    made = first.path.stat().st_mtime_ns
+    again = await programs.prepare(source, tmp_path / "cache")
+    assert again == first
+    assert again.path.stat().st_mtime_ns == made
+    assert (first.kind, first.name, first.cid) == ("wasm", "hello", blob.cid_of(first.path.read_bytes()))
+    source.write_text(source.read_text().replace("hello", "goodbye"))
+    assert (await programs.prepare(source, tmp_path / "cache")).cid != first.cid
+
+
+async def test_a_programs_own_header_is_looked_at_again(tmp_path: Path) -> None:
+    """The cache knows the file alone, so a file that includes others is not taken from it."""
+    (tmp_path / "words.h").write_text('#define WORD "one"\n')
+    source = tmp_path / "say.c"
+    source.write_text('#include <stdio.h>\n#include "words.h"\nint main(void) { return puts(WORD) < 0; }\n')
+    first = await programs.prepare(source, tmp_path / "cache")
+    (tmp_path / "words.h").write_text('#define WORD "two"\n')
+    assert (await programs.prepare(source, tmp_path / "cache")).cid != first.cid
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "says"),
+    [
+        ("broken.c", b"int main(void) { return nonsense; }\n", "compile_failed", "nonsense"),
+        ("text.wasm", b"not a module", "bad_program", "not a WebAssembly module"),
+        ("script.sh", b"echo hello\n", "unknown_program", ".wasm, .c or .py"),
+        ("missing.c", None, "no_program", "missing.c"),
+    ],
+)
+async def test_what_cannot_become_a_program_is_explained(
+    tmp_path: Path, name: str, content: bytes | None, code: str, says: str
+) -> None:
+    """With the compiler's own words, and always with a next step."""
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=says) as caught:
+        await programs.prepare(tmp_path / name, tmp_path / "cache")
+    assert caught.value.code == code
+    assert caught.value.next_step
+
+
+async def test_a_ready_module_is_taken_as_it_is(bench: Bench, tmp_path: Path) -> None:
+    compiled = await bench.program("hello.c")
+    copy = tmp_path / "other.wasm"
+    copy.write_bytes(compiled.path.read_bytes())
+    program = await programs.prepare(copy, tmp_path / "cache")
+    assert (program.cid, program.name) == (compiled.cid, "other.wasm")
+
+
+@pytest.mark.long
+async def test_a_python_script_runs_like_any_program(bench: Bench) -> None:
+    """CPython for WASI: compiled once (some 12 s of CPU), then twice the same, to the unit of fuel."""
+    text = {"text": b"the sea, the sky and the sea\n" * 50}
+    first = await bench.outcome("wordcount.py", text, memory=256 << 20, fuel=10**11, wall_s=120)
+    second = await bench.outcome("wordcount.py", text, memory=256 << 20, fuel=10**11, wall_s=120)
+    (run,) = first.result.runs
+    assert first.result == second.result
+    assert second.cached
+    assert bench.text(run.stdout).splitlines()[:2] == ["text: 350 words, 4 different", "    150 the"]
+    assert [file.name for file in run.files] == ["words.txt"]
