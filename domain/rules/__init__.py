@@ -1,0 +1,23 @@
+"""The rules: what every event means, as pure functions of (state, event, context).
+
+    execute       FogRules: decodes a payload, runs its rule, writes the receipt
+    accounts      money: transfers, escrow                 conservation  all of it, counted from scratch
+    offers        who runs shards for how much             reputation    what an account's runs came to
+    jobs          submitted, cancelled, expired            terms         what a job's terms cost
+    leases        commit, reveal, release                  runs          one run, as a state machine
+    shards        what a shard needs next                  settlement    how it ends and who is paid
+    placement     which offer gets which lease             close         the end of a checkpoint
+    tallies agenda pulse packed                            the indexes that keep a close short
+    records draft                                          the state's rows, and how rules change them
+    codes params                                           refusals and parameters, each explained once
+
+No clock, no randomness, no float, no input or output; and no order of a dict or a set reaches a byte.
+"""
+
+from domain.rules.codes import CODES
+from domain.rules.conservation import Conservation, conservation
+from domain.rules.execute import FogRules
+from domain.rules.leases import commitment
+from domain.rules.terms import escrow, payment
+
+__all__ = ["CODES", "Conservation", "FogRules", "commitment", "conservation", "escrow", "payment"]

@@ -1,0 +1,82 @@
+"""Money: who holds how many micro-credits, free and in escrow.
+
+    pay       free   -> another account's free
+    hold      free   -> own escrow                 when a job is submitted
+    settle    escrow -> another account's free     when a run is paid
+    give back escrow -> own free                   when a shard ends with more held than was paid
+
+There is no other way for money to move, and none to make it after genesis.
+
+What must always hold: no balance is negative; the sum of all free balances and escrows is what was minted;
+an account's escrow is the sum of what its running jobs hold.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from domain.effects import Balance, Transferred
+from domain.payloads import Transfer
+from domain.rules.codes import Refused, in_credits
+from domain.rules.draft import Draft
+from domain.rules.records import ACCOUNT, Account
+
+NOBODY = Account()
+
+
+def account_of(draft: Draft, account: bytes) -> Account:
+    """An account that was never paid holds nothing."""
+    return draft.get(ACCOUNT, account) or NOBODY
+
+
+def transfer(draft: Draft, order: Transfer) -> None:
+    """Move `amount` micro-credits from the author to `order.to`.
+
+    Refused without effect: `to_self`, `insufficient_funds`.
+    """
+    if order.to == draft.author:
+        raise Refused("to_self", f"{order.to.hex()} would pay itself")
+    require(account_of(draft, draft.author), order.amount, "the transfer")
+    move(draft, draft.author, -order.amount, 0)
+    move(draft, order.to, order.amount, 0)
+    draft.tell(Transferred(draft.author, order.to, order.amount))
+
+
+def require(account: Account, amount: int, what: str) -> None:
+    """Refused with `insufficient_funds` when the free balance is less than `amount`."""
+    if account.free < amount:
+        held = f", and {in_credits(account.escrow)} in escrow" if account.escrow else ""
+        raise Refused(
+            "insufficient_funds",
+            f"{what} needs {in_credits(amount)} credits; the account holds {in_credits(account.free)} free"
+            f"{held}: {in_credits(amount - account.free)} too few",
+        )
+
+
+def hold(draft: Draft, account: bytes, amount: int) -> None:
+    """Put free micro-credits into escrow; the caller has asked whether they are there."""
+    move(draft, account, -amount, +amount)
+
+
+def settle(draft: Draft, submitter: bytes, worker: bytes, amount: int) -> None:
+    """Pay a run from the submitter's escrow."""
+    move(draft, submitter, 0, -amount)
+    move(draft, worker, +amount, 0)
+
+
+def give_back(draft: Draft, submitter: bytes, amount: int) -> None:
+    move(draft, submitter, +amount, -amount)
+
+
+def move(draft: Draft, account: bytes, free: int, escrow: int) -> None:
+    """Change one account's balances by signed amounts, and the draft's totals with them."""
+    if not free and not escrow:
+        return
+    before = account_of(draft, account)
+    after = replace(before, free=before.free + free, escrow=before.escrow + escrow)
+    assert after.free >= 0, f"{account.hex()} would hold {after.free}"
+    assert after.escrow >= 0, f"{account.hex()} would have {after.escrow} in escrow"
+    draft.free_change += free
+    draft.escrow_change += escrow
+    draft.put(ACCOUNT, account, after)
+    draft.stands("balance", account, Balance(account, after.free, after.escrow))

@@ -1,0 +1,95 @@
+"""The end of a checkpoint: what time has run out for, and, with a fresh clock, what is placed.
+
+    1  lapses       whatever the agenda has up to this ledger time: leases, offers, jobs
+    2  windows      committed runs whose time to reveal begins            ) only at a ready close:
+    3  placement    checkers are drawn, work is leased                    ) see `domain.rules.pulse`
+    4  pulse        whether the next checkpoint has something to do without waiting for an event
+
+What must always hold: the work is bounded by LAPSES_MAX, PLACEMENTS_MAX and the indexes' own bounds; what is
+left over makes the next close due at once.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from domain.rules import agenda, jobs, offers, pulse, reputation
+from domain.rules.agenda import Entry
+from domain.rules.draft import Draft
+from domain.rules.placement import place
+from domain.rules.records import DRAW, IDLE, JOB, QUEUE, SHARD, WINDOW
+from domain.rules.runs import Act, Spot, start_clock, turn
+from domain.rules.shards import advance
+from ledger.cid import Cid
+from ledger.execution import Context
+from ledger.state import State
+
+LAPSES_MAX: Final = 4096
+"""Agenda entries and runs dealt with in one close."""
+
+
+def close(state: State, context: Context) -> tuple[State, tuple[bytes, ...]]:
+    state, told, more = _lapse(state, context)
+    fresh = pulse.is_ready(state)
+    if fresh:
+        draft = Draft(state, context)
+        _start_windows(draft)
+        more = place(draft) or more
+        state, placed = draft.finish()
+        told += placed
+    elif pulse.is_stirred(state):
+        more = more or _is_placeable(state)
+    return pulse.settle_down(state, context.time + 1 if more else None), told
+
+
+def due(state: State) -> int | None:
+    """Ledger time (unix ms) at which a close has something to do."""
+    times = [time for time in (pulse.ready_at(state), agenda.earliest(state)) if time is not None]
+    return min(times, default=None)
+
+
+def _lapse(state: State, context: Context) -> tuple[State, tuple[bytes, ...], bool]:
+    first = agenda.earliest(state)
+    if first is None or first > context.time:
+        return state, (), False
+    draft = Draft(state, context)
+    for _ in range(LAPSES_MAX):
+        entry = agenda.first(draft)
+        if entry is None or entry.time > context.time:
+            return *draft.finish(), False
+        _fall_due(draft, entry)
+    return *draft.finish(), True
+
+
+def _fall_due(draft: Draft, entry: Entry) -> None:
+    """Deal with an entry, or with the first of its runs; either is gone from the agenda after that."""
+    if entry.kind == agenda.OFFER:
+        offers.withdraw(draft, entry.id)
+    elif entry.kind == agenda.JOB:
+        jobs.fall_due(draft, Cid(entry.id))
+    else:
+        id = Cid(entry.id)
+        shard, attempt = agenda.first_run(draft, entry)
+        _lose(draft, Spot(id, draft.row(JOB, id), shard), attempt)
+
+
+def _lose(draft: Draft, spot: Spot, attempt: int) -> None:
+    worker = draft.row(SHARD, spot.key).runs[attempt].worker
+    turn(draft, spot, attempt, Act.LAPSE, reason="out_of_time")
+    reputation.count(draft, worker, lost=1)
+    advance(draft, spot)
+
+
+def _start_windows(draft: Draft) -> None:
+    for key, _ in draft.items(WINDOW):
+        id = Cid(key[:-2])
+        start_clock(draft, Spot(id, draft.row(JOB, id), int.from_bytes(key[-2:], "big")))
+        draft.drop(WINDOW, key)
+
+
+def _is_placeable(state: State) -> bool:
+    """Whether a ready close could have something to do: a cheap look, and a wrong yes is harmless."""
+    waiting = set(state.tables())
+    return WINDOW.name in waiting or (
+        IDLE.name in waiting and (QUEUE.name in waiting or DRAW.name in waiting)
+    )

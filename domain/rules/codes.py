@@ -1,0 +1,76 @@
+"""Refusal codes: the public words for why an event had no effect, and the one place that explains them.
+
+A rule that refuses raises `Refused`; `FogRules.execute` turns it into a receipt with that code and a
+`Refusal` effect whose message names the amounts, moments or accounts in question. Nothing else raises on
+account of an event: what an event can cause is a receipt, never an exception.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MESSAGE_MAX: Final = 255
+"""Characters of a refusal's message, as `domain.effects.Refusal` allows."""
+
+CODES: Final = {
+    # By the ledger, before the rules are asked (`ledger.cut`).
+    "fork_void": "The event is a rival at a place of its lane that is taken; the lane is closed.",
+    "expired": "The event was ordered after the last checkpoint height that its author allowed.",
+    "not_delegated": "The signing device may not act for the account that the event names.",
+    # By the rules, for any event.
+    "unknown_kind": "No rule exists for this kind and version of event.",
+    "bad_payload": "The event's body is not a valid payload of its kind.",
+    # Money.
+    "to_self": "A transfer goes to the account that it comes from.",
+    "insufficient_funds": "The account's free credits are less than the transfer or the job's escrow needs.",
+    # Offers.
+    "offer_expired": "The offer ends at or before the present ledger time.",
+    "offer_too_long": "The offer would stand for longer than the network's `offer_max_ms`.",
+    "market_full": "As many offers stand as the network keeps; one of them must end first.",
+    # Jobs.
+    "lease_too_short": "The job's lease is shorter than the network's `lease_min_ms`.",
+    "deadline_too_soon": "The job's deadline leaves no time for even one lease.",
+    "deadline_too_far": "The job's deadline lies further ahead than the network's `deadline_max_ms`.",
+    "jobs_full": "As many jobs are running as the network keeps; one of them must end first.",
+    "unknown_job": "No job of that id is running: it never was, or it has ended.",
+    "job_not_running": "The job was cancelled or has passed its deadline already.",
+    # Leases.
+    "no_such_shard": "The job has fewer shards than that.",
+    "not_leased": "The shard was never leased to that attempt.",
+    "shard_ended": "The shard was settled, failed or given up; its receipts tell which.",
+    "not_yours": "The job or the run belongs to another account.",
+    "lease_expired": "The run's time was over before this event was ordered.",
+    "already_committed": "The run has committed to its result; a commitment is never replaced or released.",
+    "already_revealed": "The run has revealed its result.",
+    "not_committed": "A result can only be revealed after it was committed to.",
+    "run_ended": "The run is over: paid, unpaid, expired or released.",
+    "too_early": "A run that must be independent of this one has not committed yet.",
+    "wrong_opening": "Result, fuel and salt do not hash to the run's commitment.",
+    "fuel_over_limit": "The run claims more fuel than the job allows for one shard.",
+}
+"""code -> what it means, in a sentence."""
+
+REASONS: Final = {
+    "out_of_time": "The run was not committed or revealed before its time was over.",
+    "wrong_result": "Two other runs of the shard agreed on another result or another fuel.",
+    "no_majority": "Three runs of the shard gave three results; nobody can be told right from wrong.",
+    "attempts_exhausted": "The shard used up its attempts before enough runs could be compared.",
+    "job_ended": "The job was cancelled or passed its deadline before the run had committed.",
+}
+"""Why a run ended unpaid or expired, as `RunIs` effects say it; a released run has its worker's own word."""
+
+
+class Refused(Exception):
+    """An event has no effect. Never leaves `domain.rules`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        assert code in CODES, f"{code} is not a documented refusal"
+        super().__init__(message)
+        self.code = code
+        self.message = message if len(message) <= MESSAGE_MAX else message[: MESSAGE_MAX - 1] + "…"
+
+
+def in_credits(micro: int) -> str:
+    """Micro-credits as people write them: 12400000 -> "12.4"."""
+    whole, part = divmod(micro, 1_000_000)
+    return f"{whole}.{part:06d}".rstrip("0").rstrip(".")

@@ -1,0 +1,133 @@
+"""A draft: the state while one event, or one part of a close, is being executed.
+
+Rules read and write records here and tell effects; `finish` gives the new state and the effects in order. A
+draft that is thrown away leaves no trace, which is how a refusal half-way has no effect. Money moves only
+through `domain.rules.accounts`, which keeps the running totals here.
+
+What must always hold: a finished draft has created or destroyed no money.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+from msgspec.structs import replace
+
+from domain import effects
+from domain.effects import Effect
+from domain.rules.params import Params
+from domain.rules.records import ONLY, PARAMS, SUPPLY, Supply, Table
+from ledger.cid import Cid
+from ledger.execution import Context
+from ledger.state import State
+
+R = TypeVar("R")
+
+
+class Draft:
+    __slots__ = (
+        "_base",
+        "_effects",
+        "_rows",
+        "_standing",
+        "author",
+        "context",
+        "escrow_change",
+        "free_change",
+        "id",
+    )
+
+    def __init__(self, state: State, context: Context, *, author: bytes = b"", id: Cid | None = None) -> None:
+        """`author` is the account that the event `id` acts for; a close has neither."""
+        self.context = context
+        self.author = author
+        self.id = id
+        self.free_change = 0
+        self.escrow_change = 0
+        self._base = state
+        self._rows: dict[tuple[str, bytes], tuple[Table[Any], Any]] = {}
+        self._effects: list[Effect] = []
+        self._standing: dict[tuple[str, bytes], Effect] = {}
+
+    @property
+    def time(self) -> int:
+        """Ledger time, unix ms."""
+        return self.context.time
+
+    # -- rows -----------------------------------------------------------------------------------------------
+
+    def get(self, table: Table[R], key: bytes) -> R | None:
+        place = (table.name, key)
+        if place in self._rows:
+            return cast("R | None", self._rows[place][1])
+        data = self._base.get(table.name, key)
+        return None if data is None else table.decode(data)
+
+    def row(self, table: Table[R], key: bytes) -> R:
+        """A record that must be there."""
+        record = self.get(table, key)
+        assert record is not None, f"no {table.name} row at {key.hex()}"
+        return record
+
+    def put(self, table: Table[R], key: bytes, record: R) -> None:
+        self._rows[table.name, key] = (table, record)
+
+    def drop(self, table: Table[R], key: bytes) -> None:
+        """No error when the key is not there."""
+        self._rows[table.name, key] = (table, None)
+
+    def items(self, table: Table[R]) -> list[tuple[bytes, R]]:
+        """Every row of a small table, sorted by key."""
+        rows = {key: table.decode(data) for key, data in self._base.items(table.name)}
+        for (name, key), (_, record) in self._rows.items():
+            if name == table.name:
+                if record is None:
+                    rows.pop(key, None)
+                else:
+                    rows[key] = record
+        return sorted(rows.items(), key=lambda row: row[0])
+
+    @property
+    def params(self) -> Params:
+        return self.row(PARAMS, ONLY)
+
+    @property
+    def supply(self) -> Supply:
+        return self.row(SUPPLY, ONLY)
+
+    # -- effects --------------------------------------------------------------------------------------------
+
+    def tell(self, effect: Effect) -> None:
+        """Something that happened; kept in order."""
+        self._effects.append(effect)
+
+    def stands(self, kind: str, key: bytes, effect: Effect) -> None:
+        """How something now stands: only the last word on each thing is kept."""
+        self._standing[kind, key] = effect
+
+    # -------------------------------------------------------------------------------------------------------
+
+    def finish(self) -> tuple[State, tuple[bytes, ...]]:
+        """The state after, and the effects: what happened, then how accounts, jobs, offers … now stand."""
+        self._conserve()
+        state = self._base
+        for (name, key), (table, record) in self._rows.items():
+            state = state.delete(name, key) if record is None else state.put(name, key, table.encode(record))
+        told = [*self._effects, *(self._standing[thing] for thing in sorted(self._standing))]
+        return state, tuple(map(effects.encode, told))
+
+    def _conserve(self) -> None:
+        """What left the free balances went into escrow, or the other way round; totals follow."""
+        assert self.free_change + self.escrow_change == 0, (
+            f"money appeared: free {self.free_change:+}, escrow {self.escrow_change:+}"
+        )
+        if self.free_change:
+            supply = self.supply
+            free, escrow = supply.free + self.free_change, supply.escrow + self.escrow_change
+            assert free >= 0, f"the network's accounts would hold {free} in all"
+            assert escrow >= 0, f"the network's escrow would be {escrow}"
+            assert free + escrow == supply.minted, f"{free} free and {escrow} held of {supply.minted} minted"
+            self.put(SUPPLY, ONLY, replace(supply, free=free, escrow=escrow))
+
+    def __repr__(self) -> str:
+        return f"<Draft T={self.time} rows={len(self._rows)} effects={len(self._effects)}>"

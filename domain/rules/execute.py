@@ -1,0 +1,110 @@
+"""`FogRules`: the rules as the ledger asks for them, version 1.
+
+An event becomes a payload, the payload's rule runs on a draft, and the draft becomes the new state; a refusal
+throws the draft away. Pure: no clock, no randomness, no float, nothing kept between calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from domain import effects
+from domain.effects import Refusal
+from domain.payloads import (
+    KINDS,
+    JobCancel,
+    JobSubmit,
+    LeaseCommit,
+    LeaseRelease,
+    LeaseReveal,
+    Offer,
+    Payload,
+    Transfer,
+)
+from domain.rules import accounts, close, jobs, leases, offers, params
+from domain.rules.codes import Refused
+from domain.rules.draft import Draft
+from domain.rules.records import ACCOUNT, ONLY, PARAMS, SUPPLY, Account, Supply
+from ledger import canonical
+from ledger.errors import RemoteError, UsageError
+from ledger.event import BODY_SIZE_MAX, Event
+from ledger.execution import OK, Context, Receipt
+from ledger.genesis import Genesis
+from ledger.state import State
+
+VERSION: Final = 1
+
+RULES: Final[dict[type[Payload], Callable[[Draft, Any], None]]] = {
+    Transfer: accounts.transfer,
+    Offer: offers.offer,
+    JobSubmit: jobs.submit,
+    JobCancel: jobs.cancel,
+    LeaseCommit: leases.commit,
+    LeaseReveal: leases.reveal,
+    LeaseRelease: leases.release,
+}
+assert RULES.keys() == set(KINDS.values()), "every kind has a rule, and every rule a kind"
+
+
+class FogRules:
+    """Implements `ledger.execution.Rules`."""
+
+    def genesis(self, genesis: Genesis) -> State:
+        """The first balances and the network's parameters.
+
+        Raises UsageError (`unknown_rules`, `bad_params`) for a network that these rules cannot execute.
+        """
+        if genesis.rules != VERSION:
+            raise UsageError(
+                f"the network {genesis.name!r} has rules of version {genesis.rules}, this program {VERSION}",
+                code="unknown_rules",
+                next_step="use a version of fog that knows them",
+            )
+        minted = sum(allocation.amount for allocation in genesis.accounts)
+        state = State()
+        state = state.put(PARAMS.name, ONLY, PARAMS.encode(params.of(genesis)))
+        state = state.put(SUPPLY.name, ONLY, SUPPLY.encode(Supply(minted, minted, 0)))
+        for allocation in genesis.accounts:
+            row = ACCOUNT.encode(Account(free=allocation.amount))
+            state = state.put(ACCOUNT.name, allocation.account, row)
+        return state
+
+    def execute(self, state: State, event: Event, context: Context) -> tuple[State, Receipt]:
+        """One event: `ok` with its effects, or a code with a `Refusal` and the state as it was."""
+        draft = Draft(state, context, author=event.account, id=event.id)
+        try:
+            payload = payload_of(event)
+            RULES[type(payload)](draft, payload)
+        except Refused as refused:
+            refusal = effects.encode(Refusal(refused.code, refused.message))
+            return state, Receipt(event.id, refused.code, (refusal,))
+        after, told = draft.finish()
+        return after, Receipt(event.id, OK, told)
+
+    def close(self, state: State, context: Context) -> tuple[State, Receipt]:
+        """The end of a checkpoint; see `domain.rules.close`."""
+        after, told = close.close(state, context)
+        return after, Receipt(None, OK, told)
+
+    def due(self, state: State) -> int | None:
+        """The earliest ledger time (unix ms) at which `close` would do something with no new event."""
+        return close.due(state)
+
+    def __repr__(self) -> str:
+        return f"<FogRules version={VERSION}>"
+
+
+def payload_of(event: Event) -> Payload:
+    """Decode an event's body. Refused: `unknown_kind`, `bad_payload`."""
+    header = event.header
+    kind = KINDS.get((header.k, header.kv))
+    if kind is None:
+        raise Refused("unknown_kind", f"no rule for events of kind {header.k!r}, version {header.kv}")
+    assert event.body is not None, f"{event} has no body to execute"
+    try:
+        # The whole body was judged canonical when the event was parsed; the schema judges the rest.
+        value = canonical.decode_closed(event.body, size_max=BODY_SIZE_MAX[header.lane])
+        return canonical.shape(kind, value)
+    except RemoteError as error:
+        raise Refused("bad_payload", str(error)) from error

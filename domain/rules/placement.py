@@ -1,0 +1,241 @@
+"""Placement: which offer gets which lease, at a close with a fresh clock.
+
+First the checkers, because a result that waits for one is money that waits. A checker is *drawn* among all
+idle offers that may check, by sha256(beacon || job || shard || attempt): nobody chooses who checks them. Then
+work, *greedily*: the job that pays most per fuel goes first, then the oldest; it gets the idle offer that is
+cheapest, then least busy, then of best reputation, then of the smallest account.
+
+An offer may run a shard when its engine is the job's, its price is not above the job's, it has no live run of
+that shard, and it is not the submitter's own if results are checked. An account that had a run of the shard
+before gets another only if no other account can.
+
+What must always hold: at most PLACEMENTS_MAX leases and LOOKS_MAX looks at what waits in one close; what is
+left waits for the next. No offer is leased more than it has free slots.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Final
+
+from msgspec.structs import replace
+
+from domain.rules import packed, reputation, tallies
+from domain.rules.draft import Draft
+from domain.rules.records import (
+    DRAW,
+    IDLE,
+    JOB,
+    OFFER,
+    QUEUE,
+    SHARD,
+    TALLY,
+    Job,
+    Role,
+    Shard,
+    queue_key,
+)
+from domain.rules.runs import Spot, begin
+from domain.rules.terms import last_moment
+from ledger.cid import Cid
+from ledger.types import INT63_MAX
+
+PLACEMENTS_MAX: Final = 1024
+"""Leases given in one close: some 50 ms of work, and 400 KiB of effects."""
+
+LOOKS_MAX: Final = 4096
+"""Shards and jobs looked at in one close, whether they could be placed or not."""
+
+BLIND_DRAWS: Final = 8
+"""Draws from all offers before those that may not check are sorted out one by one."""
+
+ENGINE: Final = 32  # bytes of an engine's digest, the first part of the index keys
+
+
+class Bench:
+    """The idle offers of one engine, cheapest first, while a close hands out leases."""
+
+    def __init__(self, draft: Draft, rows: Iterator[tuple[bytes, bytes]]) -> None:
+        """`rows` are keys of `idle`: engine, price, account."""
+        self._draft = draft
+        self._seats = [(key[ENGINE : ENGINE + 8], key[ENGINE + 8 :]) for key, _ in rows]
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._seats
+
+    def draw(self, spot: Spot, shard: Shard) -> bytes | None:
+        """An account to check the shard, as nobody could foresee; None when nobody may."""
+        end = bisect_right(self._seats, (spot.job.price.to_bytes(8, "big"), b"\xff" * 33))
+        seed = self._draft.context.beacon + spot.key + bytes((len(shard.runs),))
+        if end > 64:
+            for count in range(BLIND_DRAWS):
+                account = self._seats[_number(seed + bytes((count,))) % end][1]
+                if may_run(spot, shard, account) and not has_run(shard, account):
+                    return account
+        able = [account for _, account in self._seats[:end] if may_run(spot, shard, account)]
+        fresh = [account for account in able if not has_run(shard, account)] or able
+        return fresh[_number(seed) % len(fresh)] if fresh else None
+
+    def take(self, account: bytes) -> None:
+        """One more slot of the account was leased."""
+        offer = self._draft.row(OFFER, account)
+        if offer.busy == offer.slots:
+            self._seats.remove((offer.price.to_bytes(8, "big"), account))
+
+    def ranked(self) -> list[tuple[int, int, int, bytes]]:
+        """A heap of (price, busy, -reputation, account): the best offer first."""
+        heap = [self.rank(account) for _, account in self._seats]
+        heapq.heapify(heap)
+        return heap
+
+    def rank(self, account: bytes) -> tuple[int, int, int, bytes]:
+        offer = self._draft.row(OFFER, account)
+        score = reputation.score(reputation.standing_of(self._draft, account))
+        return offer.price, offer.busy, -score, account
+
+
+def place(draft: Draft) -> bool:
+    """Give out leases; True when more could be given than one close may."""
+    benches = {
+        engine: Bench(draft, rows)
+        for engine, rows in groupby(draft.items(IDLE), key=lambda row: row[0][:ENGINE])
+    }
+    drawn, more = _draw_checkers(draft, benches)
+    left = _lease_work(draft, benches, PLACEMENTS_MAX - drawn)
+    return more or left
+
+
+def may_run(spot: Spot, shard: Shard, account: bytes) -> bool:
+    """Whether an account is independent enough of a shard to run it now."""
+    if spot.job.checks and account == spot.job.submitter:
+        return False
+    return not any(run.worker == account for run in shard.runs if run.is_live)
+
+
+def has_run(shard: Shard, account: bytes) -> bool:
+    return any(run.worker == account for run in shard.runs)
+
+
+def _draw_checkers(draft: Draft, benches: dict[bytes, Bench]) -> tuple[int, bool]:
+    """(leases given, whether there is more to do)."""
+    waiting = [row for row in draft.items(DRAW) if row[0][:ENGINE] in benches]
+    drawn, more = 0, False
+    for key, since in _from_anywhere(waiting, draft.context.beacon)[:LOOKS_MAX]:
+        bench = benches[key[:ENGINE]]
+        if int.from_bytes(since, "big") >= draft.context.height:
+            more = True  # its commitment may have known this beacon: next time
+        elif not bench.is_empty and _draw_one(draft, bench, _spot_at(draft, key)):
+            drawn += 1
+            if drawn == PLACEMENTS_MAX:
+                return drawn, True
+    return drawn, more or (drawn > 0 and len(waiting) > LOOKS_MAX)
+
+
+def _from_anywhere(rows: list[tuple[bytes, bytes]], beacon: bytes) -> list[tuple[bytes, bytes]]:
+    """Begin at another row each time, so that no shard waits behind others for ever."""
+    start = _number(beacon) % len(rows) if len(rows) > LOOKS_MAX else 0
+    return rows[start:] + rows[:start]
+
+
+def _spot_at(draft: Draft, key: bytes) -> Spot:
+    id = Cid(key[ENGINE:-2])
+    return Spot(id, draft.row(JOB, id), int.from_bytes(key[-2:], "big"))
+
+
+def _draw_one(draft: Draft, bench: Bench, spot: Spot) -> bool:
+    if draft.time + spot.job.lease > last_moment(spot.job):
+        return False
+    account = bench.draw(spot, draft.row(SHARD, spot.key))
+    if account is None:
+        return False
+    begin(draft, spot, account, Role.CHECK)
+    draft.drop(DRAW, spot.job.engine + spot.key)
+    bench.take(account)
+    return True
+
+
+def _lease_work(draft: Draft, benches: dict[bytes, Bench], budget: int) -> bool:
+    """Lease open shards to idle offers; True when the budget ended first."""
+    ranked = {engine: bench.ranked() for engine, bench in benches.items()}
+    looks, given = 0, 0
+    for key, _ in draft.items(QUEUE):
+        heap = ranked.get(key[:ENGINE])
+        if not heap or heap[0][0] > INT63_MAX - int.from_bytes(key[ENGINE : ENGINE + 8], "big"):
+            continue
+        if looks == LOOKS_MAX or given == budget:
+            return given > 0
+        looks += 1
+        id = Cid(key[ENGINE + 16 :])
+        given += _lease_job(draft, heap, id, draft.row(JOB, id), budget - given)
+    return False
+
+
+def _lease_job(draft: Draft, heap: list[tuple[int, int, int, bytes]], id: Cid, job: Job, budget: int) -> int:
+    """Lease up to `budget` shards of one job; returns how many."""
+    if draft.time + job.lease > job.deadline:
+        draft.drop(QUEUE, queue_key(job, id))  # too late for a whole lease, now and for ever
+        return 0
+    given = 0
+    while given < budget and tallies.has_open(job, draft.row(TALLY, id)):
+        spot = Spot(id, job, _next_open(draft, id))
+        account = _best(draft, heap, spot)
+        if account is None:
+            break
+        _lease_one(draft, spot, account)
+        given += 1
+        _put_back(draft, heap, account)
+    return given
+
+
+def _next_open(draft: Draft, id: Cid) -> int:
+    """Shards that were leased before come first."""
+    tally = draft.row(TALLY, id)
+    return int.from_bytes(tally.reopened[:2], "big") if tally.reopened else tally.cursor
+
+
+def _best(draft: Draft, heap: list[tuple[int, int, int, bytes]], spot: Spot) -> bytes | None:
+    """Take the best offer for a shard off the heap."""
+    shard = draft.get(SHARD, spot.key) or Shard()
+    passed: list[tuple[int, int, int, bytes]] = []
+    best: bytes | None = None
+    while best is None and heap and heap[0][0] <= spot.job.price:
+        seat = heapq.heappop(heap)
+        if may_run(spot, shard, seat[3]) and not has_run(shard, seat[3]):
+            best = seat[3]
+        else:
+            passed.append(seat)
+    if best is None:
+        best = next((seat[3] for seat in passed if may_run(spot, shard, seat[3])), None)
+    for seat in passed:
+        if seat[3] != best:
+            heapq.heappush(heap, seat)
+    return best
+
+
+def _lease_one(draft: Draft, spot: Spot, account: bytes) -> None:
+    tally = draft.row(TALLY, spot.id)
+    if spot.shard < tally.cursor:
+        tally = replace(tally, reopened=packed.without(tally.reopened, spot.shard.to_bytes(2, "big")))
+    else:
+        tally = replace(tally, cursor=tally.cursor + 1, live=tally.live + 1)
+    draft.put(TALLY, spot.id, tally)
+    if not tallies.has_open(spot.job, tally):
+        draft.drop(QUEUE, queue_key(spot.job, spot.id))
+    begin(draft, spot, account, Role.WORK)
+
+
+def _put_back(draft: Draft, heap: list[tuple[int, int, int, bytes]], account: bytes) -> None:
+    """An account that has a slot left goes back, one busier."""
+    offer = draft.row(OFFER, account)
+    if offer.busy < offer.slots:
+        score = reputation.score(reputation.standing_of(draft, account))
+        heapq.heappush(heap, (offer.price, offer.busy, -score, account))
+
+
+def _number(seed: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(seed).digest(), "big")

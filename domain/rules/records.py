@@ -1,0 +1,256 @@
+"""The rows of the state: what each table holds, under which key, in which bytes.
+
+    table       key                                   value
+    supply      (empty)                               Supply: all the money there is, and where
+    params      (empty)                               Params, fixed at genesis
+    account     account                               Account
+    standing    account                               Standing: what its runs came to
+    offer       account                               Offer, while it stands or is still busy
+    job         job                                   Job: its terms, which never change
+    tally       job                                   Tally: how far it is
+    shard       job, shard (2)                        Shard, from its first lease until it ends
+
+Indexes, so that closing a checkpoint looks only at what it acts on:
+
+    idle        engine, price (8), account            (nothing): offers with a free slot
+    queue       engine, INT63_MAX - price (8), submitted (8), job     (nothing): jobs with open shards
+    draw        engine, job, shard (2)                height (8): shards that wait for a checker since then
+    window      job, shard (2)                        (nothing): shards whose time to reveal must begin
+    agenda      see `domain.rules.agenda`
+    pulse       `stirred`, `ready`                    see `domain.rules.pulse`
+
+Values are DAG-CBOR lists of the record's fields, in order. What has ended leaves the state: a settled shard,
+a job that is over, an offer that nobody keeps. Receipts tell their story, so the state grows with the work in
+hand and not with the work ever done.
+
+Knows bytes. Does not know a rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar, cast
+
+import cbrrr
+import msgspec
+from msgspec.structs import astuple
+
+from domain.rules.params import Params
+from ledger import canonical
+from ledger.cid import Cid
+from ledger.types import INT63_MAX
+
+OFFERS_MAX: Final = 4096
+"""Offers that stand at once: placing sorts them all (some 10 ms), once in a checkpoint that has work."""
+
+JOBS_MAX: Final = 10_000
+"""Jobs that run at once, for the same reason."""
+
+
+class Supply(msgspec.Struct, frozen=True):
+    """Micro-credits: `free` + `escrow` == `minted`, always. Also counts what is bounded network-wide."""
+
+    minted: int
+    free: int
+    escrow: int
+    offers: int = 0
+    jobs: int = 0
+
+
+class Account(msgspec.Struct, frozen=True):
+    """Micro-credits. `escrow` is what this account's own jobs hold."""
+
+    free: int = 0
+    escrow: int = 0
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Runs that agreed, runs that were wrong, leases let go or lost."""
+
+    agreed: int = 0
+    wrong: int = 0
+    lost: int = 0
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """`busy` of `slots` are computing; `slots` 0 is an offer withdrawn or expired with runs still busy."""
+
+    slots: int
+    busy: int
+    price: int
+    until: int
+    engine: bytes
+
+
+class Job(msgspec.Struct, frozen=True):
+    """The terms of a job, with the moment it was submitted (ledger time, unix ms)."""
+
+    submitter: bytes
+    spec: Cid
+    shards: int
+    fuel: int
+    price: int
+    lease: int
+    deadline: int
+    engine: bytes
+    checks: int
+    submitted: int
+
+
+class JobState:
+    """In the last two, only shards with committed runs go on."""
+
+    RUNNING: Final = 0
+    CANCELLED: Final = 1
+    EXPIRED: Final = 2
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """How far a job is.
+
+    cursor    shards below it were leased at least once; the others are open and have no row
+    reopened  shards below the cursor that are open again: 2 bytes each, sorted
+    live      shards below the cursor that have not ended
+    held      micro-credits still in escrow;  spent  paid out
+    """
+
+    state: int = JobState.RUNNING
+    cursor: int = 0
+    reopened: bytes = b""
+    live: int = 0
+    settled: int = 0
+    failed: int = 0
+    held: int = 0
+    spent: int = 0
+
+
+class RunState:
+    """See `domain.rules.runs`; up to REVEALED a run is live."""
+
+    LEASED: Final = 0
+    COMMITTED: Final = 1
+    REVEALED: Final = 2
+    PAID: Final = 3
+    UNPAID: Final = 4
+    EXPIRED: Final = 5
+    RELEASED: Final = 6
+
+
+class Role:
+    """WORK opens a shard; CHECK is drawn to be compared with it."""
+
+    WORK: Final = 0
+    CHECK: Final = 1
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One lease. `price` is the worker's own, as its offer was; `until` is the first moment too late."""
+
+    worker: bytes
+    role: int
+    state: int
+    leased: int
+    until: int
+    price: int
+    commitment: bytes | None = None
+    result: Cid | None = None
+    fuel: int = 0
+
+    @property
+    def is_live(self) -> bool:
+        return self.state <= RunState.REVEALED
+
+    @property
+    def outcome(self) -> tuple[Cid | None, int]:
+        """What must be equal for two runs to agree."""
+        return self.result, self.fuel
+
+
+class Shard(msgspec.Struct, frozen=True):
+    """Every run of one shard so far: the attempt is the index."""
+
+    runs: tuple[Run, ...] = ()
+
+    @property
+    def live(self) -> list[Run]:
+        return [run for run in self.runs if run.is_live]
+
+    def with_run(self, attempt: int, run: Run) -> Shard:
+        return Shard((*self.runs[:attempt], run, *self.runs[attempt + 1 :]))
+
+
+R = TypeVar("R")
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Generic[R]):
+    """A table's name, and how its records are bytes."""
+
+    name: str
+    encode: Callable[[R], bytes]
+    decode: Callable[[bytes], R]
+
+
+def _list(data: bytes) -> list[Any]:
+    # Rows were encoded here, and the state's root stands for them: nothing is left to check.
+    return cast("list[Any]", cbrrr.decode_dag_cbor(data, cid_ctor=Cid))
+
+
+def _flat(name: str, kind: type[S]) -> Table[S]:
+    def encode(record: S) -> bytes:
+        return canonical.encode(list(astuple(record)))
+
+    return Table(name, encode, lambda data: kind(*_list(data)))
+
+
+def _encode_shard(shard: Shard) -> bytes:
+    return canonical.encode([list(astuple(run)) for run in shard.runs])
+
+
+def _decode_shard(data: bytes) -> Shard:
+    return Shard(tuple(Run(*fields) for fields in _list(data)))
+
+
+def _raw(name: str) -> Table[bytes]:
+    return Table(name, bytes, bytes)
+
+
+SUPPLY: Final = _flat("supply", Supply)
+PARAMS: Final = _flat("params", Params)
+ACCOUNT: Final = _flat("account", Account)
+STANDING: Final = _flat("standing", Standing)
+OFFER: Final = _flat("offer", Offer)
+JOB: Final = _flat("job", Job)
+TALLY: Final = _flat("tally", Tally)
+SHARD: Final = Table("shard", _encode_shard, _decode_shard)
+
+IDLE: Final = _raw("idle")
+QUEUE: Final = _raw("queue")
+DRAW: Final = _raw("draw")
+WINDOW: Final = _raw("window")
+AGENDA: Final = _raw("agenda")
+DUE: Final = _raw("due")
+PULSE: Final = _raw("pulse")
+
+ONLY: Final = b""
+"""The key of a table with one row."""
+
+
+def shard_key(job: bytes, shard: int) -> bytes:
+    return job + shard.to_bytes(2, "big")
+
+
+def idle_key(offer: Offer, account: bytes) -> bytes:
+    """Cheapest first within an engine."""
+    return offer.engine + offer.price.to_bytes(8, "big") + account
+
+
+def queue_key(job: Job, id: bytes) -> bytes:
+    """Within an engine: who pays most first, then who waits longest."""
+    return job.engine + (INT63_MAX - job.price).to_bytes(8, "big") + job.submitted.to_bytes(8, "big") + id
+
+
+def draw_key(job: Job, id: bytes, shard: int) -> bytes:
+    return job.engine + shard_key(id, shard)

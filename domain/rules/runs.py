@@ -1,0 +1,186 @@
+"""Runs: one lease of one shard, as a state machine, and what the runs of a shard say about the shard.
+
+    LEASED     computing; ends at `until` if nothing is heard
+    COMMITTED  the result is fixed but secret; a clock runs only once it may be revealed
+    REVEALED   the result is public and waits for those it is compared with
+    PAID       agreed (or was not checked)       UNPAID    was wrong, or its shard ended otherwise
+    EXPIRED    was too late                      RELEASED  was given back
+
+`TRANSITIONS` has every change there is; `REFUSALS` what an event is told that asks for another.
+
+What must always hold: a slot of the worker's offer is busy exactly while LEASED; a run is in the agenda
+exactly while it is live and its `until` is not 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from domain import effects
+from domain.effects import RunIs, ShardIs
+from domain.rules import agenda, offers
+from domain.rules.draft import Draft
+from domain.rules.records import SHARD, Job, Role, Run, RunState, Shard, shard_key
+from domain.rules.terms import RUNS_CHECKED, last_moment
+from ledger.cid import Cid
+
+
+class Act(Enum):
+    COMMIT = auto()
+    REVEAL = auto()
+    RELEASE = auto()
+    LAPSE = auto()
+    PAY = auto()
+    DROP = auto()
+
+
+TRANSITIONS: Final = {
+    (RunState.LEASED, Act.COMMIT): RunState.COMMITTED,
+    (RunState.LEASED, Act.RELEASE): RunState.RELEASED,
+    (RunState.LEASED, Act.LAPSE): RunState.EXPIRED,
+    (RunState.LEASED, Act.DROP): RunState.UNPAID,
+    (RunState.COMMITTED, Act.REVEAL): RunState.REVEALED,
+    (RunState.COMMITTED, Act.LAPSE): RunState.EXPIRED,
+    (RunState.COMMITTED, Act.DROP): RunState.UNPAID,
+    (RunState.REVEALED, Act.PAY): RunState.PAID,
+    (RunState.REVEALED, Act.DROP): RunState.UNPAID,
+}
+
+REFUSALS: Final = {
+    (RunState.LEASED, Act.REVEAL): "not_committed",
+    (RunState.COMMITTED, Act.COMMIT): "already_committed",
+    (RunState.COMMITTED, Act.RELEASE): "already_committed",
+    (RunState.REVEALED, Act.COMMIT): "already_committed",
+    (RunState.REVEALED, Act.RELEASE): "already_committed",
+    (RunState.REVEALED, Act.REVEAL): "already_revealed",
+}
+"""Whatever is in neither table is asked of a run that is over: `run_ended`."""
+
+WORDS: Final[dict[int, effects.RunState]] = {
+    RunState.LEASED: "leased",
+    RunState.COMMITTED: "committed",
+    RunState.REVEALED: "revealed",
+    RunState.PAID: "paid",
+    RunState.UNPAID: "unpaid",
+    RunState.EXPIRED: "expired",
+    RunState.RELEASED: "released",
+}
+ROLES: Final[dict[int, effects.RunRole]] = {Role.WORK: "work", Role.CHECK: "check"}
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """One shard of one job."""
+
+    id: Cid
+    job: Job
+    shard: int
+
+    @property
+    def key(self) -> bytes:
+        return shard_key(self.id, self.shard)
+
+
+def begin(draft: Draft, spot: Spot, worker: bytes, role: int) -> None:
+    """Lease the shard to `worker`, from now for the job's lease."""
+    offer = offers.occupy(draft, worker)
+    before = draft.get(SHARD, spot.key) or Shard()
+    until = draft.time + spot.job.lease
+    run = Run(worker, role, RunState.LEASED, draft.time, until, offer.price)
+    attempt = len(before.runs)
+    agenda.write_run(draft, until, spot.id, spot.shard, attempt)
+    _write(draft, spot, before, Shard((*before.runs, run)))
+    _tell(draft, spot, attempt, run)
+
+
+def turn(
+    draft: Draft, spot: Spot, attempt: int, act: Act, *, paid: int = 0, reason: str = "", **fields: Any
+) -> None:
+    """Move one run on by `TRANSITIONS`, with its slot and its place in the agenda."""
+    shard = draft.row(SHARD, spot.key)
+    run = shard.runs[attempt]
+    if run.state == RunState.LEASED:
+        offers.vacate(draft, run.worker)
+    if run.until:
+        agenda.strike_run(draft, run.until, spot.id, spot.shard, attempt)
+    after = replace(run, state=TRANSITIONS[run.state, act], until=0, **fields)
+    _write(draft, spot, shard, shard.with_run(attempt, after))
+    _tell(draft, spot, attempt, after, over_at=run.until, paid=paid, reason=reason)
+
+
+def start_clock(draft: Draft, spot: Spot) -> None:
+    """Runs that may be revealed have a lease's time for it from now on, but not beyond the last moment."""
+    shard = draft.row(SHARD, spot.key)
+    until = min(draft.time + spot.job.lease, last_moment(spot.job))
+    for attempt, run in enumerate(shard.runs):
+        if run.state == RunState.COMMITTED and not run.until:
+            after = replace(run, until=until)
+            agenda.write_run(draft, until, spot.id, spot.shard, attempt)
+            shard = shard.with_run(attempt, after)
+            draft.put(SHARD, spot.key, shard)
+            _tell(draft, spot, attempt, after)
+
+
+def is_disputed(shard: Shard) -> bool:
+    """Whether two results of the shard were revealed that differ."""
+    return len({run.outcome for run in shard.runs if run.state == RunState.REVEALED}) > 1
+
+
+def runs_needed(shard: Shard, job: Job) -> int:
+    """How many runs must be live before they may be revealed and judged."""
+    return RUNS_CHECKED if is_disputed(shard) else 1 + job.checks
+
+
+def may_reveal(shard: Shard, job: Job) -> bool:
+    """Every run that must be independent has committed."""
+    live = shard.live
+    return len(live) >= runs_needed(shard, job) and all(run.state != RunState.LEASED for run in live)
+
+
+def has_committed(shard: Shard) -> bool:
+    return any(run.state in (RunState.COMMITTED, RunState.REVEALED) for run in shard.runs)
+
+
+def word_of(shard: Shard, job: Job) -> effects.ShardState | None:
+    """The public word for a shard that has not ended; None before its first lease."""
+    if not shard.runs:
+        return None
+    if not shard.live:
+        return "open"
+    if is_disputed(shard):
+        return "disputed"
+    return "checking" if job.checks and has_committed(shard) else "leased"
+
+
+def _write(draft: Draft, spot: Spot, before: Shard, after: Shard) -> None:
+    draft.put(SHARD, spot.key, after)
+    word = word_of(after, spot.job)
+    if word is not None and word != word_of(before, spot.job):
+        draft.stands("shard", spot.key, ShardIs(spot.id, spot.shard, word))
+
+
+def _tell(
+    draft: Draft, spot: Spot, attempt: int, run: Run, *, over_at: int = 0, paid: int = 0, reason: str = ""
+) -> None:
+    """`over_at` is when the time of a run that is over ran out; a run that waits has until the end."""
+    until = run.until or (0 if run.is_live else over_at) or last_moment(spot.job)
+    draft.tell(
+        RunIs(
+            spot.id,
+            spot.shard,
+            attempt,
+            run.worker,
+            ROLES[run.role],
+            WORDS[run.state],
+            run.leased,
+            until,
+            run.result,
+            run.fuel,
+            paid,
+            reason,
+        )
+    )

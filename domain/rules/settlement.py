@@ -1,0 +1,66 @@
+"""How a shard ends: settled and paid, failed, or given up with its job.
+
+    one run, unchecked                   paid
+    two that agree in result and fuel    both paid
+    three, of which two agree            those two paid, the third was wrong
+    three that all differ                failed: nobody can be told right from wrong, nobody is paid
+    no more attempts, or no more time    failed, cancelled or expired: nobody is paid
+
+What must always hold: a shard ends once; a run is paid once, and with checks only beside a second one that
+agrees with it, from another account.
+"""
+
+from __future__ import annotations
+
+from domain import effects
+from domain.effects import Contribution, ShardIs
+from domain.rules import accounts, reputation, tallies
+from domain.rules.draft import Draft
+from domain.rules.records import DRAW, SHARD, WINDOW, Run, RunState, Shard, draw_key
+from domain.rules.runs import ROLES, Act, Spot, turn
+from domain.rules.terms import payment
+
+
+def judge(draft: Draft, spot: Spot, shard: Shard) -> None:
+    """Every live run is revealed, and there are as many as it takes: end the shard."""
+    revealed = [run for run in shard.runs if run.state == RunState.REVEALED]
+    outcomes = [run.outcome for run in revealed]
+    winner = max(outcomes, key=outcomes.count)
+    if outcomes.count(winner) < 1 + spot.job.checks:
+        return end(draft, spot, "failed", reason="no_majority")
+    paid = 0
+    for attempt, run in enumerate(shard.runs):
+        if run.state == RunState.REVEALED and run.outcome == winner:
+            paid += _pay(draft, spot, attempt, run)
+        elif run.state == RunState.REVEALED:
+            turn(draft, spot, attempt, Act.DROP, reason="wrong_result")
+            reputation.count(draft, run.worker, wrong=1)
+    return _end(draft, spot, ShardIs(spot.id, spot.shard, "settled", *winner), paid)
+
+
+def _pay(draft: Draft, spot: Spot, attempt: int, run: Run) -> int:
+    amount = payment(run.fuel, run.price)
+    accounts.settle(draft, spot.job.submitter, run.worker, amount)
+    turn(draft, spot, attempt, Act.PAY, paid=amount)
+    draft.tell(
+        Contribution(run.worker, spot.id, spot.shard, attempt, ROLES[run.role], run.fuel, amount, draft.time)
+    )
+    if spot.job.checks:  # a result that nobody compared says nothing about who made it
+        reputation.count(draft, run.worker, agreed=1)
+    return amount
+
+
+def end(draft: Draft, spot: Spot, ending: effects.ShardState, *, reason: str) -> None:
+    """End a shard unpaid. Runs that are still live are dropped without blame."""
+    for attempt, run in enumerate(draft.row(SHARD, spot.key).runs):
+        if run.is_live:
+            turn(draft, spot, attempt, Act.DROP, reason=reason)
+    _end(draft, spot, ShardIs(spot.id, spot.shard, ending), 0)
+
+
+def _end(draft: Draft, spot: Spot, how: ShardIs, paid: int) -> None:
+    draft.drop(SHARD, spot.key)
+    draft.drop(WINDOW, spot.key)
+    draft.drop(DRAW, draw_key(spot.job, spot.id, spot.shard))
+    draft.stands("shard", spot.key, how)
+    tallies.shard_ended(draft, spot.id, spot.job, how.state, paid)

@@ -1,0 +1,57 @@
+"""What a shard needs next, decided from its runs alone, after any of them changed.
+
+    live runs                             what it needs
+    none                                  work: it is open again, or ends when its job is being given up
+    fewer than must be compared           one more run: it waits to be drawn
+    one of them still computing           nothing yet
+    all committed, some not revealed      their time to reveal begins with the next fresh clock
+    all revealed                          judgement
+
+A shard that has used up its attempts and needs another run fails.
+"""
+
+from __future__ import annotations
+
+from domain.rules import pulse, tallies
+from domain.rules.draft import Draft
+from domain.rules.records import (
+    DRAW,
+    SHARD,
+    TALLY,
+    WINDOW,
+    JobState,
+    RunState,
+    Shard,
+    draw_key,
+)
+from domain.rules.runs import Spot, runs_needed
+from domain.rules.settlement import end, judge
+
+
+def advance(draft: Draft, spot: Spot) -> None:
+    """Take the next step of a shard, and conclude its job if that was the last."""
+    shard = draft.row(SHARD, spot.key)
+    live = shard.live
+    draft.drop(DRAW, draw_key(spot.job, spot.id, spot.shard))
+    if len(live) < runs_needed(shard, spot.job):
+        _need_run(draft, spot, shard)
+    elif any(run.state == RunState.COMMITTED and not run.until for run in live):
+        if all(run.state != RunState.LEASED for run in live):
+            draft.put(WINDOW, spot.key, b"")
+            pulse.stir(draft)
+    elif all(run.state == RunState.REVEALED for run in live):
+        judge(draft, spot, shard)
+    tallies.conclude(draft, spot.id, spot.job)
+
+
+def _need_run(draft: Draft, spot: Spot, shard: Shard) -> None:
+    tally = draft.row(TALLY, spot.id)
+    if not shard.live and tally.state != JobState.RUNNING:
+        end(draft, spot, tallies.ENDINGS[tally.state], reason="job_ended")
+    elif len(shard.runs) >= draft.params.attempts_max:
+        end(draft, spot, "failed", reason="attempts_exhausted")
+    elif not shard.live:
+        tallies.reopen(draft, spot.id, spot.job, spot.shard)
+    else:
+        draft.put(DRAW, draw_key(spot.job, spot.id, spot.shard), draft.context.height.to_bytes(8, "big"))
+        pulse.stir(draft)

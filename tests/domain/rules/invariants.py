@@ -1,0 +1,208 @@
+"""What must hold of every state of the rules, and of every history of effects, counted from scratch."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from domain.effects import Contribution, JobIs, RunIs, ShardIs
+from domain.rules import agenda, conservation, packed, terms
+from domain.rules.params import Params
+from domain.rules.records import (
+    AGENDA,
+    DRAW,
+    DUE,
+    IDLE,
+    JOB,
+    OFFER,
+    ONLY,
+    PARAMS,
+    QUEUE,
+    SHARD,
+    SUPPLY,
+    TALLY,
+    WINDOW,
+    Job,
+    JobState,
+    Offer,
+    RunState,
+    Shard,
+    Table,
+    Tally,
+    draw_key,
+    idle_key,
+    queue_key,
+)
+from domain.rules.runs import has_committed, may_reveal, runs_needed
+from domain.rules.tallies import has_open
+from ledger.cid import Cid
+from ledger.state import State
+
+ENDED = ("settled", "failed", "cancelled", "expired")
+
+
+@dataclass
+class History:
+    """Everything that effects told of runs and shards."""
+
+    runs: dict[tuple[Cid, int, int], RunIs] = field(default_factory=dict)
+    shards: dict[tuple[Cid, int], ShardIs] = field(default_factory=dict)
+    paid: dict[tuple[Cid, int, int], Contribution] = field(default_factory=dict)
+    touched: set[Cid] = field(default_factory=set)
+
+    def add(self, effect: RunIs | ShardIs | Contribution) -> None:
+        """Fold one effect; AssertionError for a shard that ends twice or a run that is paid twice."""
+        self.touched.add(effect.job)
+        if isinstance(effect, ShardIs):
+            before = self.shards.get((effect.job, effect.shard))
+            assert before is None or before.state not in ENDED, f"{before} was over, and then {effect}"
+            self.shards[effect.job, effect.shard] = effect
+            return
+        run = (effect.job, effect.shard, effect.attempt)
+        if isinstance(effect, Contribution):
+            assert run not in self.paid, f"paid twice: {effect}"
+            self.paid[run] = effect
+        else:
+            told = self.runs.get(run)
+            assert told is None or told.state in ("leased", "committed", "revealed"), f"{told}, then {effect}"
+            self.runs[run] = effect
+
+
+def check_history(history: History, jobs: dict[Cid, JobIs], state: State) -> None:
+    """Nothing is paid twice or without agreement; a settled shard has one result; what ended keeps nothing."""
+    runs: dict[Cid, dict[int, list[RunIs]]] = defaultdict(lambda: defaultdict(list))
+    for (job, shard, _), run in history.runs.items():
+        if job in history.touched:
+            runs[job][shard].append(run)
+    for id in sorted(history.touched):
+        job = jobs[id]
+        spent = 0
+        for shard, of_shard in runs[id].items():
+            paid = [run for run in of_shard if run.state == "paid"]
+            how = history.shards[id, shard]
+            spent += sum(run.paid for run in paid)
+            assert bool(paid) == (how.state == "settled"), f"{how} with {len(paid)} paid runs"
+            if paid:
+                assert len(paid) == 1 + job.checks, f"{how} paid {len(paid)} runs"
+                assert {(run.result, run.fuel) for run in paid} == {(how.result, how.fuel)}
+                assert len({run.worker for run in paid}) == len(paid), "paid for agreeing with itself"
+                assert all(
+                    history.paid[id, shard, run.attempt].amount == run.paid for run in paid
+                ), "a contribution differs from what was paid"
+            if how.state in ENDED:
+                live = [run for run in of_shard if run.state in ("leased", "committed", "revealed")]
+                assert not live, f"{how}, and still {live}"
+        assert spent == job.spent <= job.escrow, f"{spent} paid, {job.spent} said, {job.escrow} held"
+        settled = sum(shard.state == "settled" for key, shard in history.shards.items() if key[0] == id)
+        assert settled == job.settled
+        assert job.state != "done" or job.settled + job.failed == job.shards
+        if job.state == "done":
+            assert state.get(JOB.name, id) is None, "a job that is done is still in the state"
+    history.touched.clear()
+
+
+def check_state(state: State, now: int) -> None:
+    """Money is conserved, and every index says what the rows say. `now` is the present ledger time."""
+    count = conservation(state)
+    assert count.holds, f"{count}"
+    jobs, offers = _records(state, JOB), _records(state, OFFER)
+    tallies, shards = _records(state, TALLY), _records(state, SHARD)
+    params = PARAMS.decode(state.get(PARAMS.name, ONLY) or b"")
+    supply = SUPPLY.decode(state.get(SUPPLY.name, ONLY) or b"")
+    assert supply.jobs == len(jobs) == len(tallies)
+    assert supply.offers == sum(offer.slots > 0 for offer in offers.values())
+    by_job: dict[bytes, dict[int, Shard]] = defaultdict(dict)
+    for key, shard in shards.items():
+        by_job[key[:-2]][int.from_bytes(key[-2:], "big")] = shard
+    assert by_job.keys() <= jobs.keys(), "shards of a job that has ended"
+    for id, job in jobs.items():
+        _check_job(job, tallies[id], by_job[id], params)
+    _check_offers(state, offers, shards)
+    _check_waiting(state, jobs, tallies, by_job, now)
+    _check_agenda(state, jobs, tallies, by_job, offers)
+
+
+def _records(state: State, table: Table) -> dict[bytes, object]:  # type: ignore[type-arg]
+    return {bytes(key): table.decode(row) for key, row in state.items(table.name)}
+
+
+def _check_job(job: Job, tally: Tally, shards: dict[int, Shard], params: Params) -> None:
+    ended = tally.cursor - tally.live
+    assert tally.live == len(shards)
+    assert tally.held == terms.share_of(job) * (job.shards - ended)
+    assert tally.live or tally.cursor < job.shards, "a job with nothing left"
+    assert tally.state == JobState.RUNNING or (tally.cursor == job.shards and not tally.reopened)
+    still_open = b"".join(number.to_bytes(2, "big") for number in sorted(shards) if not shards[number].live)
+    assert tally.reopened == still_open
+    for number, shard in shards.items():
+        assert number < tally.cursor
+        assert 1 <= len(shard.runs) <= params.attempts_max
+        workers = [run.worker for run in shard.live]
+        assert len(set(workers)) == len(workers) <= terms.RUNS_CHECKED, "two live runs of one account"
+        assert not job.checks or job.submitter not in workers, "the submitter checks itself"
+        assert tally.state == JobState.RUNNING or has_committed(shard), "given up, yet not ended"
+        assert all(run.price <= job.price for run in shard.runs)
+
+
+def _check_offers(state: State, offers: dict[bytes, Offer], shards: dict[bytes, Shard]) -> None:
+    leased = Counter(
+        run.worker for shard in shards.values() for run in shard.runs if run.state == RunState.LEASED
+    )
+    assert leased == {account: offer.busy for account, offer in offers.items() if offer.busy}
+    assert all(offer.slots or offer.busy for offer in offers.values()), "an offer that nobody keeps"
+    idle = [idle_key(offer, account) for account, offer in offers.items() if offer.busy < offer.slots]
+    assert sorted(idle) == [key for key, _ in state.items(IDLE.name)]
+
+
+def _check_waiting(
+    state: State,
+    jobs: dict[bytes, Job],
+    tallies: dict[bytes, Tally],
+    shards: dict[bytes, dict[int, Shard]],
+    now: int,
+) -> None:
+    """`queue`, `draw` and `window` hold what waits, all of it unless it is too late, and nothing else."""
+    queue = {key for key, _ in state.items(QUEUE.name)}
+    open_jobs = {queue_key(job, id): job for id, job in jobs.items() if has_open(job, tallies[id])}
+    assert queue <= open_jobs.keys()
+    assert all(now + job.lease > job.deadline for key, job in open_jobs.items() if key not in queue)
+    draw, window = set(), set()
+    for id, job in jobs.items():
+        for number, shard in shards[id].items():
+            if has_committed(shard) and len(shard.live) < runs_needed(shard, job):
+                draw.add(draw_key(job, Cid(id), number))
+            unclocked = any(run.state == RunState.COMMITTED and not run.until for run in shard.live)
+            if unclocked and may_reveal(shard, job):
+                window.add(id + number.to_bytes(2, "big"))
+    assert draw == {key for key, _ in state.items(DRAW.name)}
+    assert window == {key for key, _ in state.items(WINDOW.name)}
+
+
+def _check_agenda(
+    state: State,
+    jobs: dict[bytes, Job],
+    tallies: dict[bytes, Tally],
+    shards: dict[bytes, dict[int, Shard]],
+    offers: dict[bytes, Offer],
+) -> None:
+    expected: dict[bytes, bytes] = {}
+    for account, offer in offers.items():
+        if offer.slots:
+            expected[agenda._pack(offer.until, agenda.OFFER, account)] = b""
+    for id, job in jobs.items():
+        running = tallies[id].state == JobState.RUNNING
+        expected[agenda._pack(job.deadline if running else terms.last_moment(job), agenda.JOB, id)] = b""
+        for number, shard in shards[id].items():
+            for attempt, run in enumerate(shard.runs):
+                assert run.is_live or not run.until
+                if run.until:
+                    entry = agenda._pack(run.until, agenda.RUN, id)
+                    item = number.to_bytes(2, "big") + bytes((attempt,))
+                    expected[entry] = packed.with_item(expected.get(entry, b""), item)
+    rows = dict(state.items(AGENDA.name))
+    numbers = rows.pop(ONLY, b"")
+    assert numbers == b"".join(sorted(rows)), "the list of chunks is not the chunks"
+    written = b"".join(rows[number] for number in sorted(rows))
+    assert written == b"".join(sorted(expected)), "the agenda is not what must happen"
+    assert dict(state.items(DUE.name)) == {entry: runs for entry, runs in expected.items() if runs}
+    assert agenda.earliest(state) == (agenda._unpack(min(expected)).time if expected else None)
