@@ -1,0 +1,157 @@
+"""The read models over the real rules and the real replica: what the tables say is what the state says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from domain.payloads import JobSubmit, LeaseCommit, LeaseReveal, Offer, Payload, Transfer, kind_of
+from domain.rules import FogRules, commitment, conservation
+from domain.rules.records import ACCOUNT
+from ledger import event as events
+from ledger.cid import Cid
+from ledger.database import reading
+from ledger.event import Event
+from ledger.genesis import Allocation, Genesis, Validator
+from ledger.replica import Replica
+from ledger.store import Store
+from projections import balances, log, prices, reputation, schedules
+from projections.runner import Runner
+from tests.projections.world import CREATED, ENGINE, VALIDATOR, account, cid, key
+
+HELD = {"alice": 10_000_000, "bob": 0, "carol": 0, "dave": 0}
+WORKERS = ("bob", "carol", "dave")
+FUEL = 3 * 10**9
+SALT = bytes(32)
+COMMITMENT = commitment(cid("result"), FUEL, SALT)
+
+
+class Network:
+    """One validator and four people who sign by hand; time goes on by a second with each checkpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        allocations = sorted((account(name), amount) for name, amount in HELD.items())
+        genesis = Genesis(
+            1,
+            "test",
+            CREATED,
+            1,
+            (Validator(VALIDATOR.public, 1),),
+            tuple(Allocation(*allocation) for allocation in allocations),
+            {},
+        )
+        self.store = Store.create(f"sqlite:///{folder}/ledger.db", genesis)
+        self.replica = Replica.open(self.store, FogRules(), VALIDATOR, validator=True)
+        self.runner = Runner(self.store)
+        self.now = CREATED
+        self._heads: dict[str, Event] = {}
+
+    def say(self, name: str, payload: Payload) -> Cid:
+        before = self._heads.get(name)
+        kind, version = kind_of(payload)
+        new = events.make(
+            key(name),
+            net=self.store.net,
+            lane=0,
+            seq=0 if before is None else before.header.seq + 1,
+            prev=None if before is None else before.id,
+            parents=(),
+            lc=1 if before is None else before.header.lc + 1,
+            ts=self.now,
+            kind=kind,
+            version=version,
+            body=payload,
+        )
+        self._heads[name] = new
+        ingested = self.replica.ingest([new.wire], peer=name, now=self.now)
+        assert ingested.admitted == [new], ingested.rejected
+        return new.id
+
+    def finalize(self) -> None:
+        self.now += 1_000
+        assert self.replica.propose(self.now) is not None
+        self.runner.catch_up()
+
+    def ask(self, query: Any, *args: Any) -> Any:
+        with reading(self.store.engine) as conn:
+            return query(conn, *args)
+
+    def balances(self) -> dict[bytes, tuple[int, int]]:
+        return {
+            row["account"]: (row["free"], row["escrow"]) for row in self.ask(balances.page, None, 200).rows
+        }
+
+    def state_balances(self) -> dict[bytes, tuple[int, int]]:
+        rows = ((who, ACCOUNT.decode(data)) for who, data in self.replica.state.items(ACCOUNT.name))
+        return {who: (held.free, held.escrow) for who, held in rows}
+
+    def work(self, job: Cid) -> None:
+        """Every worker does what its runs in the tables ask of it."""
+        runs = self.ask(schedules.runs, job, None, None, 200).rows
+        names = {account(name): name for name in WORKERS}
+        for run in runs:
+            name, place = names[run["worker"]], (job, run["shard"], run["attempt"])
+            states = [r["state"] for r in runs if r["shard"] == run["shard"]]
+            if run["state"] == "leased":
+                self.say(name, LeaseCommit(*place, COMMITMENT))
+            elif run["state"] == "committed" and len(states) == 2 and "leased" not in states:
+                self.say(name, LeaseReveal(*place, cid("result"), FUEL, SALT))
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[Network]:
+    network = Network(tmp_path)
+    yield network
+    network.store.close()
+
+
+def test_tables_agree_with_the_state_at_every_height_of_a_checked_job(network: Network) -> None:
+    """Offers, a job of two shards, both checked and paid: money is conserved and nobody's balance differs."""
+    network.say("alice", Transfer(account("bob"), 5))
+    network.say("bob", Transfer(account("carol"), 10**9))
+    for name, price in zip(WORKERS, (50, 60, 70), strict=True):
+        network.say(name, Offer(2, price, CREATED + 3_600_000, ENGINE))
+    network.finalize()
+    submit = JobSubmit(cid("spec"), 2, 10 * 10**9, 100, 60_000, CREATED + 3_000_000, ENGINE, 1)
+    job = network.say("alice", submit)
+    for _ in range(12):
+        network.finalize()
+        held = network.balances()
+        assert sum(free + escrow for free, escrow in held.values()) == sum(HELD.values())
+        assert held == network.state_balances()
+        assert conservation(network.replica.state).holds
+        if network.ask(schedules.job, job)["state"] != "running":
+            break
+        network.work(job)
+    done = network.ask(schedules.job, job)
+    assert (done["state"], done["settled"], done["failed"]) == ("done", 2, 0)
+    paid = network.ask(reputation.contributions, None, job, None, 200).rows
+    assert len(paid) == 4
+    assert sum(row["amount"] for row in paid) == done["spent"]
+    assert network.ask(schedules.live_runs, None, None, 200).rows == []
+    codes = {row["code"] for row in network.ask(log.events, account("bob"), "transfer", None, None, 200).rows}
+    assert codes == {"insufficient_funds"}
+    (asks,) = network.ask(prices.current, None, 200).rows
+    assert (asks["lowest"], asks["median"], asks["offers"]) == (50, 60, 3)
+
+
+def test_a_restarted_node_reads_on_where_it_was(network: Network, tmp_path: Path) -> None:
+    """Open the store anew, fold on, and compare with tables rebuilt from nothing."""
+    network.say("alice", Transfer(account("bob"), 5))
+    network.finalize()
+    network.say("bob", Transfer(account("carol"), 2))
+    network.now += 1_000
+    assert network.replica.propose(network.now) is not None  # final, and not yet folded
+    network.store.close()
+    with Store.open(f"sqlite:///{tmp_path}/ledger.db") as store:
+        runner = Runner(store)
+        assert (runner.height, runner.catch_up()) == (1, 2)
+        with reading(store.engine) as conn:
+            before = balances.page(conn, None, 200)
+        runner.rebuild()
+        with reading(store.engine) as conn:
+            assert balances.page(conn, None, 200) == before
+            assert balances.one(conn, account("carol"))["free"] == 2
