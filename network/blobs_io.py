@@ -82,7 +82,8 @@ class Blobs:
     async def _fetch(self, cid: Cid, peers: Sequence[str], size_max: int) -> None:
         if await _in_thread(self.store.is_whole, cid):
             return
-        await self._gather([cid], peers)
+        left = set[str]()
+        await self._gather([cid], peers, left)
         if cid.is_raw:
             block = await _in_thread(self.store.get, cid)
             check_size(len(block or b""), size_max)
@@ -91,15 +92,18 @@ class Blobs:
         if manifest is None:
             raise BlobMissing(f"the manifest of {cid} was here and is gone: its disk block rotted")
         check_size(manifest.size, size_max)
-        await self._gather(manifest.chunks, peers)
+        await self._gather(manifest.chunks, peers, left)
 
-    async def _gather(self, cids: Sequence[Cid], peers: Sequence[str]) -> None:
-        """Every one of `cids` into the store, from up to PEERS_MAX peers at once."""
+    async def _gather(self, cids: Sequence[Cid], peers: Sequence[str], left: set[str]) -> None:
+        """Every one of `cids` into the store, from up to PEERS_MAX peers at once.
+
+        `left` are peers that failed for this blob; those that do here are added.
+        """
         lacking = await _in_thread(self._lacking, cids)
         work = _Work(lacking)
         async with trio.open_nursery() as nursery:
-            for peer in list(dict.fromkeys(peers))[:PEERS_MAX]:
-                nursery.start_soon(self._fetch_from, peer, work)
+            for peer in [peer for peer in dict.fromkeys(peers) if peer not in left][:PEERS_MAX]:
+                nursery.start_soon(self._fetch_from, peer, work, left)
         if work.left():
             raise BlobMissing(
                 f"{work.left()} of {len(lacking)} blocks could not be had from {len(peers)} peers",
@@ -112,7 +116,7 @@ class Blobs:
             self.store.put(_EMPTY, b"")
         return [cid for cid in dict.fromkeys(cids) if not self.store.has(cid)]
 
-    async def _fetch_from(self, peer: str, work: _Work) -> None:
+    async def _fetch_from(self, peer: str, work: _Work, left: set[str]) -> None:
         """Take blocks from one peer until there is nothing left for it."""
         try:
             async with await self._host.open(peer, PROTOCOL) as stream:
@@ -127,6 +131,7 @@ class Blobs:
                     else:
                         work.give_back(cid, peer)
         except RemoteError as error:
+            left.add(peer)
             self.counts[f"blob.failed.{error.code}"] += 1
             if error.code in ("bad_block", "oversize"):
                 self._host.blame(peer, error.code)

@@ -12,6 +12,7 @@ forwards garbage made it. Shape (a canonical list of bytes) is judged at once, b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
@@ -102,19 +103,31 @@ class Announcer:
         """Send batches until cancelled."""
         while True:
             due_ms = self._batcher.due_ms
-            if due_ms is None:
-                await self._send(self._batcher.add(await self._get.receive(), _now_ms()))
-                continue
-            with trio.move_on_at(due_ms / 1000):
-                await self._send(self._batcher.add(await self._get.receive(), _now_ms()))
-                continue
-            await self._send(self._batcher.flush())
+            with trio.move_on_at(math.inf if due_ms is None else due_ms / 1000) as wait:
+                await self._add(await self._get.receive())
+            if wait.cancelled_caught:
+                await self._send(self._batcher.flush())
+
+    async def _add(self, wire: bytes) -> None:
+        """This wire and all that came with it: a batch is cut by time only when nothing waits."""
+        more: bytes | None = wire
+        while more is not None:
+            await self._send(self._batcher.add(more, _now_ms()))
+            try:
+                more = self._get.receive_nowait()
+            except trio.WouldBlock:
+                more = None
 
     async def _send(self, message: bytes | None) -> None:
         if message is not None:
             # The batcher has forgotten it, so it goes out even if we are cancelled: a second at most.
             with trio.CancelScope(shield=True):
                 await self._events.publish(message)
+
+    @property
+    def neighbours(self) -> list[str]:
+        """Peers that get our events first, by gossip."""
+        return self._events.neighbours
 
     async def relay(self, received: Batch | FinalNotice) -> None:
         """Pass on what was read and found good."""

@@ -86,12 +86,14 @@ class Mdns:
                     if found is not None:
                         token.run_sync_soon(self._offer, addresses_in(found))
 
-            await trio.to_thread.run_sync(
-                lambda: ServiceBrowser(zeroconf, service_type(self._net), handlers=[changed])
-            )
-            async with trio.open_nursery() as nursery:
-                async for addresses in self._neighbours:
-                    nursery.start_soon(self._meet, addresses)
+            browser = ServiceBrowser(zeroconf, service_type(self._net), handlers=[changed])
+            try:
+                async with trio.open_nursery() as nursery:
+                    async for addresses in self._neighbours:
+                        nursery.start_soon(self._meet, addresses)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(browser.cancel)  # `close` would leave its thread
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(zeroconf.close)

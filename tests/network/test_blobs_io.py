@@ -1,0 +1,208 @@
+"""Fetching blobs from peers: some lie, some are slow, some have half of it."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import trio
+
+from ledger.blob import BLOCK_SIZE_MAX
+from ledger.cid import CID_SIZE, Cid
+from ledger.errors import RemoteError
+from network.blobs import BlockStore
+from network.blobs_io import PROTOCOL, BlobMissing, Blobs
+from network.host import Handler, Host
+from network.stream import Stream
+from tests.network.conftest import tcp_host
+from tests.network.test_blobs import content
+
+
+class World:
+    """One host that wants blobs, and others that serve them, each with a store of its own."""
+
+    def __init__(self, stack: AsyncExitStack, folder: Path) -> None:
+        self._stack, self._folder, self._count = stack, folder, 0
+
+    async def host(self) -> tuple[Host, BlockStore]:
+        self._count += 1
+        host = await self._stack.enter_async_context(tcp_host(self._count))
+        return host, BlockStore(self._folder / str(self._count))
+
+    async def server(self, client: Host) -> tuple[str, Blobs]:
+        host, store = await self.host()
+        return await client.dial(host.addresses()[0]), Blobs(host, store)
+
+    async def liar(self, client: Host, handler: Handler) -> str:
+        host, _ = await self.host()
+        host.handle(PROTOCOL, handler)
+        return await client.dial(host.addresses()[0])
+
+
+@pytest.mark.parametrize("size", [0, 10, BLOCK_SIZE_MAX, 5 * BLOCK_SIZE_MAX + 1])
+async def test_a_blob_arrives_whole(tmp_path: Path, size: int):
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, store = await world.host()
+        peer, server = await world.server(host)
+        cid = server.store.add(content(size))
+        with trio.fail_after(10):
+            await Blobs(host, store).fetch(cid, [peer])
+        assert store.read(cid, size_max=size) == content(size)
+
+
+async def test_chunks_come_from_several_peers_and_none_twice(tmp_path: Path):
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, store = await world.host()
+        servers = [await world.server(host) for _ in range(3)]
+        data = content(12 * BLOCK_SIZE_MAX)
+        for _, server in servers:
+            cid = server.store.add(data)
+        blobs = Blobs(host, store)
+        with trio.fail_after(10):
+            await blobs.fetch(cid, [peer for peer, _ in servers])
+        assert store.read(cid, size_max=len(data)) == data
+        assert blobs.counts["blob.fetched"] == 13
+        assert sum(server.counts["blob.served"] for _, server in servers) == 13
+        assert sum(server.counts["blob.served"] > 0 for _, server in servers) >= 2
+
+
+async def test_a_peer_with_half_of_it_is_helped_out_by_another(tmp_path: Path):
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, store = await world.host()
+        (one, first), (two, second) = [await world.server(host) for _ in range(2)]
+        cid = first.store.add(content(8 * BLOCK_SIZE_MAX))
+        second.store.add(content(8 * BLOCK_SIZE_MAX))
+        manifest = first.store.manifest(cid)
+        assert manifest is not None
+        for index, chunk in enumerate(manifest.chunks):
+            (first if index % 2 else second).store.remove(chunk)
+        with trio.fail_after(10):
+            await Blobs(host, store).fetch(cid, [one, two])
+        assert store.is_whole(cid)
+
+
+async def test_a_fetch_that_failed_goes_on_where_it_stopped(tmp_path: Path):
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, store = await world.host()
+        peer, server = await world.server(host)
+        cid = server.store.add(content(6 * BLOCK_SIZE_MAX))
+        manifest = server.store.manifest(cid)
+        assert manifest is not None
+        server.store.remove(manifest.chunks[5])
+        blobs = Blobs(host, store)
+        with pytest.raises(BlobMissing) as missing, trio.fail_after(10):
+            await blobs.fetch(cid, [peer])
+        assert missing.value.next_step
+        assert blobs.counts["blob.fetched"] == 6  # the manifest and five chunks
+        server.store.add(content(6 * BLOCK_SIZE_MAX))
+        with trio.fail_after(10):
+            await blobs.fetch(cid, [peer])
+        assert blobs.counts["blob.fetched"] == 7
+        assert store.is_whole(cid)
+
+
+async def test_a_peer_that_sends_other_bytes_is_blamed_and_another_one_used(tmp_path: Path):
+    """Nothing false is stored, and the blob arrives all the same."""
+
+    async def evil(stream: Stream, peer: str) -> None:
+        while True:
+            await stream.read_frame(size_max=CID_SIZE)
+            await stream.write_frame(b"trust me")
+
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, store = await world.host()
+        liar = await world.liar(host, evil)
+        peer, server = await world.server(host)
+        cid = server.store.add(content(4 * BLOCK_SIZE_MAX))
+        blobs = Blobs(host, store)
+        with trio.fail_after(10):
+            await blobs.fetch(cid, [liar, peer])
+        assert store.read(cid, size_max=10**7) == content(4 * BLOCK_SIZE_MAX)
+        assert host.counts["blame.bad_block"] >= 1
+
+
+async def test_a_frame_larger_than_a_block_is_not_read(tmp_path: Path):
+    async def flood(stream: Stream, peer: str) -> None:
+        await stream.read_frame(size_max=CID_SIZE)
+        await stream.write((2**31).to_bytes(4, "big"))
+
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, store = await world.host()
+        liar = await world.liar(host, flood)
+        with pytest.raises(BlobMissing), trio.fail_after(10):
+            await Blobs(host, store).fetch(Cid.of_raw(b"x"), [liar])
+        assert host.counts["blame.oversize"] == 1
+
+
+async def test_a_peer_that_says_nothing_is_left_at_the_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("network.blobs_io.BLOCK_S", 0.3)
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, store = await world.host()
+        silent = await world.liar(host, lambda stream, peer: trio.sleep_forever())
+        peer, server = await world.server(host)
+        cid = server.store.add(content(3 * BLOCK_SIZE_MAX))
+        blobs = Blobs(host, store)
+        with trio.fail_after(10):
+            await blobs.fetch(cid, [silent, peer])
+        assert store.is_whole(cid)
+        assert blobs.counts["blob.failed.timeout"] == 1
+
+
+async def test_a_blob_that_nobody_has_is_missing_and_says_so(tmp_path: Path):
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, store = await world.host()
+        peer, _ = await world.server(host)
+        for peers in ([peer], []):
+            with pytest.raises(BlobMissing), trio.fail_after(5):
+                await Blobs(host, store).fetch(Cid.of_raw(b"nobody has this"), peers)
+
+
+async def test_a_blob_larger_than_wanted_is_not_fetched(tmp_path: Path):
+    """The manifest says the size, so only the manifest travels."""
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, store = await world.host()
+        peer, server = await world.server(host)
+        cid = server.store.add(content(4 * BLOCK_SIZE_MAX))
+        blobs = Blobs(host, store)
+        with pytest.raises(RemoteError) as refused, trio.fail_after(5):
+            await blobs.fetch(cid, [peer], size_max=BLOCK_SIZE_MAX)
+        assert refused.value.code == "oversize"
+        assert blobs.counts["blob.fetched"] == 1
+
+
+async def test_two_fetches_of_one_blob_share_the_work(tmp_path: Path):
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, store = await world.host()
+        peer, server = await world.server(host)
+        cid = server.store.add(content(5 * BLOCK_SIZE_MAX))
+        blobs = Blobs(host, store)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(blobs.fetch, cid, [peer])
+        assert blobs.counts["blob.fetched"] == 6
+
+
+async def test_a_question_that_is_no_cid_ends_the_stream(tmp_path: Path):
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, _ = await world.host()
+        peer, server = await world.server(host)
+        stream = await host.open(peer, PROTOCOL)
+        await stream.write_frame(b"x" * CID_SIZE)
+        with pytest.raises(RemoteError), trio.fail_after(5):
+            await stream.read_frame(size_max=10)
+        assert server.counts["stream.bad_cid"] == 1
