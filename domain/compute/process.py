@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 import trio
 
+from domain.compute import confine
 from domain.compute.task import FRAME_SIZE_MAX, LENGTH_SIZE, Report, Task, decode_report, frame
 from ledger.errors import FogError
 
@@ -88,6 +89,7 @@ class Child:
         """The whole group, at once. Safe to repeat: the process is not reaped before `close`."""
         if self._process.returncode is None:
             os.killpg(self._process.pid, signal.SIGKILL)
+            confine.let_die(self._process.pid)
 
     async def close(self) -> None:
         """Kill and reap, also while being cancelled."""

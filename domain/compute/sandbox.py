@@ -31,7 +31,7 @@ from ledger import blob
 from ledger.cid import Cid
 from ledger.errors import RemoteError, UsageError
 
-LOAD_S_MAX: Final = 600.0  # wall clock until the first run begins; on a busy machine we come last
+LOAD_S_MAX: Final = 600.0  # wall clock until the first run begins: on a busy machine we come last
 MESSAGE_SIZE_MAX: Final = 500  # of a failure, in characters
 WALL_S_MAX: Final = 3600.0  # of all runs; a shard is meant to take minutes
 
