@@ -93,13 +93,15 @@ def audit(source: bytes | Path | BinaryIO, rules: Rules, *, net: Cid | None) -> 
 
 
 class _Audit:
-    """One run. `_where` says which block is in hand, so that any refusal can be placed."""
+    """One run. `_reading`, `_block` and `_id` say what is in hand, so that any refusal can be placed."""
 
     def __init__(self, rules: Rules, net: Cid | None) -> None:
         self._rules = rules
         self._wanted = net
         self._net: Cid | None = None
-        self._where = "the header of the archive"
+        self._reading = "the header of the archive"
+        self._block: Block | None = None
+        self._id: Cid | None = None
         self._entries: Iterator[Entry] = iter(())
         self._places: dict[Cid, Place] = {}
         self._state = State()
@@ -113,9 +115,9 @@ class _Audit:
         try:
             self._replay(stream)
         except finality.Diverged as error:
-            problem = Problem("bad_checkpoint", str(error), self._where)
+            problem = Problem("bad_checkpoint", str(error), self._where())
         except RemoteError as error:
-            problem = Problem(error.code, str(error), self._where)
+            problem = Problem(error.code, str(error), self._where())
         return AuditReport(
             ok=problem is None,
             net=self._net,
@@ -136,7 +138,7 @@ class _Audit:
         follower = finality.Follower(genesis, None)
         while (checkpoint := self._next("checkpoint")) is not None:
             self._advance(genesis, follower, checkpoint)
-        self._where = "the header of the archive"
+        self._reading, self._block = "the header of the archive", None
         expected = (genesis.net,) if self._last is None else (self._last[0].id, genesis.net)
         if roots != expected:
             raise RemoteError("its roots are not its last checkpoint and its genesis", code="bad_archive")
@@ -160,7 +162,7 @@ class _Audit:
         assert isinstance(execute, finality.Execute)
         checkpoint = execute.checkpoint
         new = self._delta(checkpoint)
-        self._where = f"height {checkpoint.height}"
+        self._reading, self._block = f"height {checkpoint.height}, all of it", block
         self._check_cut(checkpoint, new)
         outcome = cut.execute_cut(
             self._rules, self._state, self._frontier, new, finality.next_context(genesis, self._last)
@@ -184,7 +186,7 @@ class _Audit:
     def _event(self, id: Cid, net: Cid) -> Event:
         """Steps 4 and 5. Its parents come before it, in canonical order."""
         header, signature, body = self._take("event"), self._take("signature"), self._take("body")
-        self._where = f"height {self._height + 1}, event {id}, {header.where}"
+        self._id, self._block = id, header
         if header.cid != id or id in self._places:
             raise RemoteError("not the event that the delta has here, or once more", code="bad_delta")
         record = canonical.decode(signature.data, size_max=SIGNATURE_BLOCK_SIZE_MAX)
@@ -217,10 +219,19 @@ class _Audit:
         return block
 
     def _next(self, kind: Kind) -> Block | None:
-        self._where = f"height {self._height + 1}, reading the {kind}"
+        self._reading, self._block, self._id = f"height {self._height + 1}, {kind}", None, None
         entry = next(self._entries, None)
         if entry is None:
             return None
         assert entry.kind == kind, f"{entry.kind} where a {kind} was read"
-        self._where = f"height {self._height + 1}, {kind}, {entry.block.where}"
+        self._block = entry.block
         return entry.block
+
+    def _where(self) -> str:
+        """Height, event and block in hand, as text; made only when there is something to say."""
+        parts = [self._reading]
+        if self._id is not None:
+            parts.append(f"event {self._id}")
+        if self._block is not None:
+            parts.append(self._block.where)
+        return ", ".join(parts)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
@@ -121,6 +121,18 @@ def _text(compiled: Any) -> tuple[str, itemgetter[Any] | None]:
     """The SQL, and how a row becomes a tuple, where the driver counts parameters instead of naming them."""
     names = compiled.positiontup
     return str(compiled), None if names is None else itemgetter(*names)
+
+
+def lookup(dialect: sa.Dialect, tables: Sequence[sa.Table], columns: Sequence[str], count: int) -> str:
+    """SELECT of `columns` from each of the tables where id is one of `count` parameters, as driver's text.
+
+    SQLAlchemy's own IN costs five times as much on the way of every event. Values come back as the driver
+    gives them.
+    """
+    mark = "?" if dialect.paramstyle == "qmark" else "%s"
+    names = ", ".join(f'"{column}"' for column in columns)
+    marks = ", ".join([mark] * count)
+    return " UNION ALL ".join(f"SELECT {names} FROM {table.name} WHERE id IN ({marks})" for table in tables)
 
 
 @contextmanager

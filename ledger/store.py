@@ -25,7 +25,7 @@ from ledger import canonical, opening, outcomes
 from ledger import event as events
 from ledger.checkpoint import CERTIFICATE_SIZE_MAX, Certificate, Checkpoint, parse_checkpoint
 from ledger.cid import Cid
-from ledger.database import Synchronous, connect, corrupt, execute_many, reading, writing
+from ledger.database import Synchronous, connect, corrupt, execute_many, lookup, reading, writing
 from ledger.errors import RemoteError, StoreFull
 from ledger.event import Event, Header
 from ledger.execution import Receipt
@@ -41,8 +41,8 @@ __all__ = ["Finalized", "Place", "Store"]
 RECEIPT_SIZE_MAX: Final = 16 * 1024 * 1024
 """Our own bytes; the bound only keeps a damaged length from asking for all memory."""
 
-IDS_AT_ONCE: Final = 500
-"""Ids in one SELECT: SQLite allows 999 variables on old builds."""
+IDS_AT_ONCE: Final = 400
+"""Ids in one lookup, each asked for twice: SQLite allows 999 variables on old builds."""
 
 ROWS_AT_ONCE: Final = 1_000
 
@@ -142,13 +142,13 @@ class Store:
 
     def wires(self, ids: Iterable[Cid]) -> dict[Cid, bytes]:
         """The wire bytes of those that are here, rivals included."""
-        return {Cid(row.id): row.wire for row in self._by_id(ids, "wire")}
+        return {Cid(id): wire for id, wire in self._by_id(ids, "wire")}
 
     def places(self, ids: Iterable[Cid]) -> dict[Cid, Place]:
         """The places of those that are here, rivals included."""
         return {
-            Cid(row.id): Place(row.by, row.lane, row.seq, row.lc, row.ts)
-            for row in self._by_id(ids, "by", "lane", "seq", "lc", "ts")
+            Cid(id): Place(by, lane, seq, lc, ts)
+            for id, by, lane, seq, lc, ts in self._by_id(ids, "by", "lane", "seq", "lc", "ts")
         }
 
     def heads(self) -> dict[tuple[bytes, int], tuple[int, Cid]]:
@@ -183,7 +183,7 @@ class Store:
 
     def event_status(self, id: Cid) -> int | None:
         """The height at which the event became final; None when it is not, or is not here."""
-        return next((row.height for row in self._by_id([id], "height")), None)
+        return next((height for _, height in self._by_id([id], "height")), None)
 
     def add_fork_proof(self, proof: ForkProof) -> None:
         """Keep the evidence. One proof for each pair of events is enough: a second one is dropped."""
@@ -279,14 +279,14 @@ class Store:
             .subquery()
         )
         query = (
-            sa.select(span, wire, CHECKPOINT.c.time, CHECKPOINT.c.first)
+            sa.select(span, wire, CHECKPOINT.c.time, CHECKPOINT.c.first)  # as `_finalized` takes them
             .join(CHECKPOINT, CHECKPOINT.c.height == span.c.height)
             .outerjoin(EVENT, EVENT.c.id == span.c.event)
             .outerjoin(RIVAL, RIVAL.c.id == span.c.event)
             .order_by(span.c.place)
         )
         with reading(self.engine) as connection:
-            return [self._finalized(row) for row in connection.execute(query)]
+            return [self._finalized(*row) for row in connection.execute(query)]
 
     def counts(self) -> dict[str, int]:
         """How much is here: events, rivals, unordered, lanes, fork_proofs, height, positions."""
@@ -318,7 +318,11 @@ class Store:
         return self._events
 
     def __repr__(self) -> str:
-        return f"<Store {self.genesis.name!r} {self.engine.url.render_as_string(hide_password=True)}>"
+        return f"<Store {self.genesis.name!r} {self._name}>"
+
+    @property
+    def _name(self) -> str:
+        return self.engine.url.render_as_string(hide_password=True)
 
     # -------------------------------------------------------------------------------------------------------
 
@@ -337,30 +341,33 @@ class Store:
         try:
             yield
         except RemoteError as error:
-            raise corrupt(self.engine.url.render_as_string(hide_password=True), f"{what}: {error}") from error
+            raise corrupt(self._name, f"{what}: {error}") from error
 
-    def _by_id(self, ids: Iterable[Cid], *columns: str) -> Iterator[Any]:
-        wanted = list(dict.fromkeys(ids))
+    def _by_id(self, ids: Iterable[Cid], *columns: str) -> Iterator[tuple[Any, ...]]:
+        """(id, *columns) of those that are here, whether in `event` or in `rival`."""
+        wanted = [bytes(id) for id in dict.fromkeys(ids)]
         with reading(self.engine) as connection:
             for start in range(0, len(wanted), IDS_AT_ONCE):
                 some = wanted[start : start + IDS_AT_ONCE]
-                for table in (EVENT, RIVAL):
-                    query = sa.select(table.c.id, *(table.c[column] for column in columns))
-                    yield from connection.execute(query.where(table.c.id.in_(some)))
+                query = lookup(connection.dialect, (EVENT, RIVAL), ("id", *columns), len(some))
+                yield from connection.exec_driver_sql(query, (*some, *some))
 
-    def _finalized(self, row: Any) -> Finalized:
-        with self._ours(f"the receipt at position {row.place}"):
-            receipt = canonical.decode_as(Receipt, row.receipt, size_max=RECEIPT_SIZE_MAX)
-        return Finalized(
-            position=row.place,
-            height=row.height,
-            index=row.place - row.first,
-            time=row.time,
-            event_id=None if row.event is None else Cid(row.event),
-            wire=row.wire,
-            receipt=receipt,
-            net=self.net,
-        )
+    def _finalized(
+        self,
+        place: int,
+        height: int,
+        event: bytes | None,
+        receipt: bytes,
+        wire: bytes | None,
+        time: int,
+        first: int,
+    ) -> Finalized:
+        try:
+            parsed = canonical.decode_as(Receipt, receipt, size_max=RECEIPT_SIZE_MAX)
+        except RemoteError as error:
+            raise corrupt(self._name, f"the receipt at position {place}: {error}") from error
+        id = None if event is None else Cid(event)
+        return Finalized(place, height, place - first, time, id, wire, parsed, self.net)
 
 
 def _count(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
