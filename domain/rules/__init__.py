@@ -17,7 +17,7 @@ No clock, no randomness, no float, no input or output; and no order of a dict or
 from domain.rules.codes import CODES
 from domain.rules.conservation import Conservation, conservation
 from domain.rules.execute import FogRules
-from domain.rules.leases import commitment
+from domain.rules.settlement import commitment
 from domain.rules.terms import escrow, payment
 
 __all__ = ["CODES", "Conservation", "FogRules", "commitment", "conservation", "escrow", "payment"]

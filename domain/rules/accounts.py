@@ -20,6 +20,7 @@ from domain.payloads import Transfer
 from domain.rules.codes import Refused, in_credits
 from domain.rules.draft import Draft
 from domain.rules.records import ACCOUNT, Account
+from ledger.state import State
 
 NOBODY = Account()
 
@@ -27,6 +28,20 @@ NOBODY = Account()
 def account_of(draft: Draft, account: bytes) -> Account:
     """An account that was never paid holds nothing."""
     return draft.get(ACCOUNT, account) or NOBODY
+
+
+def balance(state: State, account: bytes) -> tuple[int, int]:
+    """(free, in escrow) micro-credits of an account in a state: for those who look, not for rules."""
+    row = state.get(ACCOUNT.name, account)
+    held = NOBODY if row is None else ACCOUNT.decode(row)
+    return held.free, held.escrow
+
+
+def balance(state: State, account: bytes) -> tuple[int, int]:
+    """(free, escrow) micro-credits of an account, for whoever looks at a state from outside."""
+    row = state.get(ACCOUNT.name, account)
+    held = NOBODY if row is None else ACCOUNT.decode(row)
+    return held.free, held.escrow
 
 
 def transfer(draft: Draft, order: Transfer) -> None:

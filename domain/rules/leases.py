@@ -6,8 +6,6 @@ be independent of it has committed too: nobody can copy what it is paid to compu
 
 from __future__ import annotations
 
-import hashlib
-
 from domain.payloads import LeaseCommit, LeaseRelease, LeaseReveal
 from domain.rules import reputation
 from domain.rules.codes import Refused
@@ -15,15 +13,10 @@ from domain.rules.draft import Draft
 from domain.rules.jobs import running_job
 from domain.rules.records import SHARD, TALLY, Run, RunState, Shard
 from domain.rules.runs import REFUSALS, TRANSITIONS, WORDS, Act, Spot, may_reveal, runs_needed, turn
+from domain.rules.settlement import commitment
 from domain.rules.shards import advance
-from ledger.cid import Cid
 
 Order = LeaseCommit | LeaseReveal | LeaseRelease
-
-
-def commitment(result: Cid, fuel: int, salt: bytes) -> bytes:
-    """What a worker publishes before it reveals. `salt` is 32 bytes that it alone knows."""
-    return hashlib.sha256(bytes(result) + fuel.to_bytes(8, "big") + salt).digest()
 
 
 def commit(draft: Draft, order: LeaseCommit) -> None:

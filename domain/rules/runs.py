@@ -109,7 +109,7 @@ def turn(
         agenda.strike_run(draft, run.until, spot.id, spot.shard, attempt)
     after = replace(run, state=TRANSITIONS[run.state, act], until=0, **fields)
     _write(draft, spot, shard, shard.with_run(attempt, after))
-    _tell(draft, spot, attempt, after, over_at=run.until, paid=paid, reason=reason)
+    _tell(draft, spot, attempt, after, paid=paid, reason=reason)
 
 
 def start_clock(draft: Draft, spot: Spot) -> None:
@@ -163,11 +163,9 @@ def _write(draft: Draft, spot: Spot, before: Shard, after: Shard) -> None:
         draft.stands("shard", spot.key, ShardIs(spot.id, spot.shard, word))
 
 
-def _tell(
-    draft: Draft, spot: Spot, attempt: int, run: Run, *, over_at: int = 0, paid: int = 0, reason: str = ""
-) -> None:
-    """`over_at` is when the time of a run that is over ran out; a run that waits has until the end."""
-    until = run.until or (0 if run.is_live else over_at) or last_moment(spot.job)
+def _tell(draft: Draft, spot: Spot, attempt: int, run: Run, *, paid: int = 0, reason: str = "") -> None:
+    """A run that waits for others is owed until the job's last moment; one that is over no more."""
+    until = run.until or (last_moment(spot.job) if run.is_live else 0)
     draft.tell(
         RunIs(
             spot.id,

@@ -12,6 +12,8 @@ agrees with it, from another account.
 
 from __future__ import annotations
 
+import hashlib
+
 from domain import effects
 from domain.effects import Contribution, ShardIs
 from domain.rules import accounts, reputation, tallies
@@ -19,6 +21,12 @@ from domain.rules.draft import Draft
 from domain.rules.records import DRAW, SHARD, WINDOW, Run, RunState, Shard, draw_key
 from domain.rules.runs import ROLES, Act, Spot, turn
 from domain.rules.terms import payment
+from ledger.cid import Cid
+
+
+def commitment(result: Cid, fuel: int, salt: bytes) -> bytes:
+    """What a worker publishes before it reveals. `salt` is 32 bytes that it alone knows."""
+    return hashlib.sha256(bytes(result) + fuel.to_bytes(8, "big") + salt).digest()
 
 
 def judge(draft: Draft, spot: Spot, shard: Shard) -> None:
