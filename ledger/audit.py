@@ -151,7 +151,10 @@ class _Audit:
         if self._wanted is not None and genesis.net != self._wanted:
             raise RemoteError(f"of network {genesis.net}, not {self._wanted}", code="wrong_network")
         self._net = genesis.net
-        self._state = cut.genesis_state(self._rules, genesis)
+        try:
+            self._state = cut.genesis_state(self._rules, genesis)
+        except UsageError as error:  # a network whose rules this program does not have
+            raise RemoteError(str(error), code=error.code) from error
         self._root = self._state.seal().root
         return genesis
 

@@ -14,9 +14,13 @@ from ledger.archive import Kind
 from ledger.audit import AuditReport, audit
 from ledger.cid import Cid
 from ledger.errors import UsageError
+from ledger.genesis import Genesis
+from ledger.state import State
 from ledger.store import Store
 from tests.ledger.histories import CREATED, CountingRules, History, certify, key, talk
+from tests.ledger.paying import PayingRules
 from tests.ledger.test_archive import archive_of, blocks_of, roots_of, written
+from tests.ledger.world import START, Author, anchor, feed, follow, make_genesis, pay, replica
 
 Blocks = list[tuple[Kind, bytes]]
 
@@ -67,6 +71,37 @@ def test_what_a_store_exports_is_true() -> None:
     empty = audited(written(store))
     assert (empty.ok, empty.height, empty.events) == (True, 0, 0)
     assert audited(written(history.write_to(store))).ok
+
+
+def test_replicas_at_one_height_export_one_archive_and_it_is_true() -> None:
+    """Anchor and follower, payments and a double spend: the same bytes, with the roots that both have."""
+    genesis = make_genesis(alice=100, bob=5)
+    leader, follower = anchor(genesis), replica(genesis, "bob")
+    alice = Author(genesis, "alice")
+    first, rival = alice.fork(pay("bob", 60), pay("carol", 70))
+    feed(leader, first)
+    leader.propose(START + 10)
+    feed(leader, rival, alice.says(pay("bob", 1)))
+    leader.propose(START + 20)
+    follow(follower, leader)
+    one, other = written(leader.store), written(follower.store)
+    assert one == other
+    report = audit(one, PayingRules(), net=genesis.net)
+    assert report.ok, str(report.problem)
+    assert (report.height, report.events, report.state_root) == (2, 3, leader.state.root)
+    assert not audit(one, PayingRules(bias=1), net=genesis.net).ok
+
+
+def test_rules_that_do_not_know_the_network_are_a_problem_too() -> None:
+    """An archive of a network that this program cannot execute gives a report, with the rules' own code."""
+
+    class Newer(CountingRules):
+        def genesis(self, genesis: Genesis) -> State:
+            raise UsageError("rules of version 1, this program has 2", code="unknown_rules")
+
+    problem = audit(archive_of(short()), Newer(), net=None).problem
+    assert problem is not None
+    assert problem.code == "unknown_rules"
 
 
 def test_every_changed_byte_is_found() -> None:
