@@ -31,13 +31,6 @@ def account_of(draft: Draft, account: bytes) -> Account:
 
 
 def balance(state: State, account: bytes) -> tuple[int, int]:
-    """(free, in escrow) micro-credits of an account in a state: for those who look, not for rules."""
-    row = state.get(ACCOUNT.name, account)
-    held = NOBODY if row is None else ACCOUNT.decode(row)
-    return held.free, held.escrow
-
-
-def balance(state: State, account: bytes) -> tuple[int, int]:
     """(free, escrow) micro-credits of an account, for whoever looks at a state from outside."""
     row = state.get(ACCOUNT.name, account)
     held = NOBODY if row is None else ACCOUNT.decode(row)
