@@ -57,6 +57,7 @@ log = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 30.0
 GAP_S: Final = 1.0  # between two sessions with one peer, whoever asks for them
+DIFFERS_S: Final = 4.0  # after a peer's hello that differed from ours
 ANSWER_S: Final = 30.0  # for a peer to answer one question
 SESSION_QUESTIONS_MAX: Final = 16_384
 SESSION_BYTES_MAX: Final = 512 * 1024 * 1024  # then the peer opens a new stream
@@ -88,7 +89,8 @@ CheckpointSink = Callable[[Sequence[tuple[bytes, bytes]], str], Awaitable[Delive
 class Sync:
     """`deliver_events(wires, peer)` and `deliver_checkpoints(pairs, peer)` hand over what was learnt.
 
-    They may raise RemoteError: the session ends and the peer is blamed.
+    They may raise RemoteError: the session ends and the peer is blamed. `equal(hello)` is told whenever a
+    peer turns out to hold exactly what we hold.
     """
 
     def __init__(
@@ -99,8 +101,10 @@ class Sync:
         deliver_checkpoints: CheckpointSink,
         *,
         interval_s: float = INTERVAL_S,
+        equal: Callable[[Hello], None] = lambda hello: None,
     ) -> None:
         self._host, self._source, self._interval_s = host, source, interval_s
+        self._equal = equal
         self._deliver_events, self._deliver_checkpoints = deliver_events, deliver_checkpoints
         self._peers: dict[str, _Peer] = {}
         self.counts = host.counts
@@ -147,10 +151,18 @@ class Sync:
             while True:
                 state.due = trio.Event()
                 wanted, state.wanted = state.wanted, ()
+                state.differs = trio.Event()
                 await self._try_pull(peer, wanted)
                 await trio.sleep(GAP_S)
-                with trio.move_on_after(self._interval_s):
-                    await state.due.wait()
+                await self._rest(state)
+
+    async def _rest(self, state: _Peer) -> None:
+        """Until the next session is due: asked for, or the peer's hello differed, or in any case."""
+        with trio.move_on_after(self._interval_s), trio.CancelScope() as asked:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_then, state.due, 0, asked)
+                # Soon after an event was made, hellos differ everywhere: gossip gets its chance first.
+                nursery.start_soon(_then, state.differs, DIFFERS_S, asked)
 
     async def _try_pull(self, peer: str, wanted: Sequence[Cid]) -> None:
         try:
@@ -168,7 +180,8 @@ class Sync:
 
         Returns `equal`, `synced`, `stalled` (not all could be had) or what the peer said goodbye with.
         """
-        puller = Puller(await self._source.hello(), tuple(wanted)[:IDS_MAX])
+        ours = await self._source.hello()
+        puller = Puller(ours, tuple(wanted)[:IDS_MAX])
         async with await self._host.open(peer, PROTOCOL) as stream:
             actions = deque(puller.start())
             while True:
@@ -178,6 +191,8 @@ class Sync:
                     continue
                 action = actions.popleft()
                 if isinstance(action, Done):
+                    if action.code == "equal":
+                        self._equal(ours)
                     return action.code
                 actions.extend(await self._perform(action, puller, stream))
 
@@ -209,8 +224,10 @@ class Sync:
             self._host.blame(peer, WRONG_NETWORK, fatal=True)
             return
         await stream.write_frame(encode(ours))
-        if theirs != ours and peer in self._peers:
-            self._peers[peer].due.set()  # it may hold what we lack
+        if theirs == ours:
+            self._equal(ours)
+        if theirs != ours and (state := self._peers.get(peer)) is not None:
+            state.differs.set()  # it may hold what we lack
         for _ in range(SESSION_QUESTIONS_MAX):
             try:
                 frame = await stream.read_frame(size_max=FRAME_SIZE_MAX, timeout_s=2 * ANSWER_S)
@@ -258,7 +275,14 @@ class _Peer:
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
         self.due = trio.Event()
+        self.differs = trio.Event()
         self.wanted: tuple[Cid, ...] = ()
+
+
+async def _then(event: trio.Event, delay_s: float, scope: trio.CancelScope) -> None:
+    await event.wait()
+    await trio.sleep(delay_s)
+    scope.cancel()
 
 
 _NO_FAULT: Final = frozenset(("timeout", "stream_closed", "not_connected", "refused"))
