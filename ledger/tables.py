@@ -44,8 +44,7 @@ def _only_bytes(value: Any) -> bytes | None:
 
 
 REMEDY: Final = (
-    "move the file away and sync again from a peer (`fog join`), or import an archive; "
-    "the node's key is not in it and stays valid"
+    "move the file away and sync again from a peer (`fog join`); the node's key is not in it and stays valid"
 )
 
 BLOB: Final = Bytes()
