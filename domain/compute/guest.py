@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import wasmtime
 from wasmtime import FuncType, Linker, Module, Store, Trap, TrapCode, ValType, WasmtimeError
 
-from domain.compute import wasi
+from domain.compute import preview1, wasi
 from domain.compute.spec import Status
 from domain.compute.tree import Errno, OutputFull, Refused
 
@@ -49,7 +49,7 @@ class _OutOfFuel(Exception):
 
 
 class GuestMemory:
-    """The guest's memory as `wasi.Memory`, for one host call at a time; counts what passes through it."""
+    """The guest's memory as `preview1.Memory`, for one host call at a time; counts what passes through it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -133,7 +133,7 @@ class Guest:
     def _linker(self) -> Linker:
         linker = Linker(self._engine)
         for name in sorted({wanted.name or "" for wanted in self._module.imports}):
-            linker.define_func(wasi.MODULE, name, function_type(name), self._host_call(name))
+            linker.define_func(preview1.MODULE, name, function_type(name), self._host_call(name))
         return linker
 
     def _host_call(self, name: str) -> Callable[..., int | None]:
@@ -171,7 +171,7 @@ def unfit(module: Module) -> str:
     """Why a valid module cannot run here, as a public word; "" if it can."""
     for wanted in module.imports:
         name = wanted.name or ""
-        if wanted.module != wasi.MODULE or name not in wasi.FUNCTIONS:
+        if wanted.module != preview1.MODULE or name not in preview1.FUNCTIONS:
             return "unknown_import"
         if not isinstance(wanted.type, FuncType) or _shape(wanted.type) != _shape(function_type(name)):
             return "import_type"
@@ -188,7 +188,7 @@ def function_type(name: str) -> FuncType:
     """The WebAssembly type of a host function."""
     kinds = {"i": ValType.i32, "I": ValType.i64}
     results = [] if name == "proc_exit" else [ValType.i32()]
-    return FuncType([kinds[kind]() for kind in wasi.FUNCTIONS[name]], results)
+    return FuncType([kinds[kind]() for kind in preview1.FUNCTIONS[name]], results)
 
 
 def _shape(function: FuncType) -> tuple[list[str], list[str]]:

@@ -100,6 +100,8 @@ class File:
     def write(self, offset: int, data: bytes) -> None:
         """Write at `offset`; a hole before it reads as zeros, and is charged like any byte."""
         content = self._content()
+        if not data:
+            return
         if offset + len(data) > len(content):
             self.resize(offset + len(data))
         content[offset : offset + len(data)] = data
