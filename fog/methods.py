@@ -148,7 +148,7 @@ class JobSubmit(Message, frozen=True, kw_only=True):
 
     files     empty: `shards` runs of the program without an input file; else one shard for each file, or
               `shards` shards that share them out in order
-    output    folder for the results, one folder a shard in it; null: only what the reply carries
+    output    folder for the results (`a.txt.out` for an input `a.txt`); null: only what the reply carries
     shards    null: one for each file, or 1
     price     most to pay, micro-credits per Gfuel;  fuel: limit of one shard, in units
     memory    bytes the program may use;  lease_ms: how long one run may take
@@ -187,17 +187,18 @@ class JobProgress(Message, frozen=True, kw_only=True):
 class ShardLine(Message, frozen=True, kw_only=True):
     """One shard: a `domain.effects.ShardState`, who was paid, and its files as paths below `output`.
 
-    input      the names of its input files, one a line; null when it has none
-    exit_code  of its first run that did not end with 0, else 0; null when there is no result, or when the
-               sandbox ended that run
+    inputs     names of its input files, in order
+    exit_code  the largest of its runs;  statuses  how they ended (`domain.compute.spec.Status`), each once
+               (null and empty while the result is not here)
     """
 
     shard: Uint
     state: str
-    input: str | None = None
+    inputs: list[str] = []
     result: CidText | None = None
     fuel: Uint = 0
     exit_code: int | None = None
+    statuses: list[str] = []
     workers: list[Account] = []
     files: list[str] = []
 

@@ -46,7 +46,7 @@ class Network(Section, frozen=True):
     gossip_flush_ms: Annotated[
         int,
         Meta(ge=1, le=10_000, description="How long new events may wait to leave in one message together."),
-    ] = 50
+    ] = 5
 
 
 class Api(Section, frozen=True):
@@ -94,7 +94,7 @@ class Finality(Section, frozen=True):
 
     checkpoint_interval_ms: Annotated[
         int, Meta(ge=10, le=600_000, description="Least time between two checkpoints while there is news.")
-    ] = 200
+    ] = 50
 
 
 class Log(Section, frozen=True):

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -74,6 +74,10 @@ class Pending:
 
     def __contains__(self, id: object) -> bool:
         return id in self._waiting
+
+    def events(self) -> Iterator[Event]:
+        """Everything that waits, the oldest first."""
+        return (waiting.event for waiting in self._waiting.values())
 
     def add(self, event: Event, *, peer: str, missing: Iterable[Cid], now: int) -> bool:
         """Let an event wait for `missing` parents, and for its own time. False: refused, and counted."""

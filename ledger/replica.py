@@ -20,6 +20,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from ledger import checkpoint as checkpoints
@@ -175,6 +176,14 @@ class Replica:
         """Ids of events that stand and have no order yet, oldest arrival first."""
         with self._turn:
             return list(self._admission.unordered)
+
+    def waiting(self, limit: int) -> list[tuple[Event, bool]]:
+        """Events that are not final, the newest first, at most `limit`; True for those that stand."""
+        with self._turn:
+            stand = list(islice(reversed(self._admission.unordered), limit))
+            found = [(event, True) for event in self._admission.events_of(stand)]
+            early = islice(self._admission.pending.events(), limit - len(found))
+            return found + [(event, False) for event in early]
 
     @property
     def metrics(self) -> dict[str, int]:

@@ -1,0 +1,105 @@
+"""The agenda: what the read models say that this node still owes, or is owed.
+
+Worker and submitter look at it after every checkpoint that was folded, whatever they remember, so a node that
+was killed goes on where the ledger says it is. Reads only; blocking queries run in threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+import trio
+
+from fog.pulse import Pulse
+from ledger.cid import Cid
+from projections import pages, schedules
+from projections.model import Row
+from projections.prices import OFFER
+from projections.reader import Reader
+from projections.schedules import JOB, RUN, SHARD
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS_MAX: Final = 4
+
+
+class Agenda:
+    """`folded` beats after each batch of checkpoints that reached the tables."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.folded = Pulse()
+        self._threads = trio.CapacityLimiter(THREADS_MAX)
+
+    async def ask(
+        self, query: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """One of the queries below, or of a read model."""
+
+        def answer() -> T:
+            return self._reader.ask(query, *args, **kwargs).value
+
+        return await trio.to_thread.run_sync(answer, limiter=self._threads)
+
+    async def until(self, found: Callable[[], Awaitable[bool]]) -> None:
+        """Wait until the condition `found` is true after some fold; looks at once."""
+        seen = -1
+        while not await found():
+            seen = await self.folded.after(seen)
+
+
+def owed_by(conn: sa.Connection, worker: bytes) -> list[Row]:
+    """Runs that this account holds and has not finished, the one due first at the top (at most 200)."""
+    return schedules.live_runs(conn, worker, None, pages.LIMIT_MAX).rows
+
+
+def runs_of_shard(conn: sa.Connection, job: Cid, shard: int) -> list[Row]:
+    """All runs of one shard, by attempt."""
+    return schedules.runs(conn, job, shard, None, pages.LIMIT_MAX).rows
+
+
+def run_of(conn: sa.Connection, job: Cid, shard: int, attempt: int) -> Row | None:
+    query = sa.select(RUN).where(RUN.c.job == job, RUN.c.shard == shard, RUN.c.attempt == attempt)
+    row = conn.execute(query).mappings().one_or_none()
+    return None if row is None else dict(row)
+
+
+def all_runs(conn: sa.Connection, job: Cid) -> list[Row]:
+    query = sa.select(RUN).where(RUN.c.job == job).order_by(RUN.c.shard, RUN.c.attempt)
+    return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def all_shards(conn: sa.Connection, job: Cid) -> list[Row]:
+    query = sa.select(SHARD).where(SHARD.c.job == job).order_by(SHARD.c.shard)
+    return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def job_row(conn: sa.Connection, job: Cid) -> Row | None:
+    return schedules.job(conn, job)
+
+
+def job_of_spec(conn: sa.Connection, submitter: bytes, spec: Cid) -> Cid | None:
+    query = sa.select(JOB.c.job).where(JOB.c.submitter == submitter, JOB.c.spec == spec)
+    job = conn.execute(query).scalars().first()
+    return None if job is None else Cid(job)
+
+
+def newest_jobs(conn: sa.Connection, submitter: bytes | None, limit: int) -> list[Row]:
+    query = sa.select(JOB).order_by(*schedules.NEWEST.clauses()).limit(limit)
+    if submitter is not None:
+        query = query.where(JOB.c.submitter == submitter)
+    return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def offer_of(conn: sa.Connection, account: bytes) -> Row | None:
+    row = conn.execute(sa.select(OFFER).where(OFFER.c.account == account)).mappings().one_or_none()
+    return None if row is None else dict(row)
+
+
+def states_of(conn: sa.Connection, job: Cid) -> dict[str, int]:
+    """How many shards of a job are in each state."""
+    query = sa.select(SHARD.c.state, sa.func.count()).where(SHARD.c.job == job).group_by(SHARD.c.state)
+    return {row[0]: row[1] for row in conn.execute(query)}

@@ -1,0 +1,191 @@
+"""Between the network and the ledger: what arrives is judged and passed on, what is made here is announced.
+
+    events       gossip or sync -> replica.ingest -> passed on if all is good; lacking parents asked for
+    checkpoints  gossip or sync -> replica.apply, in height order; what comes too early waits, within bounds
+    ours         announced as they become durable
+
+Decides nothing itself: `ledger.replica` judges, `network.sync` knows whom to ask.
+
+What must always hold: only durable events are announced; a message is passed on only if every event in it
+stands or may yet stand; a peer is blamed for bytes that are provably wrong and for nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from fog.replica_thread import ReplicaThread
+from ledger.admission import INGEST_MAX
+from ledger.errors import RemoteError
+from ledger.replica import Applied, Ingested, Missing
+from network.gossip_io import Announcer, FinalNotice
+from network.host import Host
+from network.sync import Delivered
+from network.sync_io import Sync
+from network.sync_messages import Hello
+
+if TYPE_CHECKING:  # the installed stubs of trio are older than this name in trio itself
+    from trio_typing import TaskStatus
+
+log = logging.getLogger(__name__)
+
+EARLY_MAX: Final = 64
+"""Checkpoints that wait for events: about a second of them at full speed; sync brings the rest."""
+
+FIRST_SYNC_S: Final = 5.0
+"""How long a node that starts waits to hear of its own head before it may say something new."""
+
+
+class Exchange:
+    """Made by `open`; `run` moves things until cancelled."""
+
+    def __init__(self, host: Host, announcer: Announcer, ledger: ReplicaThread) -> None:
+        self._host = host
+        self._announcer = announcer
+        self._ledger = ledger
+        self._early: dict[int, FinalNotice] = {}
+        self._equal: Callable[[Hello], None] = lambda hello: None
+        self.sync = Sync(
+            host,
+            ledger,
+            self._events_by_sync,
+            self._checkpoints_by_sync,
+            equal=lambda hello: self._equal(hello),
+        )
+
+    def on_equal(self, told: Callable[[Hello], None]) -> None:
+        """`told` hears of every peer that holds exactly what we hold."""
+        self._equal = told
+
+    @classmethod
+    async def open(cls, host: Host, ledger: ReplicaThread, *, flush_ms: int) -> Exchange:
+        return cls(host, await Announcer.join(host, ledger.replica.net, flush_ms=flush_ms), ledger)
+
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.sync.run)
+            nursery.start_soon(self._announcer.run)
+            nursery.start_soon(self._events_by_gossip)
+            nursery.start_soon(self._finals_by_gossip)
+            nursery.start_soon(self._retry_early)
+            task_status.started()
+
+    async def announce(self, wires: Sequence[bytes]) -> None:
+        """Tell the neighbours of durable events of ours."""
+        await self._announcer.announce(wires)
+
+    async def announce_final(self, checkpoint: bytes, certificate: bytes) -> None:
+        await self._announcer.announce_final(checkpoint, certificate)
+
+    async def learn_own_head(self) -> bool:
+        """Pull once from a first peer, so that a restored or lost store does not make us fork our own lane.
+
+        False when nobody answered within FIRST_SYNC_S; then we go on from what is on the disk.
+        """
+        with trio.move_on_after(FIRST_SYNC_S):
+            events = self._host.watch_links()
+            while True:
+                for link in self._host.peers():
+                    try:
+                        await self.sync.pull(link.peer)
+                    except RemoteError as error:
+                        log.info("first sync with %s failed: %s", link.peer, error)
+                    else:
+                        return True
+                await events.receive()
+        return False
+
+    # -- events ------------------------------------------------------------------------------------------
+
+    async def _events_by_gossip(self) -> None:
+        async for batch in self._announcer.events:
+            if len(batch.wires) > INGEST_MAX:
+                self._host.blame(batch.peer, "oversize")
+                continue
+            result = await self._ingest(batch.wires, batch.peer)
+            if not result.rejected:
+                await self._announcer.relay(batch)
+            if result.missing:
+                self.sync.need(result.missing, batch.peer)
+
+    async def _events_by_sync(self, wires: Sequence[bytes], peer: str) -> Delivered:
+        new, missing = 0, dict[object, None]()
+        for start in range(0, len(wires), INGEST_MAX):
+            result = await self._ingest(wires[start : start + INGEST_MAX], peer)
+            new += len(result.admitted)
+            missing |= dict.fromkeys(result.missing)
+        return Delivered(new, tuple(missing))  # type: ignore[arg-type]
+
+    async def _ingest(self, wires: Sequence[bytes], peer: str) -> Ingested:
+        ledger = self._ledger
+        result = await ledger.call(ledger.replica.ingest, wires, peer=peer, now=ledger.clock())
+        for code, message in result.rejected:
+            log.info("from %s: %s (%s)", peer, message, code)
+            self._host.blame(peer, code)
+        for proof in result.forks:
+            log.warning("a forked lane: %r", proof)
+        if result.admitted:
+            ledger.arrived.advance()
+        return result
+
+    # -- checkpoints -------------------------------------------------------------------------------------
+
+    async def _finals_by_gossip(self) -> None:
+        async for notice in self._announcer.finals:
+            await self._take(notice)
+
+    async def _retry_early(self) -> None:
+        """Events that came may be those that an early checkpoint waited for."""
+        seen = -1
+        while True:
+            seen = await self._ledger.arrived.after(seen)
+            while (early := self._early.pop(self._ledger.replica.height + 1, None)) is not None:
+                if not await self._take(early, ask=False):
+                    break
+
+    async def _take(self, notice: FinalNotice, *, ask: bool = True) -> bool:
+        """Apply a checkpoint or keep it for later; whether it is final here now."""
+        try:
+            result = await self._apply(notice.checkpoint, notice.certificate)
+        except RemoteError as error:
+            log.info("checkpoint from %s: %s (%s)", notice.peer, error, error.code)
+            self._host.blame(notice.peer, error.code)
+            return False
+        if isinstance(result, Missing):
+            self._keep(notice, result)
+            if ask:
+                self.sync.need(result.ids, notice.peer)
+            return False
+        if result.new:
+            await self._announcer.relay(notice)
+        return True
+
+    def _keep(self, notice: FinalNotice, missing: Missing) -> None:
+        """Only what comes next is worth keeping: what lies further ahead, sync brings in order."""
+        if missing.ids and len(self._early) < EARLY_MAX:
+            self._early[missing.after + 1] = notice
+        for height in [height for height in self._early if height <= missing.after]:
+            del self._early[height]
+
+    async def _checkpoints_by_sync(self, pairs: Sequence[tuple[bytes, bytes]], peer: str) -> Delivered:
+        new = 0
+        for checkpoint, certificate in pairs:
+            result = await self._apply(checkpoint, certificate)
+            if isinstance(result, Missing):
+                return Delivered(new, result.ids)
+            new += result.new
+        return Delivered(new)
+
+    async def _apply(self, checkpoint: bytes, certificate: bytes) -> Applied | Missing:
+        ledger = self._ledger
+        result = await ledger.call(ledger.replica.apply, checkpoint, certificate, ledger.clock())
+        if isinstance(result, Applied) and result.new:
+            ledger.advanced.advance()
+        return result
+
+    def __repr__(self) -> str:
+        return f"<Exchange early={len(self._early)} {self.sync!r}>"

@@ -1,0 +1,154 @@
+"""Packing a job: from what a person asked for to a spec and the blobs it names, ready to be submitted.
+
+Inputs are shared out in order: the first shards get one more where it does not come out even. An input
+keeps its file name; where two files have the same, folders are put in front (`json__decoder.py`).
+
+Knows files, specs and the blob store. Does not know the ledger.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+import trio
+
+from domain.compute.engine import ENGINE
+from domain.compute.programs import prepare
+from domain.compute.spec import INPUTS_PER_SHARD_MAX, OUTPUT_MAX, SPEC_SIZE_MAX, Input, JobSpec
+from domain.payloads import SHARDS_MAX
+from fog.methods import JobSubmit
+from ledger.cid import Cid
+from ledger.errors import UsageError
+from network.blobs import BlockStore
+
+STANDARD_TIME_NS: Final = 1_767_225_600 * 10**9
+"""2026-01-01: what every guest's clock says when it starts."""
+
+FOLDERS_IN_A_NAME: Final = "__"
+
+
+class Packed(msgspec.Struct, frozen=True):
+    """`inputs`: for each shard the names of its inputs."""
+
+    spec: Cid
+    inputs: list[list[str]]
+
+    @property
+    def shards(self) -> int:
+        return len(self.inputs)
+
+
+async def pack(request: JobSubmit, store: BlockStore, cache: Path, *, seed: bytes) -> Packed:
+    """Compile, read and store everything a job needs. `seed` (32 bytes) is the guests' randomness.
+
+    Raises what `domain.compute.programs.prepare` raises; UsageError: `no_input`, `too_many_inputs`,
+    `too_few_inputs`, `same_input_twice`, `oversize`; BlobsFull.
+    """
+    program = await prepare(Path(request.program), cache)
+    await trio.to_thread.run_sync(_add, store, program.path)
+    if program.runtime is not None:
+        await trio.to_thread.run_sync(_add, store, program.runtime)
+    files = [Path(name) for name in request.files]
+    names = unique_names(files)
+    inputs = [
+        await trio.to_thread.run_sync(_input, store, name, path)
+        for name, path in zip(names, files, strict=True)
+    ]
+    shards = share_out(inputs, request.shards)
+    spec = JobSpec(
+        kind=program.kind,
+        program=program.cid,
+        name=program.name,
+        memory=request.memory,
+        fuel=request.fuel,
+        output=OUTPUT_MAX,
+        seed=seed,
+        clock_ns=STANDARD_TIME_NS,
+        engine=ENGINE,
+        shards=tuple(tuple(shard) for shard in shards),
+        args=tuple(request.args),
+        runtime=program.runtime_cid,
+    ).encode()
+    if len(spec) > SPEC_SIZE_MAX:
+        raise UsageError(
+            f"the job's description has {len(spec)} bytes, at most {SPEC_SIZE_MAX} are allowed",
+            code="oversize",
+            next_step="give fewer files at once",
+        )
+    cid = await trio.to_thread.run_sync(store.add, spec)
+    return Packed(cid, [[entry.name for entry in shard] for shard in shards])
+
+
+def share_out(inputs: Sequence[Input], shards: int | None) -> list[list[Input]]:
+    """Inputs in order over `shards` shards (null: one each); without inputs, so many empty shards.
+
+    Raises UsageError (`too_many_inputs`, `too_few_inputs`).
+    """
+    if not inputs:
+        return [[] for _ in range(shards or 1)]
+    count = shards or len(inputs)
+    if count > len(inputs):
+        raise UsageError(
+            f"{len(inputs)} files cannot fill {count} shards",
+            code="too_few_inputs",
+            next_step=f"--shards {len(inputs)}, or leave it out",
+        )
+    if count > SHARDS_MAX or len(inputs) > count * INPUTS_PER_SHARD_MAX:
+        raise UsageError(
+            f"{len(inputs)} files in {count} shards: at most {INPUTS_PER_SHARD_MAX} files a shard and "
+            f"{SHARDS_MAX} shards a job",
+            code="too_many_inputs",
+            next_step=f"--shards {-(-len(inputs) // INPUTS_PER_SHARD_MAX)} or more, or several jobs",
+        )
+    least, more = divmod(len(inputs), count)
+    shared, start = [], 0
+    for shard in range(count):
+        end = start + least + (shard < more)
+        shared.append(list(inputs[start:end]))
+        start = end
+    return shared
+
+
+def unique_names(files: Sequence[Path]) -> list[str]:
+    """A name for each file, different from all others. Raises UsageError (`same_input_twice`)."""
+    depth = 1
+    names = [path.name for path in files]
+    while len(set(names)) < len(names):
+        count = Counter(names)
+        depth += 1
+        longer = [
+            FOLDERS_IN_A_NAME.join(path.parts[-depth:]).lstrip("/") if count[name] > 1 else name
+            for name, path in zip(names, files, strict=True)
+        ]
+        if longer == names:
+            twice = next(str(path) for name, path in zip(names, files, strict=True) if count[name] > 1)
+            raise UsageError(
+                f"{twice} is given twice", code="same_input_twice", next_step="give each file once"
+            )
+        names = longer
+    return names
+
+
+def _input(store: BlockStore, name: str, path: Path) -> Input:
+    return Input(name, _add(store, path), path.stat().st_size)
+
+
+def _add(store: BlockStore, path: Path) -> Cid:
+    try:
+        with path.open("rb") as source:
+            return _checked(store, source)
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}", code="no_input", next_step="check the path"
+        ) from error
+
+
+def _checked(store: BlockStore, source: BinaryIO) -> Cid:
+    if os.fstat(source.fileno()).st_size == 0:
+        return store.add(b"")
+    return store.add(source)

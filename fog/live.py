@@ -1,0 +1,122 @@
+"""The live view: what the HTTP API is told by this running node, beside what the tables say.
+
+Implements `projections.live.LiveView`. Its methods answer from memory, at once; what needs the replica (the
+tentative state, events that wait) is taken by `refresh`, in the replica's thread, whenever something moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Final
+
+import trio
+
+from domain.rules.accounts import balance
+from fog.replica_thread import ReplicaThread
+from fog.seats import Seats
+from fog.worker import Worker
+from ledger.cid import Cid
+from ledger.state import State
+from network.host import Host
+from projections.live import NodeStatus, Peer, Pulse, Waiting
+
+WAITING_MAX: Final = 200
+"""Events shown that are not final; the newest. More only says that finality stands still."""
+
+REFRESH_S: Final = 0.25
+"""Between two looks at the replica while events pour in: a look costs executing what is not final."""
+
+
+class Live:
+    def __init__(
+        self, ledger: ReplicaThread, host: Host, seats: Seats, worker: Worker | None, *, started: int
+    ) -> None:
+        """`started` in unix ms."""
+        self._ledger = ledger
+        self._host = host
+        self._seats = seats
+        self._worker = worker
+        self.started = started
+        self.pulse = Pulse(0)
+        self.halted: str | None = None
+        self._tentative: State | None = None
+        self._waiting: list[Waiting] = []
+        self._counters: dict[str, int] = {}
+
+    async def refresh(self) -> None:
+        """Keep looking, until cancelled."""
+        seen = -1
+        while True:
+            await self._ledger.call(self._look)
+            seen = await self._ledger.arrived.after(seen)
+            await trio.sleep(REFRESH_S)
+
+    def _look(self) -> None:
+        """In the replica's thread."""
+        replica = self._ledger.replica
+        self._tentative = replica.tentative()
+        events = replica.waiting(WAITING_MAX)
+        self._waiting = [
+            Waiting(
+                event.id, event.header.k, event.account, event.header.ts, "tentative" if stands else "pending"
+            )
+            for event, stands in events
+        ]
+        self._counters = replica.metrics
+
+    # -- projections.live.LiveView -----------------------------------------------------------------------
+
+    def status(self) -> NodeStatus:
+        replica, worker = self._ledger.replica, self._worker
+        last = replica.last
+        running = 0 if worker is None else len(worker.doing)
+        lending = "off" if worker is None else "running" if running else "idle"
+        return NodeStatus(
+            version=version("fog"),
+            network=replica.genesis.name,
+            net=replica.net,
+            account=self._seats.account,
+            device=self._seats.account,
+            height=replica.height,
+            time=replica.genesis.created if last is None else last[0].T,
+            finality=self._seats.kind,
+            validators=len(replica.genesis.validators),
+            must_be_up=len(self._seats.needed),
+            is_validator=self._seats.here,
+            peers=len(self._host.peers()),
+            pending=self._counters.get("pending", 0),
+            tentative=len(self._waiting),
+            lending=lending,
+            reason=self.halted or ("" if worker is None else "; ".join(worker.doing.values())),
+        )
+
+    def peers(self) -> Sequence[Peer]:
+        now = self._ledger.clock()
+        return [
+            Peer(
+                id=link.peer,
+                address=next(iter(link.addresses), ""),
+                height=0,
+                since=now - int((trio.current_time() - link.since) * 1000),
+                direction="in" if link.direction == "inbound" else "out",
+            )
+            for link in self._host.peers()
+        ]
+
+    def tentative_balance(self, account: bytes) -> tuple[int, int] | None:
+        if self._tentative is None:
+            return None
+        return balance(self._tentative, account)
+
+    def event_status(self, event: Cid) -> Waiting | None:
+        return next((one for one in self._waiting if one.event == event), None)
+
+    def waiting(self, limit: int) -> Sequence[Waiting]:
+        return self._waiting[:limit]
+
+    def counters(self) -> Mapping[str, int]:
+        return {**self._counters, **{f"net.{name}": count for name, count in self._host.counts.items()}}
+
+    async def folded_past(self, height: int) -> int:
+        return await self.pulse.folded_past(height)

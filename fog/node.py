@@ -1,0 +1,216 @@
+"""A node, put together from the parts: the only place where they all meet.
+
+    store -> replica -> read models            what is already known, before anybody is spoken to
+    host -> exchange -> bootstrap, mDNS        then the network; our own head is learnt before we say anything
+    validator, worker, submitter               then what this node does of its own
+    API, control socket                        and how it is asked
+
+Everything runs in one nursery: when a part breaks in a way that is our fault, the node stops rather than go
+on with half of itself. The real clock, random numbers, signals and files come in here and nowhere below.
+
+What must always hold: what is announced is durable; before we sign anything we asked for our own head.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Final
+
+import trio
+
+from domain.compute.sandbox import open_sandbox
+from domain.payloads import Payload
+from domain.rules import FogRules
+from domain.work import Work
+from fog import control
+from fog.agenda import Agenda
+from fog.exchange import Exchange
+from fog.handlers import Handlers
+from fog.live import Live
+from fog.outbox import Outbox
+from fog.paths import DataDir
+from fog.replica_thread import ReplicaThread
+from fog.seats import Seats
+from fog.settings import Settings
+from fog.submitter import Submitter
+from fog.validating import validate
+from fog.worker import Worker
+from ledger.errors import FogError, StoreFull, UsageError
+from ledger.event import Event
+from ledger.replica import Replica
+from ledger.signing import SigningKey
+from ledger.store import Store
+from network.blobs import BlockStore
+from network.blobs_io import Blobs
+from network.discovery import Bootstrap
+from network.host import open_host
+from network.mdns import Mdns
+from network.peer_exchange import PeerExchange
+from projections import serve
+from projections.api import create_app
+from projections.reader import Reader
+from projections.runner import Runner
+
+log = logging.getLogger(__name__)
+
+FULL_PAUSE_S: Final = 1.0
+"""Between two tries to write to a disk that is full."""
+
+LEAVE_S: Final = 2.0
+"""For taking the offer back before the node stops; a lease that is not given back runs out by itself."""
+
+
+def run(home: DataDir, settings: Settings, key: SigningKey, *, verbose: bool, as_json: bool) -> None:
+    """Run until SIGINT, SIGTERM or `fog stop`. Raises FogError when it cannot start or must not go on."""
+    level = "DEBUG" if verbose else settings.log.level.upper()
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", force=True)
+    with home.locked():
+        try:
+            trio.run(Node(home, settings, key).run)
+        except BaseExceptionGroup as group:
+            raise _cause(group) from None
+
+
+def now_ms() -> int:
+    """The real clock, unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Node:
+    def __init__(self, home: DataDir, settings: Settings, key: SigningKey) -> None:
+        self._home = home
+        self._settings = settings
+        self._key = key
+        self._ready = trio.Event()
+        self._stop = trio.Event()
+
+    async def run(self) -> None:
+        async with AsyncExitStack() as parts:
+            store = await trio.to_thread.run_sync(open_store, self._home, self._settings)
+            parts.callback(store.close)
+            await self._run(store, parts)
+
+    async def _run(self, store: Store, parts: AsyncExitStack) -> None:
+        home, settings, account = self._home, self._settings, self._key.public
+        seats = Seats(store.genesis, account)
+        replica = Replica.open(store, FogRules(), self._key, validator=seats.decides)
+        ledger = ReplicaThread(replica, now_ms)
+        runner = Runner(store)
+        await trio.to_thread.run_sync(runner.catch_up)
+        agenda = Agenda(Reader(store))
+        work = Work(store.recorder("work"))
+        socket = serve.listen(settings.api.host, settings.api.port) if settings.api.enabled else None
+
+        host = await parts.enter_async_context(open_host(self._key.seed, settings.network.listen))
+        exchange = await Exchange.open(host, ledger, flush_ms=settings.network.gossip_flush_ms)
+        blobs = Blobs(host, BlockStore(home.blobs, bytes_max=settings.blobs.cache_mib << 20))
+        outbox = Outbox(ledger, work, account, decides=seats.decides)
+        exchange.on_equal(outbox.equal)
+        sandbox = await parts.enter_async_context(open_sandbox(home.root / "modules"))
+
+        async def say(payload: Payload) -> Event:
+            await self._ready.wait()
+            event = await ledger.append(payload)
+            await exchange.announce([event.wire])
+            return event
+
+        def peers() -> list[str]:
+            return [link.peer for link in host.peers()]
+
+        def addresses() -> list[str]:
+            return list(settings.network.announce) or host.addresses()
+
+        worker = None
+        if settings.worker.enabled:
+            worker = Worker(
+                account, settings.worker, agenda, work, blobs, sandbox, home.work, say, peers, now_ms
+            )
+        submitter = Submitter(account, agenda, work, blobs, home.root / "programs", say, peers, now_ms)
+        live = Live(ledger, host, seats, worker, started=now_ms())
+        api = None if socket is None else "http://{}:{}".format(*socket.getsockname()[:2])
+        handlers = Handlers(
+            host, ledger, agenda, live, seats, worker, submitter, say, addresses, api, self._stop.set
+        )
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_signals)
+            nursery.start_soon(fold, runner, ledger, agenda, live)
+            nursery.start_soon(live.refresh)
+            await nursery.start(exchange.run)
+            nursery.start_soon(Bootstrap(host, settings.network.bootstrap).run)
+            nursery.start_soon(PeerExchange(host, addresses).run)
+            if settings.network.mdns:
+                nursery.start_soon(Mdns(host, replica.net).run)
+            if socket is not None:
+                answer = partial(serve.serve, create_app(Reader(store), live), socket, shutdown=self._stop)
+                await nursery.start(answer)
+            await nursery.start(control.serve, home.control, handlers.table())
+            if settings.network.bootstrap:
+                await exchange.learn_own_head()
+            self._ready.set()
+            await outbox.announce_unseen(exchange)
+            nursery.start_soon(outbox.watch)
+            if seats.decides:
+                nursery.start_soon(validate, ledger, exchange, settings.finality.checkpoint_interval_ms)
+            if worker is not None:
+                nursery.start_soon(worker.run)
+            nursery.start_soon(submitter.run)
+            name, height = replica.genesis.name, replica.height
+            log.info("node %s of network %s is up at height %d", host.peer_id, name, height)
+            await self._stop.wait()
+            log.info("stopping")
+            if worker is not None:
+                with trio.move_on_after(LEAVE_S):
+                    await worker.withdraw()
+            nursery.cancel_scope.cancel()
+
+    async def _watch_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                self._stop.set()
+
+
+def open_store(home: DataDir, settings: Settings) -> Store:
+    """The network's store, made on the first start. Raises UsageError, StoreCorrupt, StoreFull."""
+    genesis = home.read_genesis()
+    url = settings.store.url or home.store_url
+    try:
+        return Store.open(url, genesis.net)
+    except UsageError as error:
+        if error.code != "no_store":
+            raise
+    return Store.create(url, genesis)
+
+
+async def fold(runner: Runner, ledger: ReplicaThread, agenda: Agenda, live: Live) -> None:
+    """Bring the read models up to each new checkpoint, and tell those who wait for it. Until cancelled."""
+    seen = -1
+    while True:
+        seen = await ledger.advanced.after(seen)
+        try:
+            height = await trio.to_thread.run_sync(runner.catch_up)
+        except StoreFull as error:
+            log.error("read models stand still: %s", error)
+            await trio.sleep(FULL_PAUSE_S)
+            ledger.advanced.advance()  # there is still something to fold
+            continue
+        agenda.folded.advance()
+        live.pulse.beat(height)
+
+
+def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error to show for a node that ended: one that explains itself, if there is one."""
+    leaves: list[BaseException] = []
+    queue: list[BaseException] = [group]
+    while queue:
+        inner = queue.pop()
+        if isinstance(inner, BaseExceptionGroup):
+            queue.extend(inner.exceptions)
+        else:
+            leaves.append(inner)
+    explained = [leaf for leaf in leaves if isinstance(leaf, FogError)]
+    return next(iter(explained), leaves[0] if len(leaves) == 1 else group)

@@ -1,0 +1,79 @@
+"""Writing results: one shard's runs as files in the folder that the submitter asked for.
+
+A file is written under another name and renamed, so it appears whole or not at all; writing it again after a
+crash gives the same file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from domain.compute.spec import Output, Run, ShardResult
+from ledger.errors import RemoteError
+from network.blobs import BlockStore
+
+
+def write_outputs(folder: Path, shard: int, result: ShardResult, store: BlockStore) -> list[str]:
+    """Every output of a shard; the paths of the files below `folder`. All blobs must be in `store`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[str] = []
+    for run in result.runs:
+        for name, output in _outputs(shard, run):
+            _write(folder / name, output, store)
+            written.append(name)
+    return written
+
+
+def names_of(shard: int, result: ShardResult) -> list[str]:
+    """The paths that `write_outputs` gives, without writing."""
+    return [name for run in result.runs for name, _ in _outputs(shard, run)]
+
+
+def read(output: Output, store: BlockStore, size_max: int) -> bytes:
+    """The first `size_max` bytes of an output. Its blob must be in `store`."""
+    data = bytearray()
+    for chunk in _chunks(output, store):
+        data += chunk
+        if len(data) >= size_max:
+            break
+    return bytes(data[:size_max])
+
+
+def _outputs(shard: int, run: Run) -> Iterable[tuple[str, Output]]:
+    name = run.name or str(shard)
+    yield f"{name}.out", run.stdout
+    if run.stderr.size:
+        yield f"{name}.err", run.stderr
+    for file in run.files:
+        yield f"{name}.files/{_safe(file.name)}", file.content
+
+
+def _safe(name: str) -> str:
+    """A path that stays below its folder: the name was chosen by a stranger's program."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or not path.parts or ".." in path.parts:
+        raise RemoteError(f"a result names a file outside its folder: {name!r}", code="bad_result")
+    return str(path)
+
+
+def _write(path: Path, output: Output, store: BlockStore) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as target:
+        _copy(output, store, target)
+    os.replace(part, path)
+
+
+def _copy(output: Output, store: BlockStore, target: BinaryIO) -> None:
+    for chunk in _chunks(output, store):
+        target.write(chunk)
+
+
+def _chunks(output: Output, store: BlockStore) -> Iterable[bytes]:
+    if output.data is not None:
+        return (output.data,)
+    assert output.cid is not None, "an output has its bytes or their id"
+    return store.chunks(output.cid)

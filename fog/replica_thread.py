@@ -1,0 +1,71 @@
+"""The replica's own thread: how trio tasks reach the blocking, single-writer `ledger.replica.Replica`.
+
+What must always hold: the replica and its store are only touched by functions given to `call`, one at a
+time; a call once begun runs to its end even if the task that asked is cancelled, so nothing is left half
+done.
+
+This is also all of the ledger that `network.sync` may see (`LedgerSource`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import trio
+
+from domain.payloads import Payload, kind_of
+from fog.pulse import Pulse
+from ledger.cid import Cid
+from ledger.event import Event
+from ledger.heads import Head, Lane
+from ledger.replica import Replica
+from network.sync_messages import Hello
+
+T = TypeVar("T")
+
+
+class ReplicaThread:
+    """`arrived` beats when events came to stand, `advanced` when a checkpoint became final.
+
+    `clock` gives unix milliseconds.
+    """
+
+    def __init__(self, replica: Replica, clock: Callable[[], int]) -> None:
+        self.replica = replica
+        self.clock = clock
+        self.arrived = Pulse()
+        self.advanced = Pulse()
+        self._one = trio.CapacityLimiter(1)
+
+    async def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Run `function` in the replica's turn. Exceptions come back as they are."""
+        return await trio.to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._one)
+
+    async def append(self, payload: Payload, *, exp: int | None = None) -> Event:
+        """Sign a payload on our own ledger lane; durable on return. Raises like `Replica.append`."""
+        kind, version = kind_of(payload)
+        event = await self.call(self.replica.append, kind, version, payload, now=self.clock(), exp=exp)
+        self.arrived.advance()
+        return event
+
+    # -- what sync asks ----------------------------------------------------------------------------------
+
+    async def hello(self) -> Hello:
+        return Hello(*await self.call(self.replica.hello))
+
+    async def heads(self) -> Mapping[Lane, Head]:
+        return await self.call(lambda: self.replica.heads)
+
+    async def lane_range(self, by: bytes, lane: int, first: int, last: int, bytes_max: int) -> list[bytes]:
+        return await self.call(self.replica.store.lane_range, by, lane, first, last, bytes_max=bytes_max)
+
+    async def wires(self, ids: Sequence[Cid]) -> Mapping[Cid, bytes]:
+        return await self.call(self.replica.store.wires, ids)
+
+    async def unknown(self, ids: Sequence[Cid]) -> Sequence[Cid]:
+        return await self.call(self.replica.missing, ids)
+
+    async def checkpoints(self, first: int, limit: int) -> Sequence[tuple[bytes, bytes]]:
+        return await self.call(self.replica.store.checkpoints, first, limit)

@@ -1,0 +1,283 @@
+"""The submitter: turns a program and files into a job, follows it, and brings the results home.
+
+    submit      compile; put program, inputs and spec into the blob store; remember what was asked for
+                (`domain.work.SubmittedJob`); then one signed event, and the job lives in the ledger
+    run         as shards settle, fetch their results and write the outputs; what is here is remembered, so a
+                node that was killed goes on with the rest
+
+In the folder that was asked for, for an input named `a.txt`:
+
+    a.txt.out       its standard output        a.txt.err    its standard error, if there was any
+    a.txt.files/    what it wrote to /out      (a run without an input is named after its shard: `0`, `1`, …)
+
+What must always hold: an output file appears whole or not at all; only results that the ledger settled are
+written.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import trio
+
+from domain.compute.engine import ENGINE
+from domain.compute.spec import RESULT_SIZE_MAX, ShardResult
+from domain.payloads import JobSubmit
+from domain.work import SubmittedJob, Work
+from fog import agenda, methods
+from fog.agenda import Agenda
+from fog.jobs import pack
+from fog.methods import JobLine, JobProgress, JobResult, ShardLine
+from fog.outputs import names_of, read, write_outputs
+from fog.pulse import Pulse
+from fog.worker import Say
+from ledger.cid import Cid
+from ledger.errors import FogError
+from network.blobs_io import Blobs
+from projections.model import Row
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+ENDED: Final = ("done", "cancelled", "expired")
+
+FETCH_AGAIN_S: Final = 2.0
+"""After a result could not be had: its worker may just be restarting."""
+
+FETCHES_MAX: Final = 4
+"""Shards whose results are brought home at once."""
+
+
+class Submitter:
+    def __init__(
+        self,
+        account: bytes,
+        agenda: Agenda,
+        work: Work,
+        blobs: Blobs,
+        cache: Path,
+        say: Say,
+        peers: Callable[[], list[str]],
+        clock: Callable[[], int],
+    ) -> None:
+        """`cache` is a folder for compiled programs; `clock` gives unix ms."""
+        self._account = account
+        self._agenda = agenda
+        self._work = work
+        self._blobs = blobs
+        self._cache = cache
+        self._say = say
+        self._peers = peers
+        self._clock = clock
+        self._fetched = Pulse()
+        self._places = trio.CapacityLimiter(FETCHES_MAX)
+        self._fetching: set[tuple[Cid, int]] = set()
+
+    async def submit(self, request: methods.JobSubmit) -> Cid:
+        """Pack and sign a job; durable here when this returns, with its own record. Its id.
+
+        Raises what `fog.jobs.pack` raises.
+        """
+        packed = await pack(request, self._blobs.store, self._cache, seed=os.urandom(32))
+        # First the record, then the event: a crash between them leaves a record without a job, nothing more.
+        record = await self._keep(
+            self._work.begin_job, packed.spec, name=request.name, output=request.output, inputs=packed.inputs
+        )
+        event = await self._say(
+            JobSubmit(
+                spec=packed.spec,
+                shards=packed.shards,
+                fuel=request.fuel,
+                price=request.price,
+                lease=request.lease_ms,
+                deadline=self._clock() + request.deadline_ms,
+                engine=ENGINE,
+                checks=request.checks,
+            )
+        )
+        await self._keep(self._work.job_submitted, record, event.id)
+        return event.id
+
+    # -- bringing results home ---------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """After every checkpoint: fetch what settled, write it, close what ended. Until cancelled."""
+        seen = -1
+        async with trio.open_nursery() as nursery:
+            while True:
+                seen = await self._agenda.folded.after(seen)
+                for record in self._work.open_jobs():
+                    if record.job is None:
+                        await self._adopt(record)
+                    else:
+                        await self._look_at(record, record.job, nursery)
+
+    async def _adopt(self, record: SubmittedJob) -> None:
+        """A crash came between the event and its id in the record: the spec, which is ours alone, tells."""
+        job = await self._agenda.ask(agenda.job_of_spec, self._account, record.spec)
+        if job is not None and record.job is None:
+            await self._keep(self._work.job_submitted, record, job)
+
+    async def _look_at(self, record: SubmittedJob, job: Cid, nursery: trio.Nursery) -> None:
+        row = await self._agenda.ask(agenda.job_row, job)
+        if row is None:
+            return  # not final yet, or refused
+        lacking = [
+            shard
+            for shard in await self._agenda.ask(agenda.all_shards, job)
+            if shard["state"] == "settled" and shard["shard"] not in record.fetched
+        ]
+        for shard in lacking:
+            if (job, shard["shard"]) not in self._fetching:
+                self._fetching.add((job, shard["shard"]))
+                nursery.start_soon(self._bring, record, job, shard["shard"], Cid(shard["result"]))
+        if row["state"] in ENDED and not lacking:
+            await self._keep(self._work.ended, record)
+            self._fetched.advance()
+
+    async def _bring(self, record: SubmittedJob, job: Cid, shard: int, cid: Cid) -> None:
+        """One shard's result and its blobs, onto this disk; tried until it is here."""
+        async with self._places:
+            while True:
+                try:
+                    result = await self._result(cid, whole=True)
+                    if record.output is not None:
+                        folder = Path(record.output)
+                        await trio.to_thread.run_sync(write_outputs, folder, shard, result, self._blobs.store)
+                    break
+                except FogError as error:
+                    log.warning("result %d of %s is not here yet: %s", shard, job, error)
+                    await trio.sleep(FETCH_AGAIN_S)
+        await self._keep(self._work.fetched, record, shard)
+        self._fetching.discard((job, shard))
+        self._fetched.advance()
+        self._agenda.folded.advance()  # it may have been the last one
+
+    async def _result(self, cid: Cid, *, whole: bool) -> ShardResult:
+        """A settled result; with `whole`, all its blobs too. Raises BlobMissing, RemoteError."""
+        store = self._blobs.store
+        await self._blobs.fetch(cid, self._peers())
+        data = await trio.to_thread.run_sync(lambda: store.read(cid, size_max=RESULT_SIZE_MAX))
+        result = ShardResult.decode(data)
+        for blob in sorted(result.blobs) if whole else ():
+            await self._blobs.fetch(blob, self._peers())
+        return result
+
+    async def _keep(self, change: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Change a record of ours; durable on return."""
+        return await trio.to_thread.run_sync(lambda: change(*args, **kwargs))
+
+    # -- telling -----------------------------------------------------------------------------------------
+
+    async def follow(self, job: Cid, tell: Callable[[JobProgress], Awaitable[None]]) -> None:
+        """Tell of progress until the job ended and everything settled is here."""
+        record = self._work.job(job)
+        assert record is not None, "following a job that is not ours"
+        seen = -1
+        while True:
+            beat = self._fetched.beat
+            await tell(await self._progress(job, record))
+            if record.ended:
+                return
+            async with trio.open_nursery() as nursery:  # whichever moves first
+
+                async def on(pulse: Pulse, after: int) -> None:
+                    await pulse.after(after)
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(on, self._fetched, beat)
+                nursery.start_soon(on, self._agenda.folded, max(seen, self._agenda.folded.beat))
+            record = self._work.job(job) or record
+
+    async def _progress(self, job: Cid, record: SubmittedJob) -> JobProgress:
+        states = await self._agenda.ask(agenda.states_of, job)
+        return JobProgress(
+            job=str(job),
+            shards=len(record.inputs),
+            settled=states.get("settled", 0),
+            leased=states.get("leased", 0),
+            checking=states.get("checking", 0) + states.get("disputed", 0),
+            failed=sum(states.get(state, 0) for state in ("failed", "cancelled", "expired")),
+            fetched=len(record.fetched),
+        )
+
+    async def result(self, job: Cid) -> JobResult:
+        """A job as it stands, with one line a shard; the text of its only shard if there is just one."""
+        row = await self._agenda.ask(agenda.job_row, job)
+        record = self._work.job(job)
+        shards = await self._agenda.ask(agenda.all_shards, job)
+        runs = await self._agenda.ask(agenda.all_runs, job)
+        lines = [await self._shard_line(shard, record, runs) for shard in shards]
+        stdout = await self._stdout(shards[0]) if len(shards) == 1 and record is not None else None
+        return JobResult(
+            job=self._pending(job) if row is None else self.line(row),
+            output=None if record is None else record.output,
+            results=lines,
+            stdout=None if stdout is None else stdout[: methods.STDOUT_MAX].decode(errors="replace"),
+            stdout_cut=stdout is not None and len(stdout) > methods.STDOUT_MAX,
+        )
+
+    async def _shard_line(self, shard: Row, record: SubmittedJob | None, runs: list[Row]) -> ShardLine:
+        number = shard["shard"]
+        here = record is not None and number in record.fetched
+        result = await self._result(Cid(shard["result"]), whole=False) if here else None
+        paid = [run["worker"].hex() for run in runs if run["shard"] == number and run["state"] == "paid"]
+        return ShardLine(
+            shard=number,
+            state=shard["state"],
+            inputs=[] if record is None else record.inputs[number],
+            result=None if shard["result"] is None else str(Cid(shard["result"])),
+            fuel=shard["fuel"],
+            exit_code=None if result is None else max(run.exit_code for run in result.runs),
+            statuses=[] if result is None else sorted({run.status for run in result.runs}),
+            workers=paid,
+            files=[] if result is None else names_of(number, result),
+        )
+
+    async def _stdout(self, shard: Row) -> bytes | None:
+        """What the first run of a shard printed, one byte more than a reply carries; None: not here."""
+        if shard["state"] != "settled":
+            return None
+        result = await self._result(Cid(shard["result"]), whole=True)
+        store, output = self._blobs.store, result.runs[0].stdout
+        return await trio.to_thread.run_sync(read, output, store, methods.STDOUT_MAX + 1)
+
+    def line(self, row: Row) -> JobLine:
+        """One job of the tables."""
+        job = Cid(row["job"])
+        record = self._work.job(job)
+        return JobLine(
+            job=str(job),
+            name="" if record is None else record.name,
+            state=row["state"],
+            standing="final",
+            shards=row["shards"],
+            settled=row["settled"],
+            failed=row["failed"],
+            escrow=row["escrow"],
+            spent=row["spent"],
+            submitted=row["submitted"],
+            deadline=row["deadline"],
+        )
+
+    def _pending(self, job: Cid) -> JobLine:
+        """One of ours that is not final."""
+        record = self._work.job(job)
+        return JobLine(
+            job=str(job),
+            name="" if record is None else record.name,
+            state="pending",
+            standing="pending",
+            shards=0 if record is None else len(record.inputs),
+            settled=0,
+            failed=0,
+            escrow=0,
+            spent=0,
+            submitted=0,
+            deadline=0,
+        )

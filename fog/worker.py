@@ -1,0 +1,254 @@
+"""The worker: keeps an offer standing, runs the shards that are leased to this node, and is paid for it.
+
+One lease, step by step; each step looks at the ledger first, so any of them may be the first after a crash:
+
+    leased      fetch program and inputs, run them in the sandbox, keep result, fuel and a fresh salt on disk
+                (`domain.work.HeldLease`), only then publish the commitment
+    committed   when the checker has committed too, reveal what was committed to
+    after that  nothing is owed
+
+A lease that cannot be carried out here (inputs not to be had, sandbox failed) is given back at once, so that
+another node gets it. What the *program* does wrong is a result like any other.
+
+What must always hold: the same lease is never committed to twice with different results; a run that is no
+longer owed is stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import trio
+
+from domain.compute.engine import ENGINE
+from domain.compute.sandbox import Sandbox, ShardTask
+from domain.compute.spec import SPEC_SIZE_MAX, JobSpec
+from domain.payloads import LeaseCommit, LeaseRelease, LeaseReveal, Offer, Payload
+from domain.rules import commitment
+from domain.work import HeldLease, Work
+from fog import agenda
+from fog.agenda import Agenda
+from fog.settings import Worker as Settings
+from ledger.cid import Cid
+from ledger.errors import FogError, RemoteError
+from ledger.event import Event
+from network.blobs_io import Blobs
+from projections.model import Row
+
+log = logging.getLogger(__name__)
+
+FETCH_TRIES: Final = 5
+FETCH_PAUSE_S: Final = 1.0
+"""Between tries: the node that has the inputs may just be restarting."""
+
+Say = Callable[[Payload], Awaitable[Event]]
+"""Sign, store, announce."""
+
+
+class Lease(NamedTuple):
+    """Which run of which shard."""
+
+    job: Cid
+    shard: int
+    attempt: int
+
+    def __str__(self) -> str:
+        return f"{str(self.job)[-8:]}/{self.shard}.{self.attempt}"
+
+
+class Worker:
+    """`doing` is what each lease is at, for people."""
+
+    def __init__(
+        self,
+        account: bytes,
+        settings: Settings,
+        agenda: Agenda,
+        work: Work,
+        blobs: Blobs,
+        sandbox: Sandbox,
+        scratch: Path,
+        say: Say,
+        peers: Callable[[], list[str]],
+        clock: Callable[[], int],
+    ) -> None:
+        self.account = account
+        self.settings = settings
+        self.doing: dict[Lease, str] = {}
+        self._agenda = agenda
+        self._work = work
+        self._blobs = blobs
+        self._sandbox = sandbox
+        self._scratch = scratch
+        self._say = say
+        self._peers = peers
+        self._clock = clock
+        self._scopes: dict[Lease, trio.CancelScope] = {}
+        self._offered_until = 0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        shutil.rmtree(self._scratch, ignore_errors=True)  # of runs that a crash cut off
+        self._scratch.mkdir(mode=0o700)
+        self._sandbox.warm()
+        seen = -1
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_offer)
+            while True:
+                seen = await self._agenda.folded.after(seen)
+                owed = {_lease(row): row for row in await self._agenda.ask(agenda.owed_by, self.account)}
+                await self._close_all_but(owed)
+                for lease in self._scopes.keys() - owed.keys():
+                    self._scopes[lease].cancel()
+                for lease in owed.keys() - self._scopes.keys():
+                    self._scopes[lease] = trio.CancelScope()
+                    nursery.start_soon(self._carry, lease, owed[lease])
+
+    async def _close_all_but(self, owed: Collection[Lease]) -> None:
+        """Answers to leases that the ledger asks nothing more of are over."""
+        for lease in self._work.open_leases():
+            if lease not in owed:
+                await trio.to_thread.run_sync(self._work.lease_over, *lease)
+
+    # -- the offer ---------------------------------------------------------------------------------------
+
+    async def _keep_offer(self) -> None:
+        """Renew when half of its time is over, or when what stands is not what the settings say."""
+        half_s = self.settings.offer_ms / 2000
+        while True:
+            standing = await self._agenda.ask(agenda.offer_of, self.account)
+            if not self._stands(standing):
+                until = self._clock() + self.settings.offer_ms
+                await self._say(Offer(self.settings.slots, self.settings.price, until, ENGINE))
+                self._offered_until = until
+            await trio.sleep(half_s)
+
+    def _stands(self, standing: Row | None) -> bool:
+        if standing is None:
+            return False
+        left = standing["until"] - self._clock()
+        wanted = (self.settings.slots, self.settings.price, ENGINE)
+        return left > self.settings.offer_ms // 2 and wanted == tuple(
+            standing[name] for name in ("slots", "price", "engine")
+        )
+
+    async def withdraw(self) -> None:
+        """Before leaving: no new leases, and those that were not begun or not finished go back."""
+        await self._say(Offer(0, self.settings.price, self._clock(), ENGINE))
+        for row in await self._agenda.ask(agenda.owed_by, self.account):
+            lease = _lease(row)
+            if row["state"] == "leased" and lease not in self._work.open_leases():
+                await self._say(LeaseRelease(*lease, "leaving"))
+
+    # -- one lease ---------------------------------------------------------------------------------------
+
+    async def _carry(self, lease: Lease, row: Row) -> None:
+        """All of one lease; when it is over the agenda no longer lists it."""
+        try:
+            with self._scopes[lease]:
+                held = await self._computed(lease)
+                if held is None:
+                    await trio.sleep_forever()  # given back; wait until the ledger says so too
+                if row["state"] == "leased":
+                    self.doing[lease] = "committed, waiting for the checker"
+                    await self._say(LeaseCommit(*lease, commitment(held.result, held.fuel, held.salt)))
+                await self._agenda.until(lambda: self._may_reveal(lease))
+                self.doing[lease] = "revealed, waiting to be settled"
+                await self._say(LeaseReveal(*lease, held.result, held.fuel, held.salt))
+                await trio.sleep_forever()
+        finally:
+            self.doing.pop(lease, None)
+            del self._scopes[lease]
+
+    async def _may_reveal(self, lease: Lease) -> bool:
+        """Every run that must not see ours has committed to its own."""
+        runs = await self._agenda.ask(agenda.runs_of_shard, lease.job, lease.shard)
+        job = await self._agenda.ask(agenda.job_row, lease.job)
+        assert job is not None, "a run of a job that is not in the tables"
+        mine = next(run for run in runs if run["attempt"] == lease.attempt)
+        committed = sum(run["state"] in ("committed", "revealed", "paid", "unpaid") for run in runs)
+        return bool(mine["state"] == "committed" and committed > job["checks"])
+
+    async def _computed(self, lease: Lease) -> HeldLease | None:
+        """What this lease was answered with, now or before a crash; None: given back."""
+        held = await trio.to_thread.run_sync(self._work.lease, *lease)
+        if held is not None:
+            return held
+        try:
+            return await self._compute(lease)
+        except FogError as error:  # all of it is trouble of this machine or of its peers
+            log.warning("lease %s given back: %s (%s)", lease, error, error.code)
+            self.doing[lease] = f"given back: {error.code}"
+            await self._say(LeaseRelease(*lease, error.code))
+            return None
+
+    async def _compute(self, lease: Lease) -> HeldLease:
+        self.doing[lease] = "fetching"
+        job = await self._agenda.ask(agenda.job_row, lease.job)
+        assert job is not None, "a run of a job that is not in the tables"
+        spec = JobSpec.decode(await self._fetched(job["spec"], SPEC_SIZE_MAX))
+        if not lease.shard < len(spec.shards) or spec.fuel > job["fuel"]:
+            raise RemoteError("the job's spec is not what its event promised", code="bad_spec")
+        scratch = self._scratch / f"{lease.job.digest.hex()[:16]}-{lease.shard}-{lease.attempt}"
+        scratch.mkdir(mode=0o700)
+        try:
+            task = await self._task(spec, lease.shard, scratch)
+            self.doing[lease] = "running"
+            outcome = await self._sandbox.run(task, scratch=scratch)
+            self._sandbox.warm()
+            for cid, path in outcome.blobs.items():
+                with path.open("rb") as source:
+                    assert await trio.to_thread.run_sync(self._blobs.store.add, source) == cid
+            result = await trio.to_thread.run_sync(self._blobs.store.add, outcome.result.encode())
+        finally:
+            await trio.to_thread.run_sync(shutil.rmtree, scratch, True)
+        answer = partial(self._work.computed, result=result, fuel=outcome.result.fuel, salt=os.urandom(32))
+        return await trio.to_thread.run_sync(answer, *lease)
+
+    async def _task(self, spec: JobSpec, shard: int, scratch: Path) -> ShardTask:
+        """Program, runtime and inputs as files in `scratch`."""
+        inputs = [
+            await self._file(entry.cid, scratch / f"input-{index}")
+            for index, entry in enumerate(spec.shards[shard])
+        ]
+        runtime = None if spec.runtime is None else await self._file(spec.runtime, scratch / "runtime")
+        program = await self._file(spec.program, scratch / "program")
+        return ShardTask(spec, shard, program, inputs, runtime)
+
+    async def _file(self, cid: Cid, path: Path) -> Path:
+        await self._fetch(cid)
+
+        def write() -> None:
+            with path.open("wb") as target:
+                for chunk in self._blobs.store.chunks(cid):
+                    target.write(chunk)
+
+        await trio.to_thread.run_sync(write)
+        return path
+
+    async def _fetched(self, cid: bytes, size_max: int) -> bytes:
+        await self._fetch(Cid(cid))
+        return await trio.to_thread.run_sync(lambda: self._blobs.store.read(Cid(cid), size_max=size_max))
+
+    async def _fetch(self, cid: Cid) -> None:
+        for _ in range(FETCH_TRIES - 1):
+            try:
+                await self._blobs.fetch(cid, self._peers())
+            except FogError:
+                await trio.sleep(FETCH_PAUSE_S)
+            else:
+                return
+        await self._blobs.fetch(cid, self._peers())
+
+    def __repr__(self) -> str:
+        return f"<Worker busy={len(self._scopes)} of {self.settings.slots}>"
+
+
+def _lease(row: Row) -> Lease:
+    return Lease(Cid(row["job"]), row["shard"], row["attempt"])
