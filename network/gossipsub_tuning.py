@@ -10,7 +10,8 @@ bounded, must not die of a peer's bytes, and must say what it dropped. Where 0.8
       window update (its own packet) for each read
     every RPC carries a signed address record, which   sent in the hello only
       the receiver verifies again
-    IDONTWANT for every message (v1.2)                 speaks v1.1: our messages are large and few
+    IDONTWANT for every message (v1.2)                 speaks v1.1: half the CPU for small messages (1.8
+                                                         against 3.9 ms, both ends), a fifth less for 60 KB
     a full queue, a slow reader: dropped silently      counted; `publish` waits (`network.topic`)
     an exception in a validator, or an undecodable     counted, blamed on the forwarder, the host lives
       key in a message, ends the whole host

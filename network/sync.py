@@ -94,7 +94,7 @@ class DeliverCheckpoints:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The session is over. `code` is `equal`, `synced`, `stalled` or what the peer said goodbye with."""
+    """The session is over. `code` is `equal`, `synced`, `stalled` (not all could be had) or `bye` (it left)."""
 
     code: str
 
@@ -155,7 +155,7 @@ class Puller:
             return self._on_hello(decode_hello(frame))
         answer = decode_answer(frame)
         if isinstance(answer, Bye):
-            return self._over(answer.code)
+            return self._over("bye")
         match self.stage, answer:
             case Stage.HEADS, Heads():
                 return self._on_heads(answer)
@@ -169,7 +169,7 @@ class Puller:
         if isinstance(theirs, Bye):
             if theirs.code == WRONG_NETWORK:
                 raise RemoteError("the peer is of another network", code=WRONG_NETWORK)
-            return self._over(theirs.code)
+            return self._over("bye")
         if theirs.net != self.hello.net:
             raise RemoteError(f"the peer is of network {theirs.net}", code=WRONG_NETWORK)
         self._theirs = theirs

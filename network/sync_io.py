@@ -178,7 +178,7 @@ class Sync:
     async def pull(self, peer: str, wanted: Sequence[Cid] = ()) -> str:
         """One session with a connected peer. Raises RemoteError.
 
-        Returns `equal`, `synced`, `stalled` (not all could be had) or what the peer said goodbye with.
+        Returns `equal`, `synced`, `stalled` (not all could be had) or `bye` (the peer left early).
         """
         ours = await self._source.hello()
         puller = Puller(ours, tuple(wanted)[:IDS_MAX])

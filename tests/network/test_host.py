@@ -316,6 +316,19 @@ async def test_garbage_on_libp2ps_own_protocols_does_not_end_the_host(protocol: 
             assert await healthy.read_frame(size_max=10) == b"alive"
 
 
+@pytest.mark.parametrize(
+    "garbage", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x13/multistream/1.0.0\n\xff\xff\xff", bytes(100_000)]
+)
+@pytest.mark.parametrize("listen", [LOOPBACK, LOOPBACK + "/ws"])
+async def test_garbage_on_the_port_does_not_end_the_host(listen: str, garbage: bytes):
+    async with tcp_host(1, listen) as a, tcp_host(2) as b:
+        port = int(a.addresses()[0].split("/")[4])
+        stranger = await trio.open_tcp_stream("127.0.0.1", port)
+        await stranger.send_all(garbage)
+        await stranger.aclose()
+        assert await dialled(b, a) == a.peer_id
+
+
 async def test_a_banned_peer_is_dropped_and_cannot_come_back():
     async with tcp_host(1) as a, tcp_host(2) as b:
         events = a.watch_links()
