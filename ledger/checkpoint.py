@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated
 
 import msgspec
@@ -130,13 +131,13 @@ def is_quorum(weight: int, total: int) -> bool:
 
 
 def parse_checkpoint(data: bytes, *, net: Cid) -> Checkpoint:
-    """Bytes -> Checkpoint. Raises RemoteError (`oversize`, `non_canonical`, `bad_schema`, `wrong_network`)."""
+    """Bytes -> Checkpoint. RemoteError: `oversize`, `non_canonical`, `bad_schema`, `wrong_network`."""
     checkpoint = canonical.decode_as(Checkpoint, data, size_max=CHECKPOINT_SIZE_MAX)
     if checkpoint.net != net:
         raise RemoteError(f"checkpoint of network {checkpoint.net}, this is {net}", code="wrong_network")
     if (checkpoint.height == 1) != (checkpoint.parent is None) or checkpoint.height == 0:
         raise RemoteError("heights begin at 1, and only height 1 has no parent", code="bad_schema")
-    if any(a >= b for a, b in zip(checkpoint.tips, checkpoint.tips[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(checkpoint.tips)):
         raise RemoteError("tips must be sorted and without repeats", code="bad_schema")
     return checkpoint
 
@@ -151,7 +152,7 @@ def parse_certificate(data: bytes, *, net: Cid, stakes: Mapping[bytes, int]) -> 
     if certificate.net != net:
         raise RemoteError(f"certificate of network {certificate.net}, this is {net}", code="wrong_network")
     voters = [ballot.by for ballot in certificate.votes]
-    if any(a >= b for a, b in zip(voters, voters[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(voters)):
         raise RemoteError("votes must be sorted by key and without repeats", code="bad_schema")
     weight = 0
     for ballot in certificate.votes:

@@ -13,6 +13,7 @@ A network with one validator is *solo*. A network where one validator holds more
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated
 
 import msgspec
@@ -66,7 +67,7 @@ def parse(data: bytes) -> Genesis:
         ("validators", [validator.key for validator in genesis.validators]),
         ("accounts", [allocation.account for allocation in genesis.accounts]),
     ):
-        if any(a >= b for a, b in zip(keys, keys[1:], strict=False)):
+        if any(a >= b for a, b in pairwise(keys)):
             raise RemoteError(f"{what} must be sorted by key and without repeats", code="bad_schema")
     if sum(a.amount for a in genesis.accounts) > INT63_MAX or genesis.stake > INT63_MAX:
         raise RemoteError("amounts or stakes add up to more than 2^63-1", code="bad_schema")

@@ -89,7 +89,7 @@ class PeerExchange:
         await self._dial(heard)
 
     async def _answer(self, stream: Stream, peer: str) -> None:
-        theirs = [address for address in _decode(await stream.read_frame(size_max=FRAME_SIZE_MAX))]
+        theirs = _decode(await stream.read_frame(size_max=FRAME_SIZE_MAX))
         self._remember([address for address in theirs[:OWN_MAX] if address.endswith(f"/p2p/{peer}")])
         known = [address for address in self._hints if not address.endswith(f"/p2p/{peer}")]
         self._shuffle(known)
