@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def names() -> list[str]:
-    return sorted(path.stem for path in HERE.glob("*.py") if path.name not in ("run.py", "__init__.py"))
+    return sorted(path.stem for path in HERE.glob("*.py") if path.name not in ("run.py", "nodes.py", "__init__.py"))
 
 
 def run(console: Console, name: str, out: Path) -> bool:
