@@ -35,6 +35,7 @@ from ledger.heads import Head, Lane, Place
 from ledger.order import Node, node_of
 from ledger.pending import FUTURE_MS_MAX, PENDING_MAX, Pending
 from ledger.store import Store
+from ledger.verifying import count_signed
 
 INGEST_MAX: Final = 2_048
 """Wires in one call: one transaction, and well under a second during which nobody else is served."""
@@ -177,14 +178,12 @@ class Admission:
     def _verified(self, fresh: list[Event], batch: Batch) -> list[Event]:
         """Those before the first bad signature. Judging one takes our own slow check, so a peer that sends
         one has had its turn: the rest of its bytes are not looked at."""
-        for index, event in enumerate(fresh):
-            try:
-                events.check_signature(event)
-            except RemoteError as error:
-                batch.rejected.append((error.code, str(error)))
-                self.counts["dropped.after_bad_signature"] += len(fresh) - index - 1
-                return fresh[:index]
-        return fresh
+        good = count_signed(fresh)
+        if good < len(fresh):
+            error = events.bad_signature(fresh[good])
+            batch.rejected.append((error.code, str(error)))
+            self.counts["dropped.after_bad_signature"] += len(fresh) - good - 1
+        return fresh[:good]
 
     def _settle(self, event: Event, batch: Batch, peer: str, now: int) -> None:
         """Let an event stand, and all that waited for it; or wait; or be refused."""

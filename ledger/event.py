@@ -23,7 +23,7 @@ from msgspec import Meta
 from ledger import canonical
 from ledger.cid import Cid
 from ledger.errors import RemoteError
-from ledger.signing import Domain, SigningKey, verify
+from ledger.signing import Domain, SigningKey, is_surely_good, verify
 from ledger.types import Key, Millis, Name, Uint
 
 VERSION: Final = 1
@@ -177,8 +177,22 @@ def parse(wire: bytes, *, net: Cid, verify_signature: bool = True) -> Event:
 
 def check_signature(event: Event) -> None:
     """The dearest check, for last: dearer than all others together. Raises RemoteError (`bad_signature`)."""
-    if not verify(Domain.EVENT, event.header.by, event.header_bytes, event.signature):
-        raise RemoteError(f"not signed by {event.header.by.hex()}", code="bad_signature")
+    if not is_signed(event):
+        raise bad_signature(event)
+
+
+def bad_signature(event: Event) -> RemoteError:
+    return RemoteError(f"not signed by {event.header.by.hex()}", code="bad_signature")
+
+
+def is_signed(event: Event) -> bool:
+    """By `header.by`, under the rule of the network (`ledger.signing`)."""
+    return verify(Domain.EVENT, event.header.by, event.header_bytes, event.signature)
+
+
+def is_surely_signed(event: Event) -> bool:
+    """The quick half of `is_signed`: its yes is final, its no is not. Other threads run meanwhile."""
+    return is_surely_good(event.header.by, event.signature + _DOMAIN + event.header_bytes)
 
 
 def parse_header(header_bytes: bytes, *, net: Cid) -> Header:
@@ -207,4 +221,5 @@ def parse_header(header_bytes: bytes, *, net: Cid) -> Header:
     return header
 
 
-_WIRE_KEYS = frozenset(("h", "s", "b"))
+_WIRE_KEYS: Final = frozenset(("h", "s", "b"))
+_DOMAIN: Final = Domain.EVENT.value

@@ -55,8 +55,16 @@ def verify_raw(public: bytes, message: bytes, signature: bytes) -> bool:
     """The rule itself, without a domain: for test vectors and for keys of other protocols."""
     if len(public) != 32 or len(signature) != 64:
         return False
+    return is_surely_good(public, signature + message) or zip215.verify(public, message, signature)
+
+
+def is_surely_good(public: bytes, signed: bytes) -> bool:
+    """libsodium's answer about `signature + domain + message`: its yes is final, its no is not.
+
+    For key and signature of the right length. Other threads run meanwhile.
+    """
     try:
-        nacl.bindings.crypto_sign_open(signature + message, public)
+        nacl.bindings.crypto_sign_open(signed, public)
     except nacl.exceptions.BadSignatureError:
-        return zip215.verify(public, message, signature)
+        return False
     return True
