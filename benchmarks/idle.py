@@ -4,7 +4,7 @@ Two connected nodes, both offering compute, left alone; the one that is not the 
 minute. Memory is what the node holds resident at the end (RSS); a warm sandbox child, should there be one,
 is given beside it as what only it uses (USS).
 
-Reference: a Python process that has imported libp2p and trio and sleeps: what the network library alone takes.
+Reference: a process that has imported libp2p and trio and sleeps: what the network library alone takes.
 """
 
 from __future__ import annotations

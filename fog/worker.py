@@ -151,7 +151,7 @@ class Worker:
     # -- the spare child
 
     async def _cool(self) -> None:
-        """Let the sandbox's spare child go when no lease came for a while: it holds memory, and saves 0.1 s."""
+        """Let the spare child go when no lease came for a while: it holds memory, and saves 0.1 s."""
         while True:
             leases = self._leases
             await trio.sleep(SPARE_S)
