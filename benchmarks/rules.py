@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from domain import effects
 from domain.payloads import JobSubmit, LeaseCommit, LeaseReveal, Offer, Payload, Transfer, kind_of
 from domain.rules import FogRules, commitment
-from domain import effects
 from ledger import event as events
 from ledger.cid import Cid
 from ledger.event import Event
@@ -110,10 +110,15 @@ def main() -> None:
     by_key = {worker.public: worker for worker in bench.workers}
     bench.cost(
         "transfer",
-        [bench.event(bench.submitter, Transfer(hashlib.sha256(b"%d" % n).digest(), 5), n) for n in range(1000)],
+        [
+            bench.event(bench.submitter, Transfer(hashlib.sha256(b"%d" % n).digest(), 5), n)
+            for n in range(1000)
+        ],
     )
     far = 80_000_000
-    bench.cost("offer", [bench.event(w, Offer(50, 1 + n % 5, far, ENGINE)) for n, w in enumerate(bench.workers)])
+    bench.cost(
+        "offer", [bench.event(w, Offer(50, 1 + n % 5, far, ENGINE)) for n, w in enumerate(bench.workers)]
+    )
     submit = JobSubmit(Cid.of(b"spec"), 1000, GFUEL, 10, 3_600_000, far, ENGINE)
     bench.cost("submit, 1000 shards", [bench.event(bench.submitter, submit, 5000)])
     bench.cost(

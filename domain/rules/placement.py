@@ -167,12 +167,14 @@ def _lease_work(draft: Draft, benches: dict[bytes, Bench], budget: int) -> bool:
         heap = ranked.get(key[:ENGINE])
         if not heap or heap[0][0] > INT63_MAX - int.from_bytes(key[ENGINE : ENGINE + 8], "big"):
             continue
-        if looks == LOOKS_MAX or given == budget:
+        if given == budget:
+            break
+        if looks == LOOKS_MAX:
             return given > 0
         looks += 1
         id = Cid(key[ENGINE + 16 :])
         given += _lease_job(draft, heap, id, draft.row(JOB, id), budget - given)
-    return False
+    return given == budget
 
 
 def _lease_job(draft: Draft, heap: list[tuple[int, int, int, bytes]], id: Cid, job: Job, budget: int) -> int:

@@ -33,6 +33,7 @@ def advance(draft: Draft, spot: Spot) -> None:
     shard = draft.row(SHARD, spot.key)
     live = shard.live
     draft.drop(DRAW, draw_key(spot.job, spot.id, spot.shard))
+    draft.drop(WINDOW, spot.key)
     if len(live) < runs_needed(shard, spot.job):
         _need_run(draft, spot, shard)
     elif any(run.state == RunState.COMMITTED and not run.until for run in live):

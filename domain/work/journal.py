@@ -17,7 +17,7 @@ from eventsourcing.utils import Environment, EnvType, resolve_topic
 
 from domain.work.records import EVENTS, Event, Index, IndexWritten, Record
 from ledger.cid import Cid
-from ledger.errors import StoreCorrupt
+from ledger.errors import RemoteError, StoreCorrupt
 
 R = TypeVar("R", bound=Record)
 
@@ -46,7 +46,7 @@ class JsonMapper(Mapper[str]):
         kind = resolve_topic(stored_event.topic)
         try:
             return msgspec.json.decode(stored_event.state, type=kind, dec_hook=_link)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RemoteError) as error:
             raise StoreCorrupt(f"a note of kind {stored_event.topic} that cannot be read: {error}") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from domain.effects import Contribution, JobIs, RunIs, ShardIs
 from domain.rules import agenda, conservation, packed, terms
@@ -38,6 +39,8 @@ from domain.rules.tallies import has_open
 from ledger.cid import Cid
 from ledger.state import State
 
+R = TypeVar("R")
+
 ENDED = ("settled", "failed", "cancelled", "expired")
 
 
@@ -69,11 +72,11 @@ class History:
 
 
 def check_history(history: History, jobs: dict[Cid, JobIs], state: State) -> None:
-    """Nothing is paid twice or without agreement; a settled shard has one result; what ended keeps nothing."""
+    """Nothing is paid twice or without agreement; a settled shard has one result; what ended is over."""
     runs: dict[Cid, dict[int, list[RunIs]]] = defaultdict(lambda: defaultdict(list))
-    for (job, shard, _), run in history.runs.items():
-        if job in history.touched:
-            runs[job][shard].append(run)
+    for (of_job, shard, _), run in history.runs.items():
+        if of_job in history.touched:
+            runs[of_job][shard].append(run)
     for id in sorted(history.touched):
         job = jobs[id]
         spent = 0
@@ -86,9 +89,9 @@ def check_history(history: History, jobs: dict[Cid, JobIs], state: State) -> Non
                 assert len(paid) == 1 + job.checks, f"{how} paid {len(paid)} runs"
                 assert {(run.result, run.fuel) for run in paid} == {(how.result, how.fuel)}
                 assert len({run.worker for run in paid}) == len(paid), "paid for agreeing with itself"
-                assert all(
-                    history.paid[id, shard, run.attempt].amount == run.paid for run in paid
-                ), "a contribution differs from what was paid"
+                assert all(history.paid[id, shard, run.attempt].amount == run.paid for run in paid), (
+                    "a contribution differs from what was paid"
+                )
             if how.state in ENDED:
                 live = [run for run in of_shard if run.state in ("leased", "committed", "revealed")]
                 assert not live, f"{how}, and still {live}"
@@ -122,7 +125,7 @@ def check_state(state: State, now: int) -> None:
     _check_agenda(state, jobs, tallies, by_job, offers)
 
 
-def _records(state: State, table: Table) -> dict[bytes, object]:  # type: ignore[type-arg]
+def _records(state: State, table: Table[R]) -> dict[bytes, R]:
     return {bytes(key): table.decode(row) for key, row in state.items(table.name)}
 
 

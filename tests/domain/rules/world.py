@@ -9,8 +9,8 @@
     run      J 0 0 carol work committed
     balance  alice 40 20                        free and in escrow, in micro-credits
 
-The last word of a row that acts is the code of its receipt. Rows that state something compare it with what the
-effects told, as a read model would. After every row the whole state is checked against `invariants`.
+The last word of a row that acts is the code of its receipt. Rows that state something compare it with what
+the effects told, as a read model would. After every row the whole state is checked against `invariants`.
 """
 
 from __future__ import annotations
