@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from domain import effects
-from domain.payloads import JobSubmit, LeaseCommit, LeaseReveal, Offer, Payload, Transfer, kind_of
+from domain.payloads import JobCancel, JobSubmit, LeaseCommit, LeaseReveal, Offer, Payload, Transfer, kind_of
 from domain.rules import FogRules, commitment
 from ledger import event as events
 from ledger.cid import Cid
@@ -148,14 +148,34 @@ def main() -> None:
     checks = bench.leases(bench.close("draw 1000 checkers of 20"))
     assert len(checks) == 1000
     bench.cost("commit, of checks", commits(checks))
-    bench.close("open 1000 windows")
+    bench.close()
+    bench.close("start 1000 clocks to reveal")
     both = [
         bench.event(by_key[run.worker], LeaseReveal(run.job, run.shard, run.attempt, RESULT, GFUEL, SALT), 5)
         for run in (*work, *checks)
     ]
     bench.cost("reveal, the first", both[:1000])
     bench.cost("reveal, settles and pays", both[1000:])
+    bench.close("nothing to place")
     bench.close("nothing to do")
+    crowd()
+
+
+def crowd() -> None:
+    """As many offers as may stand, and more work than they can take."""
+    bench = Bench(workers=4096)
+    far = 80_000_000
+    for worker in bench.workers:
+        bench.state = bench.run([bench.event(worker, Offer(4, 5, far, ENGINE))])
+    submit = JobSubmit(Cid.of(b"spec"), 4096, GFUEL, 10, 3_600_000, far, ENGINE)
+    jobs = [bench.event(bench.submitter, submit, 1 + n) for n in range(10)]
+    bench.state = bench.run(jobs)
+    bench.close()
+    bench.close("lease 1024 of 40960 to 4096")
+    for _ in range(3):
+        bench.close()
+    cancel = [bench.event(bench.submitter, JobCancel(jobs[0].id), 99)]
+    bench.cost("cancel, 4096 shards leased", cancel)
 
 
 if __name__ == "__main__":

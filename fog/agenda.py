@@ -99,6 +99,14 @@ def offer_of(conn: sa.Connection, account: bytes) -> Row | None:
     return None if row is None else dict(row)
 
 
+def takers_of(conn: sa.Connection, job: Row, engine: bytes) -> int:
+    """How many accounts offer to run shards of this job, at its price and in its engine."""
+    query = sa.select(sa.func.count()).where(
+        OFFER.c.engine == engine, OFFER.c.slots > 0, OFFER.c.price <= job["price"]
+    )
+    return conn.execute(query).scalar_one()
+
+
 def states_of(conn: sa.Connection, job: Cid) -> dict[str, int]:
     """How many shards of a job are in each state."""
     query = sa.select(SHARD.c.state, sa.func.count()).where(SHARD.c.job == job).group_by(SHARD.c.state)

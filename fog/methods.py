@@ -173,7 +173,7 @@ class JobSubmit(Message, frozen=True, kw_only=True):
 
 
 class JobProgress(Message, frozen=True, kw_only=True):
-    """How many of `shards` are in each state; `fetched`: results that are here."""
+    """How many of `shards` are in each state; `fetched`: results that are here; `note`: why it waits."""
 
     job: CidText
     shards: Uint
@@ -182,6 +182,7 @@ class JobProgress(Message, frozen=True, kw_only=True):
     checking: Uint
     failed: Uint
     fetched: Uint
+    note: str = ""
 
 
 class ShardLine(Message, frozen=True, kw_only=True):

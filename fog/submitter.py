@@ -196,6 +196,7 @@ class Submitter:
 
     async def _progress(self, job: Cid, record: SubmittedJob) -> JobProgress:
         states = await self._agenda.ask(agenda.states_of, job)
+        row = await self._agenda.ask(agenda.job_row, job)
         return JobProgress(
             job=str(job),
             shards=len(record.inputs),
@@ -204,6 +205,17 @@ class Submitter:
             checking=states.get("checking", 0) + states.get("disputed", 0),
             failed=sum(states.get(state, 0) for state in ("failed", "cancelled", "expired")),
             fetched=len(record.fetched),
+            note="" if row is None else await self._note(row),
+        )
+
+    async def _note(self, row: Row) -> str:
+        """Why a job cannot go on, if too few lend what it needs."""
+        takers = await self._agenda.ask(agenda.takers_of, row, ENGINE)
+        needed = 1 + row["checks"]
+        if row["state"] in ENDED or takers >= needed:
+            return ""
+        return f"waiting for workers: {takers} offer at this price, {needed} are needed" + (
+            " (one to run, another to check)" if row["checks"] else ""
         )
 
     async def result(self, job: Cid) -> JobResult:

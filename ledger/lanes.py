@@ -19,6 +19,7 @@ from ledger import event as events
 from ledger.cid import Cid
 from ledger.database import execute_many
 from ledger.event import Event
+from ledger.heads import Lane
 from ledger.recorder import Row, SqlRecorder, conflicts
 from ledger.tables import EVENT, EVENT_TRACKING, HEAD
 
@@ -93,32 +94,43 @@ def row_of(event: Event) -> Row:
 
 def _advance(connection: sa.Connection, new: Sequence[Event]) -> None:
     """Move the heads of the lanes of `new`, after checking that each lane simply goes on."""
-    opened: dict[tuple[bytes, int], Row] = {}
-    moved: dict[tuple[bytes, int], Row] = {}
+    first: dict[Lane, Event] = {}
+    last: dict[Lane, Event] = {}
     for event in new:
-        header, lane, id = event.header, event.lane, bytes(event.id)
-        row = opened.get(lane) or moved.get(lane)
-        if row is not None:
-            assert (header.seq, header.prev) == (row["seq"] + 1, row["id"]), (
-                f"{event} does not continue its lane"
-            )
-            row.update(seq=header.seq, id=id)
-        elif header.prev is None:
-            opened[lane] = {"by": header.by, "lane": header.lane, "seq": header.seq, "id": id}
+        lane = event.lane
+        before = last.get(lane)
+        if before is None:
+            first[lane] = event
         else:
-            moved[lane] = {
-                "at_by": header.by,
-                "at_lane": header.lane,
-                "at_seq": header.seq - 1,
-                "at_id": bytes(header.prev),
-                "seq": header.seq,
-                "id": id,
-            }
-    execute_many(connection, _OPEN, list(opened.values()))
-    touched = execute_many(connection, _MOVE, list(moved.values()))
+            follows = event.header.prev == before.id and event.header.seq == before.header.seq + 1
+            assert follows, f"{event} does not continue its lane"
+        last[lane] = event
+    opened = [_head(last[lane]) for lane, event in first.items() if event.header.prev is None]
+    moved = [_move(event, last[lane]) for lane, event in first.items() if event.header.prev is not None]
+    execute_many(connection, _OPEN, opened)
+    touched = execute_many(connection, _MOVE, moved)
     assert touched == len(moved), (
         f"{len(moved) - touched} of {len(moved)} lanes do not continue at their heads"
     )
+
+
+def _head(event: Event) -> Row:
+    header = event.header
+    return {"by": header.by, "lane": header.lane, "seq": header.seq, "id": bytes(event.id)}
+
+
+def _move(first: Event, last: Event) -> Row:
+    """From the event before `first` to `last`."""
+    header = first.header
+    assert header.prev is not None
+    return {
+        "at_by": header.by,
+        "at_lane": header.lane,
+        "at_seq": header.seq - 1,
+        "at_id": bytes(header.prev),
+        "seq": last.header.seq,
+        "id": bytes(last.id),
+    }
 
 
 _OPEN: Final = HEAD.insert()

@@ -11,7 +11,6 @@ addresses     a wildcard is announced as the addresses of this machine; what pee
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import trio
 from libp2p import new_host
@@ -28,9 +27,11 @@ from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
+from libp2p.transport.tcp.tcp import TCP
 
 from network.links import Limits
 from network.listening import expand
+from network.transports.websocket import WebSocket
 
 
 class _NeverDials(AutoConnector):
@@ -47,9 +48,6 @@ def build(seed: bytes, transports: Sequence[ITransport] | None, limits: Limits) 
     """A host that is not running yet, and its swarm. `transports` None: TCP and WebSocket."""
     keys = create_new_key_pair(seed)
     noise = NoiseTransport(keys, noise_privkey=create_noise_key_pair().private_key)
-    extra: dict[str, Any] = (
-        {"enable_tcp": True, "enable_websocket": True} if transports is None else {"transports": transports}
-    )
     host = new_host(
         key_pair=keys,
         sec_opt={NOISE: noise},
@@ -70,7 +68,7 @@ def build(seed: bytes, transports: Sequence[ITransport] | None, limits: Limits) 
         ),
         addrs_factory=expand,
         disable_identify_address_discovery=True,
-        **extra,
+        transports=[TCP(), WebSocket()] if transports is None else transports,
     )
     assert isinstance(host, BasicHost)
     swarm = host.get_network()

@@ -94,7 +94,7 @@ class DeliverCheckpoints:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The session is over. `code` is `equal`, `synced`, `stalled` (not all could be had) or `bye` (it left)."""
+    """The session is over. `code`: `equal`, `synced`, `stalled` (not all could be had), `bye` (it left)."""
 
     code: str
 

@@ -47,7 +47,7 @@ def export(
     session.say(
         done,
         f"{done.events} events up to height {done.height} in {file} ({done.bytes} bytes)",
-        f"next: fog audit {file}",
+        *([f"next: fog audit {file}"] if path.suffix == ".car" else []),
     )
 
 

@@ -192,8 +192,14 @@ def _submit(session: Session, request: JobSubmit) -> None:
     with session.progress(what, BarColumn(), MofNCompleteColumn(), now) as progress:
         task = progress.add_task(request.name, total=request.shards or len(request.files) or 1, now="sending")
 
+        said = ""
+
         def follow(update: dict[str, Any]) -> None:
+            nonlocal said
             news = methods.shape(JobProgress, update)
+            if news.note and news.note != said:
+                session.remark(f"{news.note}\n  next: fog invite (another machine), --price, or --no-check")
+            said = news.note
             progress.update(task, total=news.shards, completed=news.settled, now=_now(news))
 
         result = session.ask(JobResult, "job.submit", request, follow)

@@ -30,7 +30,18 @@ class TextCodec(CodecBase):  # type: ignore[misc]
         return urllib.parse.unquote(string).encode()
 
     def to_string(self, proto: Any, buf: bytes) -> str:
-        return urllib.parse.quote(bytes(buf).decode(), safe=":")
+        return escape(bytes(buf).decode())
+
+
+def escape(value: str) -> str:
+    """A value as it stands in an address: percent-encoded, and never the name of a protocol.
+
+    multiaddr refuses `/mem/ws`, taking the value for a protocol; `/mem/%77s` it does not.
+    """
+    quoted = urllib.parse.quote(value, safe=":")
+    if quoted in protocols.REGISTRY._names_to_protocols:
+        return f"%{ord(quoted[0]):02X}{quoted[1:]}"
+    return quoted
 
 
 def register() -> None:
@@ -50,7 +61,7 @@ def register() -> None:
 
 def memory_address(name: str) -> Multiaddr:
     """`/mem/<name>`; characters that an address cannot hold are percent-encoded."""
-    return Multiaddr(f"/mem/{urllib.parse.quote(name, safe=':')}")
+    return Multiaddr(f"/mem/{escape(name)}")
 
 
 register()

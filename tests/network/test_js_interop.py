@@ -65,6 +65,7 @@ async def test_a_javascript_node_pings_identifies_syncs_and_gossips_with_ours(li
                         await announcer.announce([event.wire for event in gossiped])
                     if "published" in told:
                         break
+                assert "published" in told, f"JavaScript ended after {list(told)}; see its error above"
                 batch = await anext(announcer.events)
         finally:
             node.kill()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from multiaddr import Multiaddr
 
@@ -31,6 +31,7 @@ async def round_trip_s(stream: Stream, data: bytes) -> float:
     return trio.current_time() - begun
 
 
+@example("ws")
 @given(st.text(min_size=1, max_size=40).filter(lambda name: name.isprintable()))
 def test_any_name_survives_the_way_through_an_address(name: str):
     address = memory_address(name)
