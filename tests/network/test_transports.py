@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 import trio
+from trio_websocket import open_websocket
 
 from ledger.errors import RemoteError
 from network.host import Host
@@ -118,6 +119,20 @@ async def test_gossip_works_over_it(make_host: MakeHost):
                 await trio.sleep(0.01)
             await here.publish(b"x" * 60_000)
             assert (await there.next())[1] == b"x" * 60_000
+
+
+async def test_a_websocket_listener_speaks_second():
+    """js-libp2p attaches its reader after the WebSocket is open, and loses what came with the opening."""
+    greeting = b"\x13/multistream/1.0.0\n"
+    async with tcp_host(1, LOOPBACK + "/ws") as a:
+        port = int(a.addresses()[0].split("/")[4])
+        async with open_websocket("127.0.0.1", port, "/", use_ssl=False) as socket:
+            with trio.move_on_after(0.2) as silence:
+                await socket.get_message()
+            assert silence.cancelled_caught
+            await socket.send_message(greeting)
+            with trio.fail_after(5):
+                assert await socket.get_message() == greeting
 
 
 async def test_a_full_house_takes_nobody_in():
