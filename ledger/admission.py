@@ -190,7 +190,8 @@ class Admission:
         ready = [event]
         while ready:
             event = ready.pop()
-            missing = self.missing([id for id in event.parents if id not in self._places])
+            absent = [id for id in event.parents if id not in self._places]
+            missing = self.missing(absent) if absent else absent
             if missing or self._is_of_the_future(event, now):
                 if self.pending.add(event, peer=peer, missing=missing, now=now):
                     batch.waiting.append(event)
