@@ -22,7 +22,7 @@ import shutil
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import trio
 
@@ -40,6 +40,8 @@ from ledger.errors import FogError, RemoteError
 from ledger.event import Event
 from network.blobs_io import Blobs
 from projections.model import Row
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -221,23 +223,23 @@ class Worker:
                     assert await trio.to_thread.run_sync(self._blobs.store.add, source) == cid
             result = await trio.to_thread.run_sync(self._blobs.store.add, outcome.result.encode())
         finally:
-            await trio.to_thread.run_sync(shutil.rmtree, scratch, True)
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(shutil.rmtree, scratch, True)
         answer = partial(self._work.computed, result=result, fuel=outcome.result.fuel, salt=os.urandom(32))
         return await trio.to_thread.run_sync(answer, *lease)
 
     async def _task(self, spec: JobSpec, shard: int, scratch: Path) -> ShardTask:
         """Program, runtime and inputs as files in `scratch`."""
+        entries = spec.shards[shard]
+        await self._patiently(self._blobs.fetch_all, [*spec.blobs, *(entry.cid for entry in entries)])
         inputs = [
-            await self._file(entry.cid, scratch / f"input-{index}")
-            for index, entry in enumerate(spec.shards[shard])
+            await self._file(entry.cid, scratch / f"input-{index}") for index, entry in enumerate(entries)
         ]
         runtime = None if spec.runtime is None else await self._file(spec.runtime, scratch / "runtime")
         program = await self._file(spec.program, scratch / "program")
         return ShardTask(spec, shard, program, inputs, runtime)
 
     async def _file(self, cid: Cid, path: Path) -> Path:
-        await self._fetch(cid)
-
         def write() -> None:
             with path.open("wb") as target:
                 for chunk in self._blobs.store.chunks(cid):
@@ -247,18 +249,18 @@ class Worker:
         return path
 
     async def _fetched(self, cid: bytes, size_max: int) -> bytes:
-        await self._fetch(Cid(cid))
+        await self._patiently(self._blobs.fetch, Cid(cid))
         return await trio.to_thread.run_sync(lambda: self._blobs.store.read(Cid(cid), size_max=size_max))
 
-    async def _fetch(self, cid: Cid) -> None:
+    async def _patiently(self, fetch: Callable[[T, list[str]], Awaitable[None]], what: T) -> None:
+        """Fetch from whoever is connected, a few times before giving up. Raises what the last try raised."""
         for _ in range(FETCH_TRIES - 1):
             try:
-                await self._blobs.fetch(cid, self._peers())
-            except FogError:
-                await trio.sleep(FETCH_PAUSE_S)
-            else:
-                return
-        await self._blobs.fetch(cid, self._peers())
+                return await fetch(what, self._peers())
+            except FogError as error:
+                log.info("not here yet: %s", error)
+            await trio.sleep(FETCH_PAUSE_S)
+        return await fetch(what, self._peers())
 
     def __repr__(self) -> str:
         return f"<Worker busy={len(self._scopes)} of {self.settings.slots}>"

@@ -79,6 +79,19 @@ class Blobs:
         finally:
             self._fetching.pop(cid).set()
 
+    async def fetch_all(self, cids: Sequence[Cid], peers: Sequence[str]) -> None:
+        """Make all these blobs be in the store: one stream a peer for all of them, not one for each blob.
+
+        Raises BlobMissing, RemoteError (a manifest that is none).
+        """
+        left = set[str]()
+        await self._gather(cids, peers, left)
+        await self._gather(await _in_thread(self._chunks_of, cids), peers, left)
+
+    def _chunks_of(self, cids: Sequence[Cid]) -> list[Cid]:
+        manifests = [manifest for cid in cids if (manifest := self.store.manifest(cid)) is not None]
+        return [chunk for manifest in manifests for chunk in manifest.chunks]
+
     async def _fetch(self, cid: Cid, peers: Sequence[str], size_max: int) -> None:
         if await _in_thread(self.store.is_whole, cid):
             return
