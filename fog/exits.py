@@ -24,6 +24,7 @@ class Exit(enum.IntEnum):
     REMOTE = 6, "another node, or bytes from outside, broke a rule or did not answer in time"
     STORE = 7, "the disk is full or gave back something else than was written"
     JOB_UNFINISHED = 8, "the job ended with shards that failed, expired or were cancelled"
+    PROGRAM_FAILED = 9, "the job is settled, and its results say that the program did not end well"
     INTERRUPTED = 130, "stopped from the keyboard (Ctrl-C)"
 
     def __new__(cls, number: int, meaning: str = "it worked") -> Exit:
@@ -59,6 +60,12 @@ class JobUnfinished(UsageError):
     code = "job_unfinished"
 
 
+class ProgramFailed(UsageError):
+    """Every shard was settled, but runs ended with another status than `ok`."""
+
+    code = "program_failed"
+
+
 STORE_CODES = frozenset({"store_corrupt", "store_full"})
 
 
@@ -75,6 +82,8 @@ def exit_for(error: FogError) -> Exit:
             return Exit.AUDIT_FAILED
         case JobUnfinished():
             return Exit.JOB_UNFINISHED
+        case ProgramFailed():
+            return Exit.PROGRAM_FAILED
         case RemoteError():
             return Exit.REMOTE
         case UsageError():

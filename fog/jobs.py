@@ -19,7 +19,7 @@ import trio
 
 from domain.compute.engine import ENGINE
 from domain.compute.programs import prepare
-from domain.compute.spec import INPUTS_PER_SHARD_MAX, OUTPUT_MAX, SPEC_SIZE_MAX, Input, JobSpec
+from domain.compute.spec import INPUTS_PER_SHARD_MAX, SPEC_SIZE_MAX, Input, JobSpec
 from domain.payloads import SHARDS_MAX
 from fog.methods import JobSubmit
 from ledger.cid import Cid
@@ -66,7 +66,7 @@ async def pack(request: JobSubmit, store: BlockStore, cache: Path, *, seed: byte
         name=program.name,
         memory=request.memory,
         fuel=request.fuel,
-        output=OUTPUT_MAX,
+        output=request.output_max,
         seed=seed,
         clock_ns=STANDARD_TIME_NS,
         engine=ENGINE,

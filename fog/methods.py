@@ -34,7 +34,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from domain.compute.spec import ARGUMENTS_MAX, MEMORY_MAX, MEMORY_MIN
+from domain.compute.spec import ARGUMENTS_MAX, MEMORY_MAX, MEMORY_MIN, OUTPUT_MAX
 from domain.payloads import LEASE_MAX_MS, LEASE_MIN_MS, SHARDS_MAX
 from ledger.errors import UsageError
 from ledger.types import Micro, Millis, Positive, Uint
@@ -152,6 +152,7 @@ class JobSubmit(Message, frozen=True, kw_only=True):
     shards    null: one for each file, or 1
     price     most to pay, micro-credits per Gfuel;  fuel: limit of one shard, in units
     memory    bytes the program may use;  lease_ms: how long one run may take
+    output_max   bytes that a shard may print and store
     deadline_ms  from now; what is not settled by then is refunded
     checks    1: another account runs each shard too, before it is paid; 0: trust the first
     wait      false: reply as soon as the job is durable here, with state `pending`
@@ -170,6 +171,7 @@ class JobSubmit(Message, frozen=True, kw_only=True):
     deadline_ms: Positive
     checks: Annotated[int, Meta(ge=0, le=1)]
     wait: bool
+    output_max: Annotated[int, Meta(ge=0, le=OUTPUT_MAX)] = OUTPUT_MAX
 
 
 class JobProgress(Message, frozen=True, kw_only=True):
@@ -190,7 +192,7 @@ class ShardLine(Message, frozen=True, kw_only=True):
 
     inputs     names of its input files, in order
     exit_code  the largest of its runs;  statuses  how they ended (`domain.compute.spec.Status`), each once
-               (null and empty while the result is not here)
+               (null and empty while the result is not here);  details: why, for those that say
     """
 
     shard: Uint
@@ -200,6 +202,7 @@ class ShardLine(Message, frozen=True, kw_only=True):
     fuel: Uint = 0
     exit_code: int | None = None
     statuses: list[str] = []
+    details: list[str] = []
     workers: list[Account] = []
     files: list[str] = []
 

@@ -247,6 +247,7 @@ class Submitter:
             fuel=shard["fuel"],
             exit_code=None if result is None else max(run.exit_code for run in result.runs),
             statuses=[] if result is None else sorted({run.status for run in result.runs}),
+            details=[] if result is None else sorted({run.detail for run in result.runs if run.detail}),
             workers=paid,
             files=[] if result is None else names_of(number, result),
         )

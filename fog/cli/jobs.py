@@ -13,8 +13,9 @@ from rich.table import Table
 
 from domain.payloads import SHARDS_MAX
 from fog import methods
+from fog.cli import statuses
 from fog.cli.session import Session, examples, session_of
-from fog.exits import JobUnfinished
+from fog.exits import JobUnfinished, ProgramFailed
 from fog.methods import JobLine, JobName, JobProgress, JobResult, JobSubmit
 from fog.quantities import credits_from, credits_text, duration_from, fuel_from, fuel_text, size_from
 from ledger.errors import UsageError
@@ -27,6 +28,7 @@ Name = Annotated[str | None, typer.Option(help="A name for people; else the prog
 Price = Annotated[str, typer.Option(help="Most to pay, in credits per Gfuel (10^9 units of fuel).")]
 Fuel = Annotated[str, typer.Option(help="Limit of one shard, in Gfuel.")]
 Memory = Annotated[str, typer.Option(help="Memory the program may use: 64MiB, 1GiB.")]
+MaxOutput = Annotated[str, typer.Option(help="Most that one shard may print and store: 1MiB, 256MiB.")]
 Lease = Annotated[str, typer.Option(help="How long one run may take: 90s, 10m.")]
 Deadline = Annotated[str, typer.Option(help="What is not settled by then is refunded: 1h, 2d.")]
 Check = Annotated[
@@ -35,7 +37,7 @@ Check = Annotated[
 ]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the results.")]
 
-PRICE, FUEL, MEMORY, LEASE, DEADLINE = "0.002", "50", "256MiB", "10m", "1h"
+PRICE, FUEL, MEMORY, MAX_OUTPUT, LEASE, DEADLINE = "0.002", "50", "256MiB", "256MiB", "10m", "1h"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Terms:
     price: str
     fuel: str
     memory: str
+    max_output: str
     lease: str
     deadline: str
     check: bool
@@ -87,6 +90,7 @@ def run(
     price: Price = PRICE,
     fuel: Fuel = FUEL,
     memory: Memory = MEMORY,
+    max_output: MaxOutput = MAX_OUTPUT,
     lease: Lease = LEASE,
     deadline: Deadline = DEADLINE,
     check: Check = True,
@@ -94,7 +98,7 @@ def run(
 ) -> None:
     """Run a program on somebody else's machine; its arguments come after --. Prints what it printed."""
     session = session_of(context)
-    terms = Terms(name, price, fuel, memory, lease, deadline, check, wait)
+    terms = Terms(name, price, fuel, memory, max_output, lease, deadline, check, wait)
     _submit(session, _request(session, program, [], output, shards, terms))
 
 
@@ -110,6 +114,7 @@ def map_files(
     price: Price = PRICE,
     fuel: Fuel = FUEL,
     memory: Memory = MEMORY,
+    max_output: MaxOutput = MAX_OUTPUT,
     lease: Lease = LEASE,
     deadline: Deadline = DEADLINE,
     check: Check = True,
@@ -117,7 +122,7 @@ def map_files(
 ) -> None:
     """Run one program over many files, on many machines; the program's arguments come after --."""
     session = session_of(context)
-    terms = Terms(name, price, fuel, memory, lease, deadline, check, wait)
+    terms = Terms(name, price, fuel, memory, max_output, lease, deadline, check, wait)
     _submit(session, _request(session, program, files, output, shards, terms))
 
 
@@ -152,7 +157,7 @@ def show(context: typer.Context, job: JobId) -> None:
             credits_text(line.paid),
             line.reason,
         )
-    session.say(detail, _job_text(detail.job), runs)
+    session.say(detail, _job_text(detail.job), *statuses.told(detail.shards), runs)
 
 
 def cancel(context: typer.Context, job: JobId) -> None:
@@ -179,6 +184,7 @@ def _request(
         "price": credits_from(terms.price),
         "fuel": fuel_from(terms.fuel),
         "memory": size_from(terms.memory),
+        "output_max": size_from(terms.max_output),
         "lease_ms": duration_from(terms.lease),
         "deadline_ms": duration_from(terms.deadline),
         "checks": int(terms.check),
@@ -206,22 +212,28 @@ def _submit(session: Session, request: JobSubmit) -> None:
     if result.stdout is not None and not session.json:
         sys.stdout.write(result.stdout)
     session.remark(_job_text(result.job))
-    for shard in result.results:
-        if shard.exit_code:
-            session.remark(f"shard {shard.shard}: the program exited with {shard.exit_code}")
+    for line in statuses.told(result.results):
+        session.remark(line)
     if result.stdout_cut:
         session.remark("The output was longer than is shown here; -o DIR keeps all of it.")
     if session.json or result.stdout is None:
         session.say(result, f"results in {result.output}" if result.output else result.job.job)
-    _require_settled(result, waited=request.wait)
+    _require_success(result, waited=request.wait)
 
 
-def _require_settled(result: JobResult, *, waited: bool) -> None:
+def _require_success(result: JobResult, *, waited: bool) -> None:
+    """Raises JobUnfinished, ProgramFailed."""
     line = result.job
     if waited and line.settled < line.shards:
         raise JobUnfinished(
             f"{line.shards - line.settled} of {line.shards} shards have no result; the job is {line.state}",
             next_step=f"fog job show {line.job[-8:]}",
+        )
+    if waited and (wrong := statuses.went_wrong(result.results)):
+        words = ", ".join(sorted({status for shard in wrong for status in shard.statuses} - {statuses.FINE}))
+        raise ProgramFailed(
+            f"the program did not end well in {len(wrong)} of {line.shards} shards: {words}",
+            next_step=f"fog job show {line.job[-8:]}    (the runs are paid: they did what the program says)",
         )
 
 
