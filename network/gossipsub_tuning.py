@@ -21,6 +21,9 @@ bounded, must not die of a peer's bytes, and must say what it dropped. Where 0.8
       loop, so frames of two RPCs can interleave
     a topic joined while a peer's hello is on its      announced again once the peer is registered
       way is never announced to that peer
+    when one of two links to a peer ends (they         moves to the other link at once, and keeps what
+      dialled each other at once), gossip stays on       the peer subscribed to
+      it or forgets the subscriptions: dead for good
     IHAVE announces from+seqno whatever the ids are    announces our ids
 
 Signing is strict (StrictSign): js-libp2p refuses the unsigned form that 0.8.1 sends (it keeps `from` and
@@ -36,7 +39,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from typing import Any, Final, Protocol, cast
 
 import trio
-from libp2p.abc import IHost, INetStream
+from libp2p.abc import IHost, IMuxedConn, INetStream
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID, PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.mcache import CacheEntry, MessageCache
@@ -196,6 +199,21 @@ class Gossip(Pubsub):
         for topic in sorted(set(self.topic_ids) - told):
             if queue is not None:
                 queue.push(self._build_announce_rpc(topic, subscribe=True)[0])
+
+    def link_lost(self, peer: ID, link: IMuxedConn) -> None:
+        """A link ended. If it carried our stream to a peer that has another link, open one over that."""
+        stream = self.peers.get(peer)
+        if stream is not None and stream.muxed_conn is link and self._peer_is_connected(peer):
+            self._handle_dead_peer(peer)
+
+    def _handle_dead_peer(self, peer_id: ID) -> None:
+        topics = [topic for topic, peers in self.peer_topics.items() if peer_id in peers]
+        super()._handle_dead_peer(peer_id)
+        if self._peer_is_connected(peer_id):
+            # It announced them once, perhaps over the link that lives, and will not do so again.
+            for topic in topics:
+                self.peer_topics.setdefault(topic, set()).add(peer_id)
+            self._peer_subscription_count[peer_id] = len(topics)
 
     async def continuously_read_stream(self, stream: INetStream) -> None:
         await super().continuously_read_stream(cast(INetStream, BufferedStream(stream)))

@@ -358,6 +358,7 @@ class _Links(INotifee):
         self._owner._link_up(str(conn.muxed_conn.peer_id), conn.direction.name.lower())
 
     async def disconnected(self, network: INetwork, conn: INetConn) -> None:
+        self._owner._gossip.link_lost(conn.muxed_conn.peer_id, conn.muxed_conn)
         self._owner._link_down(str(conn.muxed_conn.peer_id))
 
     async def opened_stream(self, network: INetwork, stream: INetStream) -> None: ...

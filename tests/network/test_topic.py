@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import AsyncExitStack
 
 import pytest
 import trio
+from libp2p.peer.id import ID
+from multiaddr import Multiaddr
 
 from ledger.errors import RemoteError, UsageError
 from network.gossipsub_tuning import MESSAGE_SIZE_MAX
@@ -134,6 +137,30 @@ async def test_an_exception_in_a_validator_costs_that_message_and_nothing_else()
         assert await received(there, 1) == [b"accept"]
         assert b.counts["gossip.validator_failed"] == 2
         assert b.is_connected(a.peer_id)
+
+
+@pytest.mark.parametrize("closed_by", ["dialler", "dialled"])
+async def test_gossip_goes_on_both_ways_when_one_of_two_links_ends(closed_by: str):
+    """Two that dial each other at once have two links. Stock: gossip stays on the one that died."""
+    async with AsyncExitStack() as stack:
+        a, b = await line(stack, 2)
+        here, there = await a.topic("t"), await b.topic("t")
+        await meshed(here, there)
+        target = Multiaddr(a.addresses()[0].rsplit("/p2p/", 1)[0])
+        await b._swarm.dial_addr(target, ID.from_string(a.peer_id))
+        side, other = (b, a) if closed_by == "dialler" else (a, b)
+        with trio.fail_after(5):
+            while len(side._swarm.get_connections(ID.from_string(other.peer_id))) < 2:
+                await trio.sleep(0.01)
+        first, _ = side._swarm.get_connections(ID.from_string(other.peer_id))
+        await first.close()
+        with trio.fail_after(15):
+            for sender, reader in ((here, there), (there, here)):
+                for number in itertools.count():  # until gossip has moved to the other link
+                    await sender.publish(b"%d" % number + sender.name.encode() * (1 + (sender is here)))
+                    with trio.move_on_after(0.2):
+                        await reader.next()
+                        break
 
 
 async def test_ignored_messages_are_nobodys_fault():
