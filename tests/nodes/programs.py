@@ -24,6 +24,10 @@ BOMB = f"""(module {EXIT} {MEMORY} (func (export "_start")
     (loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
     (call $exit (i32.const 3))))"""
 
+LARGE = '(module (memory (export "memory") 1024) (func (export "_start")))'
+
+TRAP = f'(module {MEMORY} (func (export "_start") unreachable))'
+
 FLOOD = f"""(module {WRITE} {MEMORY}
     (func (export "_start")
         (i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const 65536))
