@@ -160,6 +160,10 @@ class Worker:
             if self._leases == leases and not self._scopes:
                 await self._sandbox.aclose()
 
+    def _now(self, lease: Lease, what: str) -> None:
+        self.doing[lease] = what
+        log.debug("lease %s: %s", lease, what)
+
     # -- one lease ---------------------------------------------------------------------------------------
 
     async def _carry(self, lease: Lease, row: Row) -> None:
@@ -172,10 +176,10 @@ class Worker:
                 if held is None:
                     await trio.sleep_forever()  # given back; wait until the ledger says so too
                 if row["state"] == "leased":
-                    self.doing[lease] = "committed, waiting for the checker"
+                    self._now(lease, "committed, waiting for the checker")
                     await self._say(LeaseCommit(*lease, commitment(held.result, held.fuel, held.salt)))
                 await self._agenda.until(lambda: self._may_reveal(lease))
-                self.doing[lease] = "revealed, waiting to be settled"
+                self._now(lease, "revealed, waiting to be settled")
                 await self._say(LeaseReveal(*lease, held.result, held.fuel, held.salt))
                 await trio.sleep_forever()
         finally:
@@ -200,12 +204,12 @@ class Worker:
             return await self._compute(lease)
         except FogError as error:  # all of it is trouble of this machine or of its peers
             log.warning("lease %s given back: %s (%s)", lease, error, error.code)
-            self.doing[lease] = f"given back: {error.code}"
+            self._now(lease, f"given back: {error.code}")
             await self._say(LeaseRelease(*lease, error.code))
             return None
 
     async def _compute(self, lease: Lease) -> HeldLease:
-        self.doing[lease] = "fetching"
+        self._now(lease, "fetching")
         job = await self._agenda.ask(agenda.job_row, lease.job)
         assert job is not None, "a run of a job that is not in the tables"
         spec = JobSpec.decode(await self._fetched(job["spec"], SPEC_SIZE_MAX))
@@ -215,7 +219,7 @@ class Worker:
         scratch.mkdir(mode=0o700)
         try:
             task = await self._task(spec, lease.shard, scratch)
-            self.doing[lease] = "running"
+            self._now(lease, "running")
             outcome = await self._sandbox.run(task, scratch=scratch)
             self._sandbox.warm()
             for cid, path in outcome.blobs.items():
