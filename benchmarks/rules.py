@@ -171,10 +171,10 @@ def crowd() -> None:
     jobs = [bench.event(bench.submitter, submit, 1 + n) for n in range(10)]
     bench.state = bench.run(jobs)
     bench.close()
-    bench.close("lease 1024 of 40960 to 4096")
+    first = bench.leases(bench.close("lease 1024 of 40960 to 4096"))[0].job
     for _ in range(3):
         bench.close()
-    cancel = [bench.event(bench.submitter, JobCancel(jobs[0].id), 99)]
+    cancel = [bench.event(bench.submitter, JobCancel(first), 99)]
     bench.cost("cancel, 4096 shards leased", cancel)
 
 

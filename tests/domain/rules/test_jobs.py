@@ -6,7 +6,7 @@ import pytest
 
 from domain.rules import jobs, terms
 from ledger.types import INT63_MAX
-from tests.domain.rules.world import World
+from tests.domain.rules.world import CREATED, World
 
 
 def test_a_job_takes_its_escrow_when_it_is_submitted() -> None:
@@ -175,3 +175,35 @@ def test_charges_round_up_and_payments_round_down() -> None:
     assert terms.payment(999_999_999, 1) == 0
     assert terms.escrow(shards=3, fuel=1_500_000_000, price=3, checks=1) == 3 * 3 * 5
     assert terms.escrow(shards=3, fuel=1_500_000_000, price=3, checks=0) == 3 * 5
+
+
+def test_the_time_to_reveal_does_not_reach_beyond_the_last_moment() -> None:
+    """And no checker is drawn that could not have a whole lease before it."""
+    world = World(alice=1000)
+    world.check("""
+        offer     bob slots=1 until=+90000              ok
+        submit    alice J lease=10000 deadline=+20000   ok
+        place
+        commit    bob J 0 0 right 7        ok
+        close     20000
+        close     29900
+        offer     carol slots=1            ok
+        place
+        run       J 0 1 carol check leased
+        close     9000
+        commit    carol J 0 1 right 7      ok
+        place
+    """)
+    assert {run.until for run in world.history.runs.values()} == {CREATED + 1 + 20_000 + 4 * 10_000}
+    late = World(alice=1000)
+    late.check("""
+        offer     bob slots=1 until=+90000              ok
+        submit    alice J lease=10000 deadline=+20000   ok
+        place
+        commit    bob J 0 0 right 7        ok
+        close     20000
+        close     30000
+        offer     carol slots=1            ok
+        place
+        run       J 0 1 none
+    """)
