@@ -12,11 +12,13 @@ What a neighbour announces is a hint: dialling checks the peer id, and the sync 
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Sequence
 from typing import Final
 
 import trio
+from zeroconf import Error as ZeroconfError
 from zeroconf import InterfaceChoice, ServiceBrowser, ServiceInfo, ServiceStateChange, Zeroconf
 
 from ledger.cid import Cid
@@ -24,6 +26,8 @@ from ledger.errors import FogError
 from network.gossip import network_prefix
 from network.host import Host
 from network.listening import ip_and_port_text
+
+log = logging.getLogger(__name__)
 
 ADDRESSES_MAX: Final = 8  # announced, and read of one neighbour
 ADDRESS_SIZE_MAX: Final = 250  # bytes; an entry of a TXT record has at most 255
@@ -71,32 +75,48 @@ class Mdns:
         self._found, self._neighbours = trio.open_memory_channel[list[str]](FOUND_MAX)
 
     async def run(self) -> None:
-        """Until cancelled. The announcement is withdrawn on the way out."""
-        token = trio.lowlevel.current_trio_token()
-        zeroconf = await trio.to_thread.run_sync(lambda: Zeroconf(interfaces=self._interfaces))
+        """Until cancelled; the announcement is withdrawn on the way out.
+
+        Returns early, counted as `mdns.unavailable`, where the machine has no network that could carry it.
+        """
         info = announcement(self._net, self._host.peer_id, self._host.addresses())
         try:
+            zeroconf = await trio.to_thread.run_sync(lambda: Zeroconf(interfaces=self._interfaces))
+        except OSError as error:
+            return self._give_up(error)
+        try:
             await trio.to_thread.run_sync(zeroconf.register_service, info)
-
-            def changed(
-                zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
-            ) -> None:  # zeroconf calls it by these names, in its thread
-                if state_change is not ServiceStateChange.Removed and name != info.name:
-                    found = zeroconf.get_service_info(service_type, name, LOOK_UP_MS)
-                    if found is not None:
-                        token.run_sync_soon(self._offer, addresses_in(found))
-
-            browser = ServiceBrowser(zeroconf, service_type(self._net), handlers=[changed])
-            try:
-                async with trio.open_nursery() as nursery:
-                    async for addresses in self._neighbours:
-                        nursery.start_soon(self._meet, addresses)
-            finally:
-                with trio.CancelScope(shield=True):
-                    await trio.to_thread.run_sync(browser.cancel)  # `close` would leave its thread
+            await self._browse(zeroconf, info.name)
+        except (OSError, ZeroconfError) as error:
+            self._give_up(error)
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(zeroconf.close)
+
+    def _give_up(self, error: Exception) -> None:
+        log.warning("no discovery on the local network: %s", error)
+        self._host.counts["mdns.unavailable"] += 1
+
+    async def _browse(self, zeroconf: Zeroconf, own_name: str) -> None:
+        """Dial whoever appears."""
+        token = trio.lowlevel.current_trio_token()
+
+        def changed(
+            zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
+        ) -> None:  # zeroconf calls it by these names, in its thread
+            if state_change is not ServiceStateChange.Removed and name != own_name:
+                found = zeroconf.get_service_info(service_type, name, LOOK_UP_MS)
+                if found is not None:
+                    token.run_sync_soon(self._offer, addresses_in(found))
+
+        browser = ServiceBrowser(zeroconf, service_type(self._net), handlers=[changed])
+        try:
+            async with trio.open_nursery() as nursery:
+                async for addresses in self._neighbours:
+                    nursery.start_soon(self._meet, addresses)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(browser.cancel)  # `zeroconf.close` would leave its thread
 
     def _offer(self, addresses: list[str]) -> None:
         try:

@@ -86,6 +86,7 @@ def test_an_announcement_without_ip_addresses_is_possible():
     assert addresses_in(announcement(NET, "12D3KooW" + "x" * 44, ["/mem/alice"])) == ["/mem/alice"]
 
 
+@pytest.mark.slow
 async def test_neighbours_of_one_network_meet_and_those_of_another_do_not():
     """Three nodes on the loopback interface; the third is of another network."""
     async with (
@@ -105,12 +106,20 @@ async def test_neighbours_of_one_network_meet_and_those_of_another_do_not():
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.slow
 async def test_leaving_withdraws_the_announcement_and_ends_its_thread():
     async with tcp_host(1) as a:
         with trio.move_on_after(1):
             await Mdns(a, NET, interfaces=LO).run()
     names = [thread.name for thread in threading.enumerate()]
     assert not any("zeroconf" in name.lower() for name in names), names
+
+
+async def test_a_machine_without_such_a_network_goes_on_without_discovery():
+    async with tcp_host(1) as a:
+        with trio.fail_after(10):
+            await Mdns(a, NET, interfaces=["203.0.113.1"]).run()
+        assert a.counts["mdns.unavailable"] == 1
 
 
 @pytest.mark.parametrize("value", [b"\xff\xfe", b"", None])

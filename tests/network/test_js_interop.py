@@ -33,6 +33,7 @@ async def steps(process: trio.Process) -> AsyncIterator[dict[str, Any]]:
             yield json.loads(line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("listen", [LOOPBACK, LOOPBACK + "/ws"])
 async def test_a_javascript_node_pings_identifies_syncs_and_gossips_with_ours(listen: str):
     """Every event that reached JavaScript had its id and signature checked there; its own stands here."""

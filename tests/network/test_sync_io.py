@@ -66,6 +66,7 @@ async def test_equal_nodes_are_done_in_one_round_trip():
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.slow
 async def test_what_a_slow_reader_lost_of_a_burst_is_repaired_by_sync():
     """Gossip drops what nobody reads; the events are there all the same."""
     async with tcp_host(1) as a, tcp_host(2) as b, trio.open_nursery() as nursery:
@@ -235,6 +236,7 @@ def _always(wire: bytes):  # type: ignore[no-untyped-def]
     return lane_range
 
 
+@pytest.mark.slow
 async def test_a_partition_heals_and_both_sides_merge(autojump_clock: trio.testing.MockClock):
     """Two islands write on; after they meet again they hold the union."""
     air = Air(latency_ms=10)

@@ -39,6 +39,7 @@ async def received(topic: Topic, count: int) -> list[bytes]:
         return [(await topic.next())[1] for _ in range(count)]
 
 
+@pytest.mark.slow
 async def test_a_burst_of_a_thousand_messages_arrives_whole():
     """Stock: 16 of 1000, without a word. Here `publish` waits for room."""
     async with AsyncExitStack() as stack:
@@ -208,6 +209,7 @@ async def test_what_is_wrong_is_not_passed_on():
         assert await received(there, 1) == [b"accept"]
 
 
+@pytest.mark.slow
 async def test_a_message_from_three_sides_is_judged_once():
     """Stock with async validators: judged three times, delivered three times."""
     judged = []
