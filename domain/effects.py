@@ -56,7 +56,8 @@ class OfferStands(Effect, frozen=True, tag="offer"):
 
 
 class JobIs(Effect, frozen=True, tag="job"):
-    """A job as it now stands. `spent` of `escrow` was paid out; the rest returns when it ends."""
+    """A job as it now stands. Of `escrow`, taken at its start, `spent` was paid out; each shard's rest
+    returns when that shard ends."""
 
     job: Cid
     submitter: Key
@@ -75,7 +76,10 @@ class JobIs(Effect, frozen=True, tag="job"):
 
 
 class ShardIs(Effect, frozen=True, tag="shard"):
-    """A shard as it now stands; `result` and `fuel` once two runs agreed (or one, when unchecked)."""
+    """A shard as it now stands; `result` and `fuel` once two runs agreed (or one, when unchecked).
+
+    Told from its first lease on: a shard that was never leased is open while its job runs, and ends with it.
+    """
 
     job: Cid
     shard: Uint
@@ -85,7 +89,7 @@ class ShardIs(Effect, frozen=True, tag="shard"):
 
 
 class RunIs(Effect, frozen=True, tag="run"):
-    """One lease of one shard. `until` is the ledger time by which it must be revealed."""
+    """One lease of one shard. `until` is the ledger time by which its next step must be made; 0 once over."""
 
     job: Cid
     shard: Uint
