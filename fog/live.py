@@ -24,6 +24,9 @@ from projections.live import NodeStatus, Peer, Pulse, Waiting
 WAITING_MAX: Final = 200
 """Events shown that are not final; the newest. More only says that finality stands still."""
 
+LOOK_AGAIN_S: Final = 1.0
+"""A look without news: events that were refused, or became final, are no news and yet to be seen."""
+
 REFRESH_S: Final = 0.25
 """Between two looks at the replica while events pour in: a look costs executing what is not final."""
 
@@ -49,7 +52,8 @@ class Live:
         seen = -1
         while True:
             await self._ledger.call(self._look)
-            seen = await self._ledger.arrived.after(seen)
+            with trio.move_on_after(LOOK_AGAIN_S):
+                seen = await self._ledger.arrived.after(seen)
             await trio.sleep(REFRESH_S)
 
     def _look(self) -> None:

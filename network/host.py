@@ -249,6 +249,7 @@ class Host:
         """Hold a provable fault against `peer`: after `limits.blames`, or a fatal one, it is banned."""
         self.counts[f"blame.{code}"] += 1
         if self._blame.hold(peer, trio.current_time(), fatal=fatal):
+            self.counts["banned"] += 1
             self._nursery.start_soon(self.disconnect, peer)
 
     def _is_banned(self, peer: str) -> bool:
