@@ -3,8 +3,11 @@
 Knows where our lane stands and which tips there are to refer to. Does not store; `ledger.replica`
 does, before anybody sees the event.
 
-What must always hold: two events of ours never stand at one place. The caller has one writer, stores an event
-before it asks for the next, and after losing its store takes a new device key.
+What must always hold:
+    what is signed here passes every check that a peer makes of its bytes: anything else would stand in our own
+    store alone, and the store could not be read again
+    two events of ours never stand at one place: the caller has one writer, stores an event before it asks for
+    the next, and after losing its store takes a new device key
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import Any
 from ledger import canonical
 from ledger import event as events
 from ledger.admission import Admission
-from ledger.errors import UsageError
+from ledger.errors import RemoteError, UsageError
 from ledger.event import BODY_SIZE_MAX, Event
 from ledger.signing import SigningKey
 
@@ -34,7 +37,7 @@ def next_event(
     """Sign what follows the head of our lane, with the newest tips of other lanes as parents.
 
     `body` is a payload struct or its canonical bytes; `now` in unix ms. Raises UsageError (`lane_closed`,
-    `body_too_large`).
+    `body_too_large`, `bad_event`).
     """
     ours = (key.public, lane)
     if ours in admission.forked:
@@ -57,7 +60,7 @@ def next_event(
     before = None if prev is None else admission.place_of(prev)
     if before is not None:
         above.append(before)
-    return events.make(
+    event = events.make(
         key,
         net=admission.net,
         lane=lane,
@@ -72,3 +75,11 @@ def next_event(
         acct=acct,
         exp=exp,
     )
+    try:
+        return events.parse(event.wire, net=admission.net, verify_signature=False)
+    except RemoteError as error:
+        raise UsageError(
+            f"no node would take this {kind}: {error}",
+            code="bad_event",
+            next_step="numbers end at 2^63-1, and text must be in Unicode NFC",
+        ) from error

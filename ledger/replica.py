@@ -237,7 +237,7 @@ class Replica:
     ) -> Event:
         """Sign a statement on our own lane; durable on return. `body` is a payload struct or its bytes.
 
-        Raises UsageError (`read_only`, `lane_closed`, `body_too_large`), StoreFull.
+        Raises UsageError (`read_only`, `lane_closed`, `body_too_large`, `bad_event`), StoreFull.
         """
         with self._serving(), self._writing():
             if self._key is None:

@@ -313,6 +313,22 @@ def test_what_cannot_be_said_is_our_users_to_change():
     assert refused.value.code == "body_too_large"
 
 
+@pytest.mark.parametrize(
+    "body", [{"memo": "e\u0301"}, {"amount": 2**63}], ids=["not NFC", "too large a number"]
+)
+def test_nothing_that_no_peer_would_take_is_signed_or_stored(body: dict[str, Any], tmp_path: Path):
+    """It would stand here alone, have us banned by our peers, and the store would not open again."""
+    url = f"sqlite:///{tmp_path}/store"
+    node = Replica.open(Store.create(url, GENESIS), PayingRules(), key_of("alice"), validator=False)
+    with pytest.raises(UsageError) as refused:
+        node.append("pay", 1, body, now=NOW)
+    assert refused.value.code == "bad_event"
+    said = node.append("pay", 1, pay("bob", 1), now=NOW)
+    node.store.close()
+    again = Replica.open(Store.open(url, GENESIS.net), PayingRules(), key_of("alice"), validator=False)
+    assert again.unordered() == [said.id]
+
+
 # -- finality -----------------------------------------------------------------------------------------------
 
 
