@@ -4,8 +4,8 @@ Knows where our lane stands and which tips there are to refer to. Does not store
 does, before anybody sees the event.
 
 What must always hold:
-    what is signed here passes every check that a peer makes of its bytes: anything else would stand in our own
-    store alone, and the store could not be read again
+    what is signed here passes every check that a peer makes of its bytes: anything else would stand here
+    alone, and the store could not be read again
     two events of ours never stand at one place: the caller has one writer, stores an event before it asks for
     the next, and after losing its store takes a new device key
 """

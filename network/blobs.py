@@ -17,6 +17,7 @@ Blocking; adapters call it in a thread. One process a folder.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections import Counter
@@ -33,9 +34,15 @@ BYTES_MAX: Final = 16 * 1024**3  # 16 GiB, a modest share of a disk; a setting o
 
 
 class BlobsFull(FogError):
-    """The store is at its limit; the message says how to make room."""
+    """The store is at its limit, or the disk is; the message says how to make room."""
 
     code = "blobs_full"
+
+
+class BlobMissing(FogError):
+    """A block is not here, and no peer that was asked could give it."""
+
+    code = "blob_missing"
 
 
 class BlockStore:
@@ -73,8 +80,12 @@ class BlockStore:
         self._reserve(len(block))
         try:
             self._write(path, block)
-        except BaseException:
+        except BaseException as error:
             self._release(len(block))
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                raise BlobsFull(
+                    f"no room on the disk for blobs: {error}", next_step="free some space, then try again"
+                ) from error
             raise
 
     def _reserve(self, size: int) -> None:
@@ -151,18 +162,18 @@ class BlockStore:
         return manifest is not None and all(self.has(chunk) for chunk in manifest.chunks)
 
     def chunks(self, cid: Cid) -> Iterator[bytes]:
-        """The blob's bytes, chunk by chunk, each checked. Raises KeyError at the first missing block."""
+        """The blob's bytes, chunk by chunk, each checked. Raises BlobMissing at the first lacking one."""
         manifest = self.manifest(cid)
         if not cid.is_raw and manifest is None:
-            raise KeyError(cid)
+            raise _gone(cid)
         for chunk in (cid,) if manifest is None else manifest.chunks:
             block = self.get(chunk)
             if block is None:
-                raise KeyError(chunk)
+                raise _gone(chunk)
             yield block
 
     def read(self, cid: Cid, *, size_max: int) -> bytes:
-        """The whole blob in memory. Raises KeyError (not all here), RemoteError (`oversize`)."""
+        """The whole blob in memory. Raises BlobMissing (not all here), RemoteError (`oversize`)."""
         manifest = self.manifest(cid)
         if manifest is not None:
             check_size(manifest.size, size_max)
@@ -184,6 +195,13 @@ def check_size(size: int, size_max: int) -> None:
     """Raises RemoteError (`oversize`)."""
     if size > size_max:
         raise RemoteError(f"a blob of {size} bytes, at most {size_max} are wanted", code="oversize")
+
+
+def _gone(cid: Cid) -> BlobMissing:
+    return BlobMissing(f"the block {cid} is not here, or no longer whole", next_step="fetch it again")
+
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _fsync_folder(folder: Path) -> None:

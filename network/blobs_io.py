@@ -22,7 +22,7 @@ from ledger import blob
 from ledger.blob import BLOCK_SIZE_MAX
 from ledger.cid import CID_SIZE, Cid
 from ledger.errors import FogError, RemoteError
-from network.blobs import BlockStore, check_size
+from network.blobs import BlobMissing, BlockStore, check_size
 from network.host import Host
 from network.stream import Stream
 
@@ -32,12 +32,6 @@ PEERS_MAX: Final = 8  # fetched from at once; more only share the same line
 IDLE_S: Final = 60.0  # a peer that asks nothing for so long loses its stream
 
 T = TypeVar("T")
-
-
-class BlobMissing(FogError):
-    """No peer that was asked could give a block."""
-
-    code = "blob_missing"
 
 
 class Blobs:
@@ -82,7 +76,7 @@ class Blobs:
     async def fetch_all(self, cids: Sequence[Cid], peers: Sequence[str]) -> None:
         """Make all these blobs be in the store: one stream a peer for all of them, not one for each blob.
 
-        Raises BlobMissing, RemoteError (a manifest that is none).
+        Raises BlobMissing, RemoteError (a manifest that is none), BlobsFull.
         """
         left = set[str]()
         await self._gather(cids, peers, left)
@@ -117,6 +111,8 @@ class Blobs:
         async with trio.open_nursery() as nursery:
             for peer in [peer for peer in dict.fromkeys(peers) if peer not in left][:PEERS_MAX]:
                 nursery.start_soon(self._fetch_from, peer, work, left)
+        if work.trouble is not None:
+            raise work.trouble
         if work.left():
             raise BlobMissing(
                 f"{work.left()} of {len(lacking)} blocks could not be had from {len(peers)} peers",
@@ -148,6 +144,8 @@ class Blobs:
             self.counts[f"blob.failed.{error.code}"] += 1
             if error.code in ("bad_block", "oversize"):
                 self._host.blame(peer, error.code)
+        except FogError as error:  # ours, so no other peer can help; raised by `_gather`, outside its nursery
+            work.stop(error)
 
     async def _fetch_block(self, cid: Cid, stream: Stream) -> bool:
         await stream.write_frame(bytes(cid), timeout_s=BLOCK_S)
@@ -169,11 +167,12 @@ class _Work:
         self._waiting = deque(cids)
         self._in_hand: set[Cid] = set()
         self._refused: dict[Cid, set[str]] = {}
+        self.trouble: FogError | None = None  # why nothing more is worth taking
         self._changed = trio.Event()
 
     async def take(self, peer: str) -> Cid | None:
         """A block that `peer` has not failed on; waits while others may give one back. None: go home."""
-        while True:
+        while self.trouble is None:
             for cid in self._waiting:
                 if peer not in self._refused.get(cid, ()):
                     self._waiting.remove(cid)
@@ -182,6 +181,11 @@ class _Work:
             if not self._in_hand:
                 return None
             await self._changed.wait()
+        return None
+
+    def stop(self, trouble: FogError) -> None:
+        self.trouble = trouble
+        self._wake()
 
     def done(self, cid: Cid) -> None:
         self._in_hand.discard(cid)

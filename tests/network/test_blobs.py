@@ -13,7 +13,7 @@ from ledger.blob import BLOCK_SIZE_MAX
 from ledger.cid import Cid
 from ledger.errors import RemoteError
 from network import blobs
-from network.blobs import BlobsFull, BlockStore
+from network.blobs import BlobMissing, BlobsFull, BlockStore
 
 SIZES = [0, 1, BLOCK_SIZE_MAX - 1, BLOCK_SIZE_MAX, BLOCK_SIZE_MAX + 1, 3 * BLOCK_SIZE_MAX]
 
@@ -113,8 +113,20 @@ def test_a_blob_with_a_missing_chunk_is_not_whole(tmp_path: Path):
     assert manifest is not None
     store.remove(manifest.chunks[1])
     assert not store.is_whole(cid)
-    with pytest.raises(KeyError):
+    with pytest.raises(BlobMissing):
         store.read(cid, size_max=600_000)
+
+
+def test_a_chunk_that_rotted_is_missing_like_any_other(tmp_path: Path):
+    """Not a fault of ours: whoever reads may fetch it again."""
+    store = BlockStore(tmp_path)
+    cid = store.add(content(600_000))
+    victim = max((path for path in tmp_path.glob("??/*")), key=lambda path: path.stat().st_size)
+    victim.write_bytes(victim.read_bytes()[:-1] + b"?")
+    assert store.is_whole(cid), "names alone tell nothing"
+    with pytest.raises(BlobMissing):
+        store.read(cid, size_max=600_000)
+    assert not store.is_whole(cid)
 
 
 def test_a_blob_larger_than_the_reader_wants_is_refused(tmp_path: Path):

@@ -11,8 +11,8 @@ import trio
 from ledger.blob import BLOCK_SIZE_MAX
 from ledger.cid import CID_SIZE, Cid
 from ledger.errors import RemoteError
-from network.blobs import BlockStore
-from network.blobs_io import PROTOCOL, BlobMissing, Blobs
+from network.blobs import BlobMissing, BlobsFull, BlockStore
+from network.blobs_io import PROTOCOL, Blobs
 from network.host import Handler, Host
 from network.stream import Stream
 from tests.network.conftest import tcp_host
@@ -83,6 +83,22 @@ async def test_a_peer_with_half_of_it_is_helped_out_by_another(tmp_path: Path):
         with trio.fail_after(10):
             await Blobs(host, store).fetch(cid, [one, two])
         assert store.is_whole(cid)
+
+
+async def test_what_does_not_fit_is_refused_as_such(tmp_path: Path):
+    """With several peers at work: callers catch BlobsFull, and never a group of it."""
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, _ = await world.host()
+        servers = [await world.server(host) for _ in range(2)]
+        for _, server in servers:
+            cid = server.store.add(content(6 * BLOCK_SIZE_MAX))
+        small = Blobs(host, BlockStore(tmp_path / "small", bytes_max=2 * BLOCK_SIZE_MAX))
+        with pytest.raises(BlobsFull), trio.fail_after(10):
+            await small.fetch(cid, [peer for peer, _ in servers])
+        with pytest.raises(BlobsFull), trio.fail_after(10):
+            await small.fetch_all([cid], [peer for peer, _ in servers])
+        assert not any(code.startswith("blame") for code in host.counts)
 
 
 async def test_a_fetch_that_failed_goes_on_where_it_stopped(tmp_path: Path):
