@@ -2,28 +2,41 @@
 
 A file is written under another name and renamed, so it appears whole or not at all; writing it again after a
 crash gives the same file.
+
+What must always hold: nothing is written outside the folder, whatever a worker made of the result's names
+(`domain.compute.spec` refuses names that lead out of it).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 from domain.compute.spec import Output, Run, ShardResult
-from ledger.errors import RemoteError
+from ledger.errors import UsageError
 from network.blobs import BlockStore
 
 
 def write_outputs(folder: Path, shard: int, result: ShardResult, store: BlockStore) -> list[str]:
-    """Every output of a shard; the paths of the files below `folder`. All blobs must be in `store`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Every output of a shard; the paths of the files below `folder`. All blobs must be in `store`.
+
+    Raises UsageError (`cannot_write`): a full disk, or names that this file system does not take.
+    """
     written: list[str] = []
-    for run in result.runs:
-        for name, output in _outputs(shard, run):
-            _write(folder / name, output, store)
-            written.append(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for run in result.runs:
+            for name, output in _outputs(shard, run):
+                _write(folder / name, output, store)
+                written.append(name)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the outputs of shard {shard} below {folder}: {error}",
+            code="cannot_write",
+            next_step="make room or give another folder; it is tried again",
+        ) from error
     return written
 
 
@@ -48,15 +61,7 @@ def _outputs(shard: int, run: Run) -> Iterable[tuple[str, Output]]:
     if run.stderr.size:
         yield f"{name}.err", run.stderr
     for file in run.files:
-        yield f"{name}.files/{_safe(file.name)}", file.content
-
-
-def _safe(name: str) -> str:
-    """A path that stays below its folder: the name was chosen by a stranger's program."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or not path.parts or ".." in path.parts:
-        raise RemoteError(f"a result names a file outside its folder: {name!r}", code="bad_result")
-    return str(path)
+        yield f"{name}.files/{file.name}", file.content
 
 
 def _write(path: Path, output: Output, store: BlockStore) -> None:

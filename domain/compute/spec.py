@@ -21,7 +21,7 @@ from domain.payloads import SHARDS_MAX
 from ledger import blob, canonical
 from ledger.cid import Cid
 from ledger.errors import RemoteError
-from ledger.types import Digest, Name, Positive, Uint
+from ledger.types import Digest, Positive, Uint
 
 MEMORY_MIN: Final = 1 << 20
 MEMORY_MAX: Final = 4 << 30  # all that a 32-bit guest can address
@@ -39,7 +39,9 @@ _FILE_SIZE_MAX: Final = INLINE_MAX + 512
 assert INPUTS_PER_SHARD_MAX * _RUN_SIZE_MAX + FILES_PER_SHARD_MAX * _FILE_SIZE_MAX < RESULT_SIZE_MAX
 
 Text = Annotated[str, Meta(max_length=TEXT_MAX, pattern=r"^[^\x00]*$")]
-FileName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f/]+$")]
+_NAME: Final = r"(?!\.{1,2}(/|\Z))[^\x00-\x1f/]+"  # one step of a path, which leads down
+FileName = Annotated[str, Meta(min_length=1, max_length=255, pattern=rf"^{_NAME}\Z")]
+FilePath = Annotated[str, Meta(min_length=1, max_length=255, pattern=rf"^{_NAME}(/{_NAME})*\Z")]
 Variable = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00=]+$")]
 
 Status = Literal[
@@ -145,16 +147,19 @@ class Output(Blob, frozen=True):
 
 
 class OutputFile(Blob, frozen=True):
-    """A file that a run left under /out; `name` is its path there."""
+    """A file that a run left under /out; `name` is its path there.
 
-    name: Name
+    Whoever fetches the result writes to that path below a folder of their own: it must not lead out of it.
+    """
+
+    name: FilePath
     content: Output
 
 
 class Run(Blob, frozen=True):
     """What one run made. `stderr` is what was written first, up to `wasi.STDERR_MAX` bytes."""
 
-    name: Annotated[str, Meta(max_length=255)]
+    name: Annotated[str, Meta(max_length=255, pattern=rf"^({_NAME})?\Z")]
     status: Status
     fuel: Uint
     stdout: Output

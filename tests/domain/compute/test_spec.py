@@ -52,6 +52,8 @@ BAD_SPECS: dict[str, dict[str, Any]] = {
     "a module with a runtime": {"runtime": CID},
     "no shard": {"shards": []},
     "two inputs of one name": {"shards": [[{"name": "a", "cid": CID, "size": 1}] * 2]},
+    "an input that is called as its folder": {"shards": [[{"name": "..", "cid": CID, "size": 1}]]},
+    "an input whose name ends in a new line": {"shards": [[{"name": "a\n", "cid": CID, "size": 1}]]},
     "an input that is a path": {"shards": [[{"name": "a/b", "cid": CID, "size": 1}]]},
     "no memory": {"memory": 0},
     "more memory than there are addresses": {"memory": (4 << 30) + 1},
@@ -87,6 +89,35 @@ def test_an_output_stands_in_one_way_only(output: dict[str, Any]) -> None:
     fields["runs"][0]["stdout"] = output
     with pytest.raises(RemoteError):
         ShardResult.decode(canonical.encode(fields))
+
+
+@pytest.mark.parametrize("run", ["..", ".", "../a", "/a", "a/b", "a\n", "a\0b"])
+def test_a_run_whose_name_is_not_one_name_is_refused(run: str) -> None:
+    """The submitter writes files under it: a worker must not choose where."""
+    fields = canonical.decode(RESULT.encode(), size_max=10_000)
+    fields["runs"][0]["name"] = run
+    with pytest.raises(RemoteError):
+        ShardResult.decode(canonical.encode(fields))
+
+
+@pytest.mark.parametrize("path", ["..", "../a", "a/../../b", "a/..", "/a", "a//b", "a/", "./a", "a\0", "a\n"])
+def test_a_file_whose_path_leads_out_of_its_folder_is_refused(path: str) -> None:
+    fields = canonical.decode(RESULT.encode(), size_max=10_000)
+    fields["runs"][1]["files"][0]["name"] = path
+    with pytest.raises(RemoteError):
+        ShardResult.decode(canonical.encode(fields))
+
+
+def test_the_run_of_a_shard_without_inputs_has_no_name() -> None:
+    alone = ShardResult(ENGINE, (Run("", "ok", 1, NOTHING, NOTHING),))
+    assert ShardResult.decode(alone.encode()) == alone
+
+
+@pytest.mark.parametrize("path", ["a", "a/b", "..a", "a..", "...", "a b/\u00e9"])
+def test_a_path_below_its_folder_is_taken(path: str) -> None:
+    fields = canonical.decode(RESULT.encode(), size_max=10_000)
+    fields["runs"][1]["files"][0]["name"] = path
+    assert ShardResult.decode(canonical.encode(fields)).runs[1].files[0].name == path
 
 
 @given(st.binary(max_size=200))
