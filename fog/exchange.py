@@ -122,7 +122,7 @@ class Exchange:
 
     async def _ingest(self, wires: Sequence[bytes], peer: str) -> Ingested:
         ledger = self._ledger
-        result = await ledger.call(ledger.replica.ingest, wires, peer=peer, now=ledger.clock())
+        result = await ledger.write(ledger.replica.ingest, wires, peer=peer, now=ledger.clock())
         for code, message in result.rejected:
             log.info("from %s: %s (%s)", peer, message, code)
             self._host.blame(peer, code)
@@ -182,7 +182,7 @@ class Exchange:
 
     async def _apply(self, checkpoint: bytes, certificate: bytes) -> Applied | Missing:
         ledger = self._ledger
-        result = await ledger.call(ledger.replica.apply, checkpoint, certificate, ledger.clock())
+        result = await ledger.write(ledger.replica.apply, checkpoint, certificate, ledger.clock())
         if isinstance(result, Applied) and result.new:
             ledger.advanced.advance()
         return result

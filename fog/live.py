@@ -120,7 +120,13 @@ class Live:
         return self._waiting[:limit]
 
     def counters(self) -> Mapping[str, int]:
-        return {**self._counters, **{f"net.{name}": count for name, count in self._host.counts.items()}}
+        work = {} if self._worker is None else self._worker.counts
+        return {
+            **self._counters,
+            "store_full": self._ledger.room.refused,
+            **{f"worker.{name}": count for name, count in work.items()},
+            **{f"net.{name}": count for name, count in self._host.counts.items()},
+        }
 
     async def folded_past(self, height: int) -> int:
         return await self.pulse.folded_past(height)

@@ -39,7 +39,7 @@ from fog.settings import Settings
 from fog.submitter import Submitter
 from fog.validating import validate
 from fog.worker import Worker
-from ledger.errors import FogError, StoreFull, UsageError
+from ledger.errors import FogError, UsageError
 from ledger.event import Event
 from ledger.replica import Replica
 from ledger.signing import SigningKey
@@ -56,9 +56,6 @@ from projections.reader import Reader
 from projections.runner import Runner
 
 log = logging.getLogger(__name__)
-
-FULL_PAUSE_S: Final = 1.0
-"""Between two tries to write to a disk that is full."""
 
 LEAVE_S: Final = 2.0
 """For taking the offer back before the node stops; a lease that is not given back runs out by itself."""
@@ -118,6 +115,9 @@ class Node:
             await exchange.announce([event.wire])
             return event
 
+        async def insist(payload: Payload) -> Event:
+            return await ledger.room.wait_for(partial(say, payload))
+
         def peers() -> list[str]:
             return [link.peer for link in host.peers()]
 
@@ -127,7 +127,7 @@ class Node:
         worker = None
         if settings.worker.enabled:
             worker = Worker(
-                account, settings.worker, agenda, work, blobs, sandbox, home.work, say, peers, now_ms
+                account, settings.worker, agenda, work, blobs, sandbox, home.work, insist, peers, now_ms
             )
         submitter = Submitter(account, agenda, work, blobs, home.root / "programs", say, peers, now_ms)
         live = Live(ledger, host, seats, worker, started=now_ms())
@@ -191,13 +191,7 @@ async def fold(runner: Runner, ledger: ReplicaThread, agenda: Agenda, live: Live
     seen = -1
     while True:
         seen = await ledger.advanced.after(seen)
-        try:
-            height = await trio.to_thread.run_sync(runner.catch_up)
-        except StoreFull as error:
-            log.error("read models stand still: %s", error)
-            await trio.sleep(FULL_PAUSE_S)
-            ledger.advanced.advance()  # there is still something to fold
-            continue
+        height = await ledger.room.wait_for(partial(trio.to_thread.run_sync, runner.catch_up))
         agenda.folded.advance()
         live.pulse.beat(height)
 

@@ -46,7 +46,7 @@ class Outbox:
         seen = -1
         while True:
             seen = await pulse.after(seen)
-            await self._ledger.call(self._mark)
+            await self._ledger.write(self._mark)
 
     def _mark(self) -> None:
         replica = self._ledger.replica

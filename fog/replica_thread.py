@@ -17,6 +17,7 @@ import trio
 
 from domain.payloads import Payload, kind_of
 from fog.pulse import Pulse
+from fog.room import Room
 from ledger.cid import Cid
 from ledger.event import Event
 from ledger.heads import Head, Lane
@@ -35,6 +36,7 @@ class ReplicaThread:
     def __init__(self, replica: Replica, clock: Callable[[], int]) -> None:
         self.replica = replica
         self.clock = clock
+        self.room = Room()
         self.arrived = Pulse()
         self.advanced = Pulse()
         self._one = trio.CapacityLimiter(1)
@@ -42,6 +44,10 @@ class ReplicaThread:
     async def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run `function` in the replica's turn. Exceptions come back as they are."""
         return await trio.to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._one)
+
+    async def write(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """`call`, once there is room on the disk: for what nobody stands and waits for."""
+        return await self.room.wait_for(partial(self.call, function, *args, **kwargs))
 
     async def append(self, payload: Payload, *, exp: int | None = None) -> Event:
         """Sign a payload on our own ledger lane; durable on return. Raises like `Replica.append`."""

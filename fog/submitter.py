@@ -36,7 +36,7 @@ from fog.outputs import names_of, read, write_outputs
 from fog.pulse import Pulse
 from fog.worker import Say
 from ledger.cid import Cid
-from ledger.errors import FogError
+from ledger.errors import FogError, StoreFull
 from network.blobs_io import Blobs
 from projections.model import Row
 
@@ -112,10 +112,16 @@ class Submitter:
             while True:
                 seen = await self._agenda.folded.after(seen)
                 for record in self._work.open_jobs():
-                    if record.job is None:
-                        await self._adopt(record)
-                    else:
-                        await self._look_at(record, record.job, nursery)
+                    try:
+                        await self._go_on(record, nursery)
+                    except StoreFull as error:
+                        log.error("%s is looked at again later: %s", record.name, error)
+
+    async def _go_on(self, record: SubmittedJob, nursery: trio.Nursery) -> None:
+        if record.job is None:
+            await self._adopt(record)
+        else:
+            await self._look_at(record, record.job, nursery)
 
     async def _adopt(self, record: SubmittedJob) -> None:
         """A crash came between the event and its id in the record: the spec, which is ours alone, tells."""
@@ -149,11 +155,11 @@ class Submitter:
                     if record.output is not None:
                         folder = Path(record.output)
                         await trio.to_thread.run_sync(write_outputs, folder, shard, result, self._blobs.store)
+                    await self._keep(self._work.fetched, record, shard)
                     break
                 except FogError as error:
                     log.warning("result %d of %s is not here yet: %s", shard, job, error)
                     await trio.sleep(FETCH_AGAIN_S)
-        await self._keep(self._work.fetched, record, shard)
         self._fetching.discard((job, shard))
         self._fetched.advance()
         self._agenda.folded.advance()  # it may have been the last one

@@ -30,7 +30,7 @@ async def validate(ledger: ReplicaThread, exchange: Exchange, interval_ms: int) 
         with trio.move_on_after(LOOK_S):
             seen = await ledger.arrived.after(seen)
         begun = trio.current_time()
-        while (link := await ledger.call(ledger.replica.propose, ledger.clock())) is not None:
+        while (link := await ledger.write(ledger.replica.propose, ledger.clock())) is not None:
             ledger.advanced.advance()
             await exchange.announce_final(link[0].encode(), link[1].encode())
             await trio.sleep_until(begun + interval_ms / 1000)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from pathlib import Path
@@ -68,7 +69,7 @@ class Lease(NamedTuple):
 
 
 class Worker:
-    """`doing` is what each lease is at, for people."""
+    """`doing` is what each lease is at, for people; `counts` how runs ended and why leases went back."""
 
     def __init__(
         self,
@@ -86,6 +87,7 @@ class Worker:
         self.account = account
         self.settings = settings
         self.doing: dict[Lease, str] = {}
+        self.counts: Counter[str] = Counter()
         self._agenda = agenda
         self._work = work
         self._blobs = blobs
@@ -202,10 +204,12 @@ class Worker:
             return held
         try:
             return await self._compute(lease)
-        except FogError as error:  # all of it is trouble of this machine or of its peers
-            log.warning("lease %s given back: %s (%s)", lease, error, error.code)
-            self._now(lease, f"given back: {error.code}")
-            await self._say(LeaseRelease(*lease, error.code))
+        except (FogError, OSError) as error:  # all of it is trouble of this machine or of its peers
+            code = error.code if isinstance(error, FogError) else "disk"
+            log.warning("lease %s given back: %s (%s)", lease, error, code)
+            self._now(lease, f"given back: {code}")
+            self.counts[f"given_back.{code}"] += 1
+            await self._say(LeaseRelease(*lease, code))
             return None
 
     async def _compute(self, lease: Lease) -> HeldLease:
@@ -222,6 +226,7 @@ class Worker:
             self._now(lease, "running")
             outcome = await self._sandbox.run(task, scratch=scratch)
             self._sandbox.warm()
+            self.counts.update(f"run.{run.status}" for run in outcome.result.runs)
             for cid, path in outcome.blobs.items():
                 with path.open("rb") as source:
                     assert await trio.to_thread.run_sync(self._blobs.store.add, source) == cid

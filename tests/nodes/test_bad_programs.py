@@ -58,8 +58,9 @@ def test_a_bad_program_is_a_settled_job_that_says_why(
     runs = runs_of(market.anchor, job["job"])
     assert [(run["state"], run["fuel"]) for run in runs] == [("paid", str(shard["fuel"]))] * 2
     assert_conserved(market.anchor)
-    assert market.anchor.counter("net.blob.not_here") >= 0
-    assert market.lender.status()["worker"]["busy"] == 0
+    for worker in (market.anchor, market.lender):
+        assert worker.counter(f"worker.run.{status}") > 0
+        assert worker.status()["worker"]["busy"] == 0
 
 
 def test_what_does_not_even_look_like_a_module_is_not_sent_at_all(market: Market, tmp_path: Path) -> None:
