@@ -25,12 +25,14 @@ def offer(draft: Draft, order: Order) -> None:
     Refused without effect: `offer_expired`, `offer_too_long`, `market_full`.
     """
     before = draft.get(OFFER, draft.author)
-    busy = 0 if before is None else before.busy
+    busy, since = 0, draft.context.height
+    if before is not None:
+        busy, since = before.busy, before.since if before.slots else since
     if order.slots:
         _check_until(draft, order.until)
         if (before is None or not before.slots) and draft.supply.offers >= OFFERS_MAX:
             raise Refused("market_full", f"{OFFERS_MAX} offers stand, and that is as many as there may be")
-    change(draft, draft.author, Offer(order.slots, busy, order.price, order.until, order.engine))
+    change(draft, draft.author, Offer(order.slots, busy, order.price, order.until, order.engine, since))
 
 
 def _check_until(draft: Draft, until: int) -> None:

@@ -1,9 +1,13 @@
 """Placement: which offer gets which lease, at a close with a fresh clock.
 
-First the checkers, because a result that waits for one is money that waits. A checker is *drawn* among all
-idle offers that may check, by sha256(beacon || job || shard || attempt): nobody chooses who checks them. Then
-work, *greedily*: the job that pays most per fuel goes first, then the oldest; it gets the idle offer that is
-cheapest, then least busy, then of best reputation, then of the smallest account.
+First the checkers, because a result that waits for one is money that waits. A checker is *drawn* among the
+idle offers that may check: each account stands on a ring at sha256(beacon || account), and the first one at
+or behind sha256(beacon || job || shard || attempt) is taken. Offers may still change when the beacon is known.
+But who comes, goes or asks another price moves nobody else on the ring, so whoever watches the beacon can only
+step aside; and who had no offer before the beacon is not on the ring, so nobody makes a key for a place on it.
+
+Then work, *greedily*: the job that pays most per fuel goes first, then the oldest; it gets the idle offer that
+is cheapest, then least busy, then of best reputation, then of the smallest account.
 
 An offer may run a shard when its engine is the job's, its price is not above the job's, it has no live run of
 that shard, and it is not the submitter's own if results are checked. An account that had a run of the shard
@@ -17,9 +21,9 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import chain, groupby, islice
 from typing import Final
 
 from msgspec.structs import replace
@@ -50,19 +54,21 @@ PLACEMENTS_MAX: Final = 1024
 LOOKS_MAX: Final = 4096
 """Shards and jobs looked at in one close, whether they could be placed or not."""
 
-BLIND_DRAWS: Final = 8
-"""Draws from all offers before those that may not check are sorted out one by one."""
-
 ENGINE: Final = 32  # bytes of an engine's digest, the first part of the index keys
 
 
 class Bench:
-    """The idle offers of one engine, cheapest first, while a close hands out leases."""
+    """The idle offers of one engine, while a close hands out leases.
+
+    `has_newcomers`, once drawn from: some are too new to be drawn, and will not be at the next close.
+    """
 
     def __init__(self, draft: Draft, rows: Iterator[tuple[bytes, bytes]]) -> None:
         """`rows` are keys of `idle`: engine, price, account."""
         self._draft = draft
         self._seats = [(key[ENGINE : ENGINE + 8], key[ENGINE + 8 :]) for key, _ in rows]
+        self._ring: list[tuple[int, int, bytes]] | None = None
+        self.has_newcomers = False
 
     @property
     def is_empty(self) -> bool:
@@ -70,22 +76,35 @@ class Bench:
 
     def draw(self, spot: Spot, shard: Shard) -> bytes | None:
         """An account to check the shard, as nobody could foresee; None when nobody may."""
-        end = bisect_right(self._seats, (spot.job.price.to_bytes(8, "big"), b"\xff" * 33))
-        seed = self._draft.context.beacon + spot.key + bytes((len(shard.runs),))
-        if end > 64:
-            for count in range(BLIND_DRAWS):
-                account = self._seats[_number(seed + bytes((count,))) % end][1]
-                if may_run(spot, shard, account) and not has_run(shard, account):
+        if self._ring is None:
+            self._ring = self._placed()
+        point = _number(self._draft.context.beacon + spot.key + bytes((len(shard.runs),)))
+        start = bisect_left(self._ring, (point,))
+        again: bytes | None = None
+        for _, price, account in chain(islice(self._ring, start, None), islice(self._ring, start)):
+            if price <= spot.job.price and may_run(spot, shard, account):
+                if not has_run(shard, account):
                     return account
-        able = [account for _, account in self._seats[:end] if may_run(spot, shard, account)]
-        fresh = [account for account in able if not has_run(shard, account)] or able
-        return fresh[_number(seed) % len(fresh)] if fresh else None
+                again = again or account
+        return again
+
+    def _placed(self) -> list[tuple[int, int, bytes]]:
+        """The ring: (place, price, account) of the offers that are older than the beacon."""
+        context, ring = self._draft.context, list[tuple[int, int, bytes]]()
+        for price, account in self._seats:
+            if self._draft.row(OFFER, account).since < context.height:
+                ring.append((_number(context.beacon + account), int.from_bytes(price, "big"), account))
+            else:
+                self.has_newcomers = True
+        return sorted(ring)
 
     def take(self, account: bytes) -> None:
         """One more slot of the account was leased."""
         offer = self._draft.row(OFFER, account)
         if offer.busy == offer.slots:
             self._seats.remove((offer.price.to_bytes(8, "big"), account))
+            if self._ring is not None:
+                self._ring.remove((_number(self._draft.context.beacon + account), offer.price, account))
 
     def ranked(self) -> list[tuple[int, int, int, bytes]]:
         """A heap of (price, busy, -reputation, account): the best offer first."""
@@ -133,6 +152,8 @@ def _draw_checkers(draft: Draft, benches: dict[bytes, Bench]) -> tuple[int, bool
             drawn += 1
             if drawn == PLACEMENTS_MAX:
                 return drawn, True
+        else:
+            more = more or bench.has_newcomers
     return drawn, more or (drawn > 0 and len(waiting) > LOOKS_MAX)
 
 

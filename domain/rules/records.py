@@ -74,13 +74,17 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """`busy` of `slots` are computing; `slots` 0 is an offer withdrawn or expired with runs still busy."""
+    """`busy` of `slots` are computing; `slots` 0 is an offer withdrawn or expired with runs still busy.
+
+    `since` is the height from which the account has had an offer without a break, whatever its terms.
+    """
 
     slots: int
     busy: int
     price: int
     until: int
     engine: bytes
+    since: int
 
 
 class Job(msgspec.Struct, frozen=True):

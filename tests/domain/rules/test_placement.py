@@ -135,8 +135,18 @@ def test_the_checker_is_drawn_with_a_beacon_later_than_the_commitment() -> None:
     """)
 
 
+def drawn_for(world: World, shards: int, names: list[str]) -> list[str]:
+    """By hand: who stands first on the ring at or behind each shard's point, at the next close."""
+
+    def number(data: bytes) -> int:
+        return int.from_bytes(hashlib.sha256(world.context.beacon + data).digest(), "big")
+
+    ring = sorted((number(world.account(name)), name) for name in names)
+    points = [number(world.jobs["J"] + shard.to_bytes(2, "big") + b"\x01") for shard in range(shards)]
+    return [next((name for place, name in ring if place >= point), ring[0][1]) for point in points]
+
+
 def test_the_draw_is_by_hash_over_all_who_may_check_whatever_they_ask() -> None:
-    """By hand: sha256(beacon || job || shard || attempt) modulo the offers, in order of price, account."""
     world = World(alice=10**6)
     names = ["carol", "dave", "erin", "frank"]
     world.check("""
@@ -145,21 +155,63 @@ def test_the_draw_is_by_hash_over_all_who_may_check_whatever_they_ask() -> None:
         place
         offer   bob slots=0                ok
     """)
-    for name in names:
-        world.check(f"offer {name} slots=40 price=2 ok")
+    for price, name in enumerate(names, start=2):
+        world.check(f"offer {name} slots=40 price={price} ok")
     for shard in range(40):
         world.check(f"commit bob J {shard} 0 right 7 ok")
     world.close(1)
-    beacon, job = world.context.beacon, world.jobs["J"]
+    expected = drawn_for(world, 40, names)
     world.close(1)
-    order = sorted(names, key=world.account)
-    for shard, drawn in enumerate(workers(world, "J", 40, attempt=1)):
-        seed = hashlib.sha256(beacon + job + shard.to_bytes(2, "big") + b"\x01").digest()
-        assert drawn == order[int.from_bytes(seed, "big") % 4]
-    assert len(Counter(workers(world, "J", 40, attempt=1))) == 4
+    assert workers(world, "J", 40, attempt=1) == expected
+    assert len(set(expected)) > 1
 
 
-def test_a_crowd_of_offers_is_drawn_from_without_sorting_them_out() -> None:
+def test_who_knows_the_beacon_cannot_make_the_draw_fall_on_an_offer_of_its_own() -> None:
+    """After its commitment is final bob knows the next beacon: then other accounts of his come and go, ask
+    other prices and offer other slots. None of it moves the draw from one honest account to another, or to
+    one of his."""
+    honest = ["carol", "dave", "erin", "frank"]
+    for trial in range(20):
+        world = World(alice=10**6)
+        world.height += trial  # another beacon each time
+        world.check("""
+            offer   bob slots=1 price=1         ok
+            submit  alice J fuel=1000           ok
+            place
+            offer   second slots=1 price=2      ok
+        """)
+        for name in honest:
+            world.check(f"offer {name} slots=1 price=3 ok")
+        world.check("commit bob J 0 0 wrong 7 ok")
+        world.close(1)
+        [expected] = drawn_for(world, 1, [*honest, "second"])
+        for n in range(10):
+            world.check(f"offer new{trial}.{n} slots=1 price={n} ok")
+        world.check(f"offer second slots={trial % 3} price={trial} ok")
+        world.close(1)
+        if expected != "second":
+            assert workers(world, "J", 1, attempt=1) == [expected]
+
+
+def test_an_offer_is_drawn_from_the_checkpoint_after_its_own() -> None:
+    """Also when nothing else happens then: the close that could not yet draw asks for the next."""
+    world = World(alice=10_000)
+    world.check("""
+        offer   bob slots=1 price=1       ok
+        submit  alice J                   ok
+        place
+        commit  bob J 0 0 right 7         ok
+        close   1
+        offer   carol slots=1 price=2     ok
+        close   1
+        run     J 0 1 none
+        due     +0
+        close   1
+        run     J 0 1 carol check leased
+    """)
+
+
+def test_a_crowd_of_offers_is_drawn_from_and_no_slot_is_given_twice() -> None:
     world = World(alice=10**6)
     world.check("""
         offer   bob slots=30 price=1       ok
