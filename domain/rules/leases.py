@@ -1,8 +1,8 @@
 """What a worker says about a lease of its own: committed, revealed, or given back.
 
 A result is committed to first, as sha256(result Cid || fuel || salt), and revealed when every run that must
-be independent of it has committed too. A run that is drawn after a reveal (in a dispute, or because its forerunner
-never opened its commitment) could copy what it saw.
+be independent of it has committed too. A run that is drawn after a reveal (in a dispute, or because its
+forerunner never opened its commitment) could copy what it saw.
 """
 
 from __future__ import annotations

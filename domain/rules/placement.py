@@ -2,12 +2,13 @@
 
 First the checkers, because a result that waits for one is money that waits. A checker is *drawn* among the
 idle offers that may check: each account stands on a ring at sha256(beacon || account), and the first one at
-or behind sha256(beacon || job || shard || attempt) is taken. Offers may still change when the beacon is known.
-But who comes, goes or asks another price moves nobody else on the ring, so whoever watches the beacon can only
-step aside; and who had no offer before the beacon is not on the ring, so nobody makes a key for a place on it.
+or behind sha256(beacon || job || shard || attempt) is taken. Offers may still change when the beacon is
+known. But who comes, goes or asks another price moves nobody else on the ring, so whoever watches the
+beacon can only step aside; and who had no offer before the beacon is not on the ring, so nobody makes a key
+for a place on it.
 
-Then work, *greedily*: the job that pays most per fuel goes first, then the oldest; it gets the idle offer that
-is cheapest, then least busy, then of best reputation, then of the smallest account.
+Then work, *greedily*: the job that pays most per fuel goes first, then the oldest; it gets the idle offer
+that is cheapest, then least busy, then of best reputation, then of the smallest account.
 
 An offer may run a shard when its engine is the job's, its price is not above the job's, it has no live run of
 that shard, and it is not the submitter's own if results are checked. An account that had a run of the shard
