@@ -1,20 +1,23 @@
 """Exporting the log: everything final, as a CAR to audit or as lines of JSON to read.
 
-The file appears under its name only when it is whole. Reading the store for it does not stop the node.
+The file appears under its name only when it is whole. Reading the store for it does not stop the node, and a
+node that stops, or a person who no longer wants it, does not wait for the end of it.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 import trio
 
 from fog.methods import Exported
 from ledger import archive
+from ledger.checkpoint import parse_checkpoint
 from ledger.errors import UsageError
 from ledger.store import Store
 
@@ -32,11 +35,17 @@ async def export(store: Store, path: Path, tell: Tell) -> Exported:
         raise UsageError(
             f"{path.name} says no format", code="bad_format", next_step="end it in .car or .ndjson"
         )
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # two may export at once
+    refused: UsageError | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_tell, path, part, tell)
-        done = await trio.to_thread.run_sync(_write, store, path, part)
+        try:
+            done = await trio.to_thread.run_sync(_write, store, path, part)
+        except UsageError as error:
+            refused = error  # raised in here, it would leave as a group
         nursery.cancel_scope.cancel()
+    if refused is not None:
+        raise refused
     return done
 
 
@@ -44,9 +53,10 @@ def _write(store: Store, path: Path, part: Path) -> Exported:
     try:
         if path.exists():  # looked at again by `link`; this spares the work
             raise FileExistsError(path)
-        with part.open("wb") as target:
+        with part.open("xb") as target:
             os.fchmod(target.fileno(), 0o600)
-            height = archive.write(store, target) if path.suffix == ".car" else _write_lines(store, target)
+            write = _write_car if path.suffix == ".car" else _write_lines
+            height = write(store, target)
             target.flush()
             os.fsync(target.fileno())
         os.link(part, path)  # unlike a rename, this refuses to replace what is there
@@ -60,15 +70,40 @@ def _write(store: Store, path: Path, part: Path) -> Exported:
         ) from error
     finally:
         part.unlink(missing_ok=True)
-    events = store.counts()["events"]
-    return Exported(path=str(path), events=events, height=height, bytes=path.stat().st_size)
+    return Exported(
+        path=str(path), events=_events_up_to(store, height), height=height, bytes=path.stat().st_size
+    )
+
+
+def _events_up_to(store: Store, height: int) -> int:
+    """Leaves of the event tree, without the one that each checkpoint adds."""
+    if not height:
+        return 0
+    [(checkpoint, _)] = store.checkpoints(height, 1)
+    return parse_checkpoint(checkpoint, net=store.net).n - height
+
+
+class _Cancellable:
+    """A file to write to from a thread; whoever waits for the thread may stop waiting at any write."""
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+
+    def write(self, data: bytes) -> int:
+        trio.from_thread.check_cancelled()
+        return self._target.write(data)
+
+
+def _write_car(store: Store, target: BinaryIO) -> int:
+    return archive.write(store, cast("BinaryIO", _Cancellable(target)))
 
 
 def _write_lines(store: Store, target: BinaryIO) -> int:
     with tempfile.TemporaryFile() as car:
-        height = archive.write(store, car)
+        height = _write_car(store, car)
         car.seek(0)
         for line in archive.lines(car):
+            trio.from_thread.check_cancelled()
             target.write(line.encode() + b"\n")
     return height
 
