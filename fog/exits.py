@@ -66,7 +66,7 @@ class ProgramFailed(UsageError):
     code = "program_failed"
 
 
-STORE_CODES = frozenset({"store_corrupt", "store_full"})
+STORE_CODES = frozenset({"store_corrupt", "store_full", "blobs_full"})
 
 
 def exit_for(error: FogError) -> Exit:
@@ -84,7 +84,7 @@ def exit_for(error: FogError) -> Exit:
             return Exit.JOB_UNFINISHED
         case ProgramFailed():
             return Exit.PROGRAM_FAILED
-        case RemoteError():
+        case RemoteError() | FogError(code="blob_missing"):
             return Exit.REMOTE
         case UsageError():
             return Exit.USAGE

@@ -9,6 +9,7 @@ Knows files, specs and the blob store. Does not know the ledger.
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from domain.compute.spec import INPUTS_PER_SHARD_MAX, SPEC_SIZE_MAX, Input, JobS
 from domain.payloads import SHARDS_MAX
 from fog.methods import JobSubmit
 from ledger.cid import Cid
-from ledger.errors import UsageError
+from ledger.errors import RemoteError, UsageError
 from network.blobs import BlockStore
 
 STANDARD_TIME_NS: Final = 1_767_225_600 * 10**9
@@ -47,7 +48,7 @@ async def pack(request: JobSubmit, store: BlockStore, cache: Path, *, seed: byte
     """Compile, read and store everything a job needs. `seed` (32 bytes) is the guests' randomness.
 
     Raises what `domain.compute.programs.prepare` raises; UsageError: `no_input`, `too_many_inputs`,
-    `too_few_inputs`, `same_input_twice`, `oversize`; BlobsFull.
+    `too_few_inputs`, `same_input_twice`, `oversize`, `bad_job`; BlobsFull.
     """
     program = await prepare(Path(request.program), cache)
     await trio.to_thread.run_sync(_add, store, program.path)
@@ -80,8 +81,21 @@ async def pack(request: JobSubmit, store: BlockStore, cache: Path, *, seed: byte
             code="oversize",
             next_step="give fewer files at once",
         )
+    _require_readable(spec)
     cid = await trio.to_thread.run_sync(store.add, spec)
     return Packed(cid, [[entry.name for entry in shard] for shard in shards])
+
+
+def _require_readable(spec: bytes) -> None:
+    """No worker could do anything with a spec that breaks its own schema. Raises UsageError (`bad_job`)."""
+    try:
+        JobSpec.decode(spec)
+    except RemoteError as error:
+        raise UsageError(
+            f"no worker would take this job: {error}",
+            code="bad_job",
+            next_step="use plain, shorter names for files and plain, shorter arguments",
+        ) from error
 
 
 def share_out(inputs: Sequence[Input], shards: int | None) -> list[list[Input]]:
@@ -117,6 +131,7 @@ def share_out(inputs: Sequence[Input], shards: int | None) -> list[list[Input]]:
 def unique_names(files: Sequence[Path]) -> list[str]:
     """A name for each file, different from all others. Raises UsageError (`same_input_twice`)."""
     depth = 1
+    files = [Path(unicodedata.normalize("NFC", str(path))) for path in files]  # as all text of the network
     names = [path.name for path in files]
     while len(set(names)) < len(names):
         count = Counter(names)

@@ -46,7 +46,7 @@ STDOUT_MAX = 256 * 1024  # bytes of a program's output carried in a reply; the w
 
 Account = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 CidText = Annotated[str, Meta(pattern=r"^b[a-z2-7]{58}\Z")]
-AbsolutePath = Annotated[str, Meta(pattern=r"^/", max_length=4096)]
+AbsolutePath = Annotated[str, Meta(pattern=r"^/[^\x00]*\Z", max_length=4096)]
 Standing = Literal["pending", "tentative", "final"]
 
 
@@ -192,7 +192,8 @@ class ShardLine(Message, frozen=True, kw_only=True):
 
     inputs     names of its input files, in order
     exit_code  the largest of its runs;  statuses  how they ended (`domain.compute.spec.Status`), each once
-               (null and empty while the result is not here);  details: why, for those that say
+               (null and empty while the result is not here; `bad_result` alone when it is none);
+               details: why, for those that say
     """
 
     shard: Uint
@@ -208,7 +209,7 @@ class ShardLine(Message, frozen=True, kw_only=True):
 
 
 class JobLine(Message, frozen=True, kw_only=True):
-    """One job: `state` a `domain.effects.JobState`, or `pending` before it is ordered."""
+    """One job: `state` a `domain.effects.JobState`; or `pending` before it is ordered, `refused` after."""
 
     job: CidText
     name: str

@@ -77,8 +77,11 @@ class Work:
             return self._begin(self._jobs, job, begun)
 
     def job_submitted(self, record: SubmittedJob, job: Cid) -> None:
-        """Its event is signed and durable, and `job` is its id."""
+        """Its event is signed and durable, and `job` is its id. Again changes nothing."""
         with self._lock:
+            if record.job is not None:
+                assert record.job == job, f"{record.id} is {record.job}, not {job}"
+                return
             alias = Alias(_alias(job))
             self._change(
                 (record, self._next(record, JobSubmitted, job=job)),

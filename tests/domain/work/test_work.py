@@ -236,3 +236,12 @@ def test_the_environment_does_not_configure_it(engine: sa.Engine, monkeypatch: p
     work = opened(engine)
     work.seen(0, 1)
     assert repr(work) == "<Work jobs=0 leases=0 open>"
+
+
+def test_a_job_is_noted_as_submitted_once_whoever_notices_first(engine: sa.Engine) -> None:
+    """Whoever signed it and whoever finds it in the tables may both be at it."""
+    work = opened(engine)
+    record = work.begin_job(SPEC, name="job", output=None, inputs=[[]])
+    for _ in range(2):
+        work.job_submitted(record, JOB)
+    assert opened(engine).job(JOB) == record
