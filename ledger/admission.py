@@ -124,14 +124,14 @@ class Admission:
         self._remember(event, node)
 
     def demand(self, ids: Iterable[Cid], *, now: int) -> Batch:
-        """A certified checkpoint needs these: limits and clocks that keep strangers out do not hold for them.
+        """A certified checkpoint needs these: limits and clocks that keep strangers out do not hold for them,
+        nor for what they wait for.
 
         The caller must store the batch: what only waited for the clock stands now.
         """
-        self.demanded = set(ids)
+        self.demanded = set(self.pending.below(ids))
         batch = Batch()
-        for event in self.pending.forgive(self.demanded):
-            self.demanded.add(event.id)
+        for event in self.pending.forgive(self.demanded, now):
             self._settle(event, batch, "", now)
         return batch
 
@@ -193,7 +193,9 @@ class Admission:
             absent = [id for id in event.parents if id not in self._places]
             missing = self.missing(absent) if absent else absent
             if missing or self._is_of_the_future(event, now):
-                if self.pending.add(event, peer=peer, missing=missing, now=now):
+                demanded = event.id in self.demanded
+                self.demanded.update(missing if demanded else ())
+                if self.pending.add(event, peer=peer, missing=missing, now=now, demanded=demanded):
                     batch.waiting.append(event)
                 continue
             if self._is_over_a_limit(event):

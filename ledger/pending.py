@@ -9,7 +9,8 @@ stranger nothing:
     time      10 minutes             a parent that nobody has by then is fetched by sync, if it exists
 
 Over the bound of a lane or a peer the newcomer is refused; over the bound of all, the peer that holds most
-loses its oldest. Either is counted in `dropped`.
+loses its oldest. Either is counted in `dropped`. What a quorum ordered is not up to strangers: only the bound
+of all holds for it (one cut is at most 2,000 events, 2 MiB), and it does not grow old while it is asked for.
 
 Knows events, what each waits for and who sent it. Does not know storage or how to fetch. Time is an
 argument (unix milliseconds).
@@ -79,12 +80,16 @@ class Pending:
         """Everything that waits, the oldest first."""
         return (waiting.event for waiting in self._waiting.values())
 
-    def add(self, event: Event, *, peer: str, missing: Iterable[Cid], now: int) -> bool:
-        """Let an event wait for `missing` parents, and for its own time. False: refused, and counted."""
+    def add(
+        self, event: Event, *, peer: str, missing: Iterable[Cid], now: int, demanded: bool = False
+    ) -> bool:
+        """Let an event wait for `missing` parents, and for its own time. False: refused, and counted.
+
+        `demanded`: a quorum ordered it.
+        """
         if event.id in self._waiting:
             return True
-        share = self._peers.get(peer)
-        why = self._refusal(event, share)
+        why = None if demanded else self._refusal(event, self._peers.get(peer))
         if why is not None:
             self.dropped[why] += 1
             return False
@@ -102,23 +107,24 @@ class Pending:
     def lacking(self, ids: Iterable[Cid]) -> list[Cid]:
         """What is to be fetched so that these can stand: themselves, or what they wait for, however
         indirectly, and is not here."""
-        return [id for id in self._below(ids) if id not in self._waiting]
+        return [id for id in self.below(ids) if id not in self._waiting]
 
-    def forgive(self, ids: Iterable[Cid]) -> list[Event]:
-        """A quorum ordered these: they and what they wait for need not wait for our clock.
+    def forgive(self, ids: Iterable[Cid], now: int) -> list[Event]:
+        """A quorum ordered these: they and what they wait for need not wait for our clock, nor are they old.
 
         Returns those that now wait for nothing; they leave the buffer.
         """
         ready: list[Event] = []
-        for id in self._below(ids):
+        for id in self.below(ids):
             if id in self._waiting:
-                self._waiting[id].not_before = 0
+                self._waiting[id].not_before, self._waiting[id].since = 0, now
+                self._waiting.move_to_end(id)
                 if not self._waiting[id].missing:
                     ready.append(self._leave(id).event)
         return ready
 
-    def _below(self, ids: Iterable[Cid]) -> list[Cid]:
-        """These ids and all that they wait for."""
+    def below(self, ids: Iterable[Cid]) -> list[Cid]:
+        """These ids and all that they wait for, whether it is here or not."""
         found: dict[Cid, None] = {}
         ahead = list(ids)
         while ahead:

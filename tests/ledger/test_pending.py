@@ -138,8 +138,25 @@ def test_what_a_quorum_ordered_does_not_wait_for_our_clock():
     child = alice.says(pay("bob", 1))
     pending.add(early, peer="peer", missing=[], now=NOW)
     pending.add(child, peer="peer", missing=[early.id], now=NOW)
-    assert pending.forgive([child.id]) == [early]
+    assert pending.forgive([child.id], NOW) == [early]
     assert pending.admitted(early.id, NOW) == [child]
+
+
+def test_what_a_quorum_ordered_waits_beyond_the_bounds_of_its_lane_and_does_not_grow_old():
+    pending = Pending()
+    chain = [Author(GENESIS, "alice").says(pay("bob", 1))]
+    alice = Author(GENESIS, "alice")
+    alice.head = chain[0]
+    chain += [alice.says(pay("bob", 1)) for _ in range(PENDING_PER_LANE_MAX + 1)]
+    for event in chain[2:]:
+        assert pending.add(event, peer="peer", missing=event.parents, now=NOW)
+    assert not pending.add(chain[1], peer="peer", missing=chain[1].parents, now=NOW)
+    assert pending.add(chain[1], peer="peer", missing=chain[1].parents, now=NOW, demanded=True)
+    assert pending.forgive([chain[-1].id], NOW + PENDING_MS_MAX - 1) == []
+    assert pending.due(NOW + PENDING_MS_MAX) == []
+    assert len(pending) == PENDING_PER_LANE_MAX + 1
+    pending.due(NOW + 2 * PENDING_MS_MAX)
+    assert len(pending) == 0
 
 
 def test_descendants_of_what_can_never_stand_leave():

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import admission
+from ledger.admission import RIVALS_PER_LANE_MAX
 from ledger.canonical import encode
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
@@ -19,7 +20,7 @@ from ledger.errors import RemoteError, StoreCorrupt, StoreFull, UsageError
 from ledger.event import LANE_BULK, WIRE_SIZE_MAX, Event
 from ledger.execution import Receipt
 from ledger.finality import Diverged
-from ledger.pending import FUTURE_MS_MAX
+from ledger.pending import FUTURE_MS_MAX, PENDING_PER_LANE_MAX
 from ledger.replica import DUE_AGAIN_MS, HEARTBEAT_MS, Applied, Missing, Replica
 from ledger.store import Store
 from tests.ledger.paying import RUNG, PayingRules, balance
@@ -253,6 +254,23 @@ def test_rivals_beyond_the_bound_stay_out_unless_somebody_honest_needs_them(monk
     assert feed(node, honest).missing == [left_out.id]
     assert feed(node, left_out).admitted == [left_out, honest]
     assert node.missing([honest.id, left_out.id]) == []
+
+
+def test_a_follower_of_one_branch_of_a_fork_takes_a_long_other_one_that_was_ordered():
+    """Nothing but the checkpoint asks for it: the follower's own branch is longer, so no range does."""
+    leader, follower = anchor(GENESIS), replica(GENESIS, "dora")
+    mallory = Author(GENESIS, "mallory")
+    one, rival = mallory.fork(pay("bob", 1), pay("carol", 1))
+    length = PENDING_PER_LANE_MAX + RIVALS_PER_LANE_MAX + 10
+    ours = [one, *(mallory.says(pay("bob", 1)) for _ in range(length))]
+    mallory.head = rival
+    theirs = [rival, *(mallory.says(pay("carol", 1)) for _ in range(length - 1))]
+    feed(follower, *ours)
+    feed(leader, *theirs)
+    leader.propose(NOW)
+    follow(follower, leader)
+    assert follower.state.root == leader.state.root
+    assert follower.metrics["pending"] == 0
 
 
 def test_nobody_appends_to_a_lane_that_forked():
