@@ -44,12 +44,11 @@ def check(engine: sa.Engine, url: str, net: Cid | None) -> Genesis:
     """The quick checks of every start. Raises UsageError, StoreCorrupt."""
     path = sqlite_path(url)
     if (path is not None and not path.is_file()) or in_memory(url):
-        raise UsageError(
-            f"there is no store at {url}", code="no_store", next_step="`fog init` or `fog join` makes one"
-        )
+        raise _no_store(url)
     with reading(engine) as connection:
         if not sa.inspect(connection).has_table(META.name):
-            raise corrupt(url, "its tables are gone")
+            # A file was made with its tables; a database on a server is made by others, and begins empty.
+            raise _no_store(url) if path is None else corrupt(url, "its tables are gone")
         genesis = _identity(connection, url, net)
         if get(connection, "state") != _CLEAN and engine.dialect.name == "sqlite":
             _quick_check(connection, url)
@@ -144,3 +143,9 @@ def _check_chain(connection: sa.Connection, url: str) -> None:
     last = connection.execute(sa.select(CHECKPOINT).where(CHECKPOINT.c.height == height)).one_or_none()
     if last is not None and Cid.of(last.checkpoint) != last.id:
         raise corrupt(url, f"checkpoint {height} is not what its id says")
+
+
+def _no_store(url: str) -> UsageError:
+    return UsageError(
+        f"there is no store at {url}", code="no_store", next_step="`fog init` or `fog join` makes one"
+    )

@@ -6,6 +6,7 @@ With `--json` the result is one line of JSON and there is no progress.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -61,7 +62,7 @@ class Session:
     def say(self, result: Message | dict[str, Any], *human: RenderableType) -> None:
         """The result: JSON if that was asked for, else `human`."""
         if self.json:
-            sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+            sys.stdout.write(json.dumps(msgspec.to_builtins(result), ensure_ascii=False) + "\n")
             return
         for part in human:
             self.out.print(part, markup=False, soft_wrap=True)

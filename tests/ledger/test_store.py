@@ -303,3 +303,15 @@ def test_replaying_the_stored_order_gives_the_stored_roots(store: Store, history
             outcome.frontier,
             (checkpoint, certificate),
         )
+
+
+def test_a_database_without_tables_on_a_server_is_no_store_yet(
+    postgres_url: MakeUrl, history: History
+) -> None:
+    """Somebody else makes the database; the first start of a node makes the store in it."""
+    url = postgres_url()
+    with pytest.raises(UsageError) as refused:
+        Store.open(url, history.genesis.net)
+    assert refused.value.code == "no_store"
+    Store.create(url, history.genesis).close()
+    Store.open(url, history.genesis.net).close()
