@@ -173,7 +173,7 @@ class Handlers:
     async def job_list(self, request: methods.JobList, emit: Emit) -> methods.Jobs:
         submitter = None if request.everyone else self._seats.account
         rows = await self._agenda.ask(agenda.newest_jobs, submitter, request.limit)
-        return methods.Jobs(jobs=[self._submitter.line(row) for row in rows])
+        return methods.Jobs(jobs=await self._submitter.lines(rows))
 
     async def job_show(self, request: methods.JobName, emit: Emit) -> methods.JobDetail:
         job = await self._named(request.job)
@@ -204,6 +204,7 @@ class Handlers:
         """A job by its id or by the end of it. Raises UsageError (`no_such_job`, `ambiguous_job`)."""
         rows = await self._agenda.ask(agenda.newest_jobs, None, methods.JOBS_LISTED_MAX)
         found = [Cid(row["job"]) for row in rows if str(Cid(row["job"])).endswith(name)]
+        found = list(dict.fromkeys(found + await self._submitter.named(name)))
         if len(found) > 1:
             raise UsageError(
                 f"{len(found)} jobs end in {name}", code="ambiguous_job", next_step="give more of the id"

@@ -11,7 +11,7 @@ In the folder that was asked for, for an input named `a.txt`:
     a.txt.files/    what it wrote to /out      (a run without an input is named after its shard: `0`, `1`, …)
 
 What must always hold: an output file appears whole or not at all; only results that the ledger settled are
-written.
+written, and only under the names of their own inputs; a result that cannot be had keeps no other one waiting.
 """
 
 from __future__ import annotations
@@ -36,8 +36,10 @@ from fog.outputs import names_of, read, write_outputs
 from fog.pulse import Pulse
 from fog.worker import Say
 from ledger.cid import Cid
-from ledger.errors import FogError, StoreFull
+from ledger.errors import FogError, RemoteError, StoreFull
+from ledger.execution import OK
 from network.blobs_io import Blobs
+from projections.log import event as final_event
 from projections.model import Row
 
 T = TypeVar("T")
@@ -51,6 +53,11 @@ FETCH_AGAIN_S: Final = 2.0
 
 FETCHES_MAX: Final = 4
 """Shards whose results are brought home at once."""
+
+CID_TEXT_SIZE: Final = 59
+
+BAD_RESULT: Final = "bad_result"
+"""In place of a status: what was settled, perhaps unchecked, is no result of this shard."""
 
 
 class Submitter:
@@ -88,18 +95,21 @@ class Submitter:
         record = await self._keep(
             self._work.begin_job, packed.spec, name=request.name, output=request.output, inputs=packed.inputs
         )
-        event = await self._say(
-            JobSubmit(
-                spec=packed.spec,
-                shards=packed.shards,
-                fuel=request.fuel,
-                price=request.price,
-                lease=request.lease_ms,
-                deadline=self._clock() + request.deadline_ms,
-                engine=ENGINE,
-                checks=request.checks,
-            )
+        payload = JobSubmit(
+            spec=packed.spec,
+            shards=packed.shards,
+            fuel=request.fuel,
+            price=request.price,
+            lease=request.lease_ms,
+            deadline=self._clock() + request.deadline_ms,
+            engine=ENGINE,
+            checks=request.checks,
         )
+        try:
+            event = await self._say(payload)
+        except FogError:
+            await self._keep(self._work.ended, record)
+            raise
         await self._keep(self._work.job_submitted, record, event.id)
         return event.id
 
@@ -111,7 +121,7 @@ class Submitter:
         async with trio.open_nursery() as nursery:
             while True:
                 seen = await self._agenda.folded.after(seen)
-                for record in self._work.open_jobs():
+                for record in await self._keep(self._work.open_jobs):
                     try:
                         await self._go_on(record, nursery)
                     except StoreFull as error:
@@ -132,7 +142,9 @@ class Submitter:
     async def _look_at(self, record: SubmittedJob, job: Cid, nursery: trio.Nursery) -> None:
         row = await self._agenda.ask(agenda.job_row, job)
         if row is None:
-            return  # not final yet, or refused
+            if await self._is_refused(job):
+                await self._keep(self._work.ended, record)
+            return
         lacking = [
             shard
             for shard in await self._agenda.ask(agenda.all_shards, job)
@@ -146,26 +158,51 @@ class Submitter:
             await self._keep(self._work.ended, record)
             self._fetched.advance()
 
+    async def _is_refused(self, job: Cid) -> bool:
+        """Final, and without effect."""
+        entry = await self._agenda.ask(final_event, job)
+        return entry is not None and entry["code"] != OK
+
     async def _bring(self, record: SubmittedJob, job: Cid, shard: int, cid: Cid) -> None:
-        """One shard's result and its blobs, onto this disk; tried until it is here."""
-        async with self._places:
-            while True:
-                try:
-                    result = await self._result(cid, whole=True)
-                    if record.output is not None:
-                        folder = Path(record.output)
-                        await trio.to_thread.run_sync(write_outputs, folder, shard, result, self._blobs.store)
-                    await self._keep(self._work.fetched, record, shard)
-                    break
-                except FogError as error:
-                    log.warning("result %d of %s is not here yet: %s", shard, job, error)
-                    await trio.sleep(FETCH_AGAIN_S)
+        """One shard's result and its blobs, onto this disk; tried until it is here.
+
+        Others have the place between two tries.
+        """
+        while True:
+            if await self._brought(record, job, shard, cid):
+                break
+            await trio.sleep(FETCH_AGAIN_S)
         self._fetching.discard((job, shard))
         self._fetched.advance()
         self._agenda.folded.advance()  # it may have been the last one
 
+    async def _brought(self, record: SubmittedJob, job: Cid, shard: int, cid: Cid) -> bool:
+        """One try. True also for what no other try can mend."""
+        async with self._places:
+            try:
+                await self._write(cid, record, shard)
+                await self._keep(self._work.fetched, record, shard)
+            except FogError as error:
+                log.warning("result %d of %s is not here yet: %s", shard, job, error)
+                return False
+        return True
+
+    async def _write(self, cid: Cid, record: SubmittedJob, shard: int) -> None:
+        try:
+            result = await self._result(cid, whole=True)
+            require_own(result, record, shard)
+        except RemoteError as error:
+            log.error("shard %d of %s was settled with what is no result: %s", shard, record.name, error)
+            return
+        if record.output is not None:
+            folder = Path(record.output)
+            await trio.to_thread.run_sync(write_outputs, folder, shard, result, self._blobs.store)
+
     async def _result(self, cid: Cid, *, whole: bool) -> ShardResult:
-        """A settled result; with `whole`, all its blobs too. Raises BlobMissing, RemoteError."""
+        """A settled result; with `whole`, all its blobs too.
+
+        Raises BlobMissing, BlobsFull; RemoteError when what has this id is no result.
+        """
         store = self._blobs.store
         await self._blobs.fetch(cid, self._peers())
         data = await trio.to_thread.run_sync(lambda: store.read(cid, size_max=RESULT_SIZE_MAX))
@@ -175,18 +212,17 @@ class Submitter:
         return result
 
     async def _keep(self, change: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Change a record of ours; durable on return."""
+        """Change or look up a record of ours; durable on return."""
         return await trio.to_thread.run_sync(lambda: change(*args, **kwargs))
 
     # -- telling -----------------------------------------------------------------------------------------
 
     async def follow(self, job: Cid, tell: Callable[[JobProgress], Awaitable[None]]) -> None:
         """Tell of progress until the job ended and everything settled is here."""
-        record = self._work.job(job)
+        record = await self._keep(self._work.job, job)
         assert record is not None, "following a job that is not ours"
-        seen = -1
         while True:
-            beat = self._fetched.beat
+            fetched, folded = self._fetched.beat, self._agenda.folded.beat
             await tell(await self._progress(job, record))
             if record.ended:
                 return
@@ -196,9 +232,9 @@ class Submitter:
                     await pulse.after(after)
                     nursery.cancel_scope.cancel()
 
-                nursery.start_soon(on, self._fetched, beat)
-                nursery.start_soon(on, self._agenda.folded, max(seen, self._agenda.folded.beat))
-            record = self._work.job(job) or record
+                nursery.start_soon(on, self._fetched, fetched)
+                nursery.start_soon(on, self._agenda.folded, folded)
+            record = await self._keep(self._work.job, job) or record
 
     async def _progress(self, job: Cid, record: SubmittedJob) -> JobProgress:
         states = await self._agenda.ask(agenda.states_of, job)
@@ -227,13 +263,13 @@ class Submitter:
     async def result(self, job: Cid) -> JobResult:
         """A job as it stands, with one line a shard; the text of its only shard if there is just one."""
         row = await self._agenda.ask(agenda.job_row, job)
-        record = self._work.job(job)
+        record = await self._keep(self._work.job, job)
         shards = await self._agenda.ask(agenda.all_shards, job)
         runs = await self._agenda.ask(agenda.all_runs, job)
         lines = [await self._shard_line(shard, record, runs) for shard in shards]
         stdout = await self._stdout(shards[0]) if len(shards) == 1 and record is not None else None
         return JobResult(
-            job=self._pending(job) if row is None else self.line(row),
+            job=await self._without_row(job, record) if row is None else _line(row, record),
             output=None if record is None else record.output,
             results=lines,
             stdout=None if stdout is None else stdout[: methods.STDOUT_MAX].decode(errors="replace"),
@@ -243,7 +279,15 @@ class Submitter:
     async def _shard_line(self, shard: Row, record: SubmittedJob | None, runs: list[Row]) -> ShardLine:
         number = shard["shard"]
         here = record is not None and number in record.fetched
-        result = await self._result(Cid(shard["result"]), whole=False) if here else None
+        result, trouble = None, []
+        if record is not None and here:
+            try:
+                result = await self._result(Cid(shard["result"]), whole=False)
+                require_own(result, record, number)
+            except RemoteError as error:
+                result, trouble = None, [BAD_RESULT, str(error)]
+            except FogError as error:
+                log.warning("result %d is not here any more: %s", number, error)
         paid = [run["worker"].hex() for run in runs if run["shard"] == number and run["state"] == "paid"]
         return ShardLine(
             shard=number,
@@ -252,8 +296,10 @@ class Submitter:
             result=None if shard["result"] is None else str(Cid(shard["result"])),
             fuel=shard["fuel"],
             exit_code=None if result is None else max(run.exit_code for run in result.runs),
-            statuses=[] if result is None else sorted({run.status for run in result.runs}),
-            details=[] if result is None else sorted({run.detail for run in result.runs if run.detail}),
+            statuses=trouble[:1] if result is None else sorted({run.status for run in result.runs}),
+            details=trouble[1:]
+            if result is None
+            else sorted({run.detail for run in result.runs if run.detail}),
             workers=paid,
             files=[] if result is None else names_of(number, result),
         )
@@ -262,36 +308,26 @@ class Submitter:
         """What the first run of a shard printed, one byte more than a reply carries; None: not here."""
         if shard["state"] != "settled":
             return None
-        result = await self._result(Cid(shard["result"]), whole=True)
+        try:
+            result = await self._result(Cid(shard["result"]), whole=True)
+        except FogError as error:
+            log.info("nothing to show of shard %d: %s", shard["shard"], error)
+            return None
         store, output = self._blobs.store, result.runs[0].stdout
         return await trio.to_thread.run_sync(read, output, store, methods.STDOUT_MAX + 1)
 
-    def line(self, row: Row) -> JobLine:
-        """One job of the tables."""
-        job = Cid(row["job"])
-        record = self._work.job(job)
-        return JobLine(
-            job=str(job),
-            name="" if record is None else record.name,
-            state=row["state"],
-            standing="final",
-            shards=row["shards"],
-            settled=row["settled"],
-            failed=row["failed"],
-            escrow=row["escrow"],
-            spent=row["spent"],
-            submitted=row["submitted"],
-            deadline=row["deadline"],
-        )
+    async def lines(self, rows: list[Row]) -> list[JobLine]:
+        """Jobs of the tables, with what only this node knows of them."""
+        return await self._keep(lambda: [_line(row, self._work.job(Cid(row["job"]))) for row in rows])
 
-    def _pending(self, job: Cid) -> JobLine:
-        """One of ours that is not final."""
-        record = self._work.job(job)
+    async def _without_row(self, job: Cid, record: SubmittedJob | None) -> JobLine:
+        """One of ours that is not final, or that the rules refused."""
+        is_refused = await self._is_refused(job)
         return JobLine(
             job=str(job),
             name="" if record is None else record.name,
-            state="pending",
-            standing="pending",
+            state="refused" if is_refused else "pending",
+            standing="final" if is_refused else "pending",
             shards=0 if record is None else len(record.inputs),
             settled=0,
             failed=0,
@@ -300,3 +336,40 @@ class Submitter:
             submitted=0,
             deadline=0,
         )
+
+    async def named(self, end: str) -> list[Cid]:
+        """Jobs of ours that are not in the tables yet, or never will be, whose id ends so."""
+        if len(end) == CID_TEXT_SIZE:
+            try:
+                job = Cid.parse(end)
+            except RemoteError:
+                return []
+            return [job] if await self._keep(self._work.job, job) is not None else []
+        records = await self._keep(self._work.open_jobs)
+        return [record.job for record in records if record.job is not None and str(record.job).endswith(end)]
+
+
+def require_own(result: ShardResult, record: SubmittedJob, shard: int) -> None:
+    """A worker writes its result as it likes: its runs must be of this shard's inputs and of no other's.
+
+    Raises RemoteError (`bad_result`).
+    """
+    if [run.name for run in result.runs] != (record.inputs[shard] or [""]):
+        raise RemoteError("its runs are not those of the inputs of this shard", code=BAD_RESULT)
+
+
+def _line(row: Row, record: SubmittedJob | None) -> JobLine:
+    """One job of the tables."""
+    return JobLine(
+        job=str(Cid(row["job"])),
+        name="" if record is None else record.name,
+        state=row["state"],
+        standing="final",
+        shards=row["shards"],
+        settled=row["settled"],
+        failed=row["failed"],
+        escrow=row["escrow"],
+        spent=row["spent"],
+        submitted=row["submitted"],
+        deadline=row["deadline"],
+    )

@@ -24,8 +24,9 @@ MEANINGS: Final = {
     "memory_limit": "the program needs more memory to start than it may take; --memory gives more",
     "bad_program": "the program is not a module that can run here",
     "not_run": "a run was left out, because those before it used up the fuel or the output of the shard",
+    "bad_result": "what the worker gave is no result of this shard, and nothing of it was written",
 }
-"""Every status but `ok`; a test compares with the specification."""
+"""Every status but `ok`, and what is none; a test compares with the specification."""
 
 
 def went_wrong(shards: Iterable[ShardLine]) -> list[ShardLine]:
