@@ -37,7 +37,8 @@ EARLY_MAX: Final = 64
 """Checkpoints that wait for events: about a second of them at full speed; sync brings the rest."""
 
 FIRST_SYNC_S: Final = 5.0
-"""How long a node that starts waits to hear of its own head before it may say something new."""
+"""How long a node that starts waits to hear of its own head before it may say something new. A validator whom
+others call waits for them to call again."""
 
 
 class Exchange:

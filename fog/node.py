@@ -8,7 +8,8 @@
 Everything runs in one nursery: when a part breaks in a way that is our fault, the node stops rather than go
 on with half of itself. The real clock, random numbers, signals and files come in here and nowhere below.
 
-What must always hold: what is announced is durable; before we sign anything we asked for our own head.
+What must always hold: what is announced is durable; before we sign anything, in a network where we ever met
+somebody, we asked for our own head.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ class Node:
                 answer = partial(serve.serve, create_app(Reader(store), live), socket, shutdown=self._stop)
                 await nursery.start(answer)
             await nursery.start(control.serve, home.control, handlers.table())
-            if settings.network.bootstrap:
+            if settings.network.bootstrap or not await ledger.call(outbox.is_alone):
                 await exchange.learn_own_head()
             self._ready.set()
             await outbox.announce_unseen(exchange)

@@ -2,7 +2,7 @@
 
 An event is durable before it is announced, and gossip may lose it; sync repairs that when two nodes meet.
 What the outbox adds is certainty across restarts: how far peers have shown to hold our lane
-(`domain.work.Outbox`), and announcing again, on start and to each new peer, what lies beyond.
+(`domain.work.Outbox`), and announcing again, on start, what lies beyond.
 
 A peer shows it by a hello equal to ours, or by a final checkpoint of a validator that is not us.
 
@@ -34,6 +34,11 @@ class Outbox:
         self._decides = decides
         self._met = Pulse()
         self._equal: Hello | None = None
+
+    def is_alone(self) -> bool:
+        """Whether nothing in our store says that anybody else was ever here. In the replica's thread."""
+        lanes = self._ledger.replica.heads
+        return self._work.seen_up_to(LANE_LEDGER) < 0 and all(by == self._account for by, _ in lanes)
 
     def equal(self, hello: Hello) -> None:
         """A peer holds exactly what we held when we said this."""
