@@ -3,15 +3,22 @@
 Protocol `/fog/peers/1`. Whoever asks says first where it can itself be dialled; the answer is where others
 that asked (or were asked) said they can be dialled. Both are frames of DAG-CBOR lists of addresses.
 
-A hint is never trusted: an address ends in the peer id that the dial must find there, and a stranger's
-hint costs at most one dial. Nodes that only dial out say nothing of themselves.
+A hint is never trusted: an address ends in the peer id that the dial must find there, one that was no good
+is not dialled again for BAD_S, and only what a peer said of itself or what we dialled is passed on. Nodes
+that only dial out say nothing of themselves.
 
-What must always hold: at most HINTS_MAX addresses are remembered; nobody is dialled while LINKS_WANTED
-links are up; a peer's answer is used only as far as ADDRESSES_MAX.
+What must always hold:
+    at most HINTS_MAX addresses are remembered; a peer's answer is used only as far as ADDRESSES_MAX
+    nobody is dialled while LINKS_WANTED links are up; at most ASKS_MAX peers are asked, and their hints
+    dialled, at once
+    no address leads further in than the link it came by: who is on the internet learns nothing of our local
+    network, and cannot have us dial into it
 """
 
 from __future__ import annotations
 
+import enum
+import ipaddress
 import logging
 import random
 from collections import OrderedDict
@@ -20,11 +27,13 @@ from typing import Annotated, Final
 
 import trio
 from msgspec import Meta
+from multiaddr.exceptions import Error as MultiaddrError
 
 from ledger import canonical
 from ledger.errors import FogError, RemoteError
 from network.host import Host
 from network.links import Connected
+from network.listening import ip_and_port_text
 from network.stream import Stream
 
 PROTOCOL: Final = "/fog/peers/1"
@@ -35,6 +44,9 @@ OWN_MAX: Final = 4  # addresses that one node may claim for itself
 HINTS_MAX: Final = 1_024
 LINKS_WANTED: Final = 16  # gossip needs 6 to 12 neighbours; blobs come from whoever has them
 ASK_EVERY_S: Final = 60.0
+ASKS_MAX: Final = 8  # each holds a task and at most one dial; who is left out is asked some other minute
+ASK_S: Final = 60.0  # for one peer's answer and all dials to what it said
+BAD_S: Final = 600.0
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +67,8 @@ class PeerExchange:
         self._own = own
         self._shuffle = shuffle
         self._hints: OrderedDict[str, None] = OrderedDict()  # addresses, the least recently heard first
+        self._bad: OrderedDict[str, float] = OrderedDict()  # address -> when it was no good, oldest first
+        self._asks = trio.CapacityLimiter(ASKS_MAX)
         host.handle(PROTOCOL, self._answer)
 
     async def run(self) -> None:
@@ -78,25 +92,40 @@ class PeerExchange:
                 await self._ask(peer)
 
     async def _ask(self, peer: str) -> None:
+        if not self._asks.available_tokens:
+            self._host.counts["peer_exchange.busy"] += 1
+            return
+        async with self._asks:
+            with trio.move_on_after(ASK_S):
+                await self._dial(await self._heard_from(peer))
+
+    async def _heard_from(self, peer: str) -> list[str]:
         try:
             async with await self._host.open(peer, PROTOCOL) as stream:
-                await stream.write_frame(canonical.encode(self._mine()))
+                await stream.write_frame(canonical.encode(self._mine(peer)))
                 heard = _decode(await stream.read_frame(size_max=FRAME_SIZE_MAX))
         except RemoteError as error:
             self._host.counts[f"peer_exchange.{error.code}"] += 1
-            return
-        self._remember(heard)
-        await self._dial(heard)
+            return []
+        return self._fit_for(peer, heard)
 
     async def _answer(self, stream: Stream, peer: str) -> None:
         theirs = _decode(await stream.read_frame(size_max=FRAME_SIZE_MAX))
-        self._remember([address for address in theirs[:OWN_MAX] if address.endswith(f"/p2p/{peer}")])
+        claimed = [address for address in theirs[:OWN_MAX] if address.endswith(f"/p2p/{peer}")]
+        self._remember(self._fit_for(peer, claimed))
         known = [address for address in self._hints if not address.endswith(f"/p2p/{peer}")]
         self._shuffle(known)
-        await stream.write_frame(canonical.encode((self._mine() + known)[:ADDRESSES_MAX]))
+        told = self._mine(peer) + self._fit_for(peer, known)
+        await stream.write_frame(canonical.encode(told[:ADDRESSES_MAX]))
 
-    def _mine(self) -> list[str]:
-        return self._own()[:OWN_MAX]
+    def _mine(self, peer: str) -> list[str]:
+        return self._fit_for(peer, self._own())[:OWN_MAX]
+
+    def _fit_for(self, peer: str, addresses: list[str]) -> list[str]:
+        """Those that lead no further in than the link to `peer` does."""
+        links = [link.addresses for link in self._host.peers() if link.peer == peer]
+        near = reach(links[0][0]) if links and links[0] else Reach.WORLD
+        return [address for address in addresses if reach(address) >= near]
 
     def _remember(self, addresses: list[str]) -> None:
         for address in addresses:
@@ -113,15 +142,46 @@ class PeerExchange:
             peer = address.rpartition("/p2p/")[2]
             if peer == self._host.peer_id or any(link.peer == peer for link in self._host.peers()):
                 continue
+            if self._bad.get(address, -BAD_S) + BAD_S > trio.current_time():
+                continue
             try:
                 await self._host.dial(address)
-            except FogError as error:  # a hint that was no good
-                self._host.counts["peer_exchange.bad_hint"] += 1
-                self._hints.pop(address, None)
+            except FogError as error:
+                self._was_bad(address)
                 log.debug("hint %s: %s", address, error)
+            else:
+                self._remember([address])
+
+    def _was_bad(self, address: str) -> None:
+        self._host.counts["peer_exchange.bad_hint"] += 1
+        self._hints.pop(address, None)
+        self._bad.pop(address, None)
+        self._bad[address] = trio.current_time()
+        while len(self._bad) > HINTS_MAX:
+            self._bad.popitem(last=False)
 
     def __repr__(self) -> str:
         return f"<PeerExchange hints={len(self._hints)}>"
+
+
+class Reach(enum.IntEnum):
+    """How far an address leads: on this machine, in a local network, anywhere."""
+
+    MACHINE = 0
+    LOCAL = 1
+    WORLD = 2
+
+
+def reach(address: str) -> Reach:
+    """Addresses without an IP address, or that are none, count as leading anywhere."""
+    try:
+        place = ip_and_port_text(address)
+        ip = None if place is None else ipaddress.ip_address(place[0])
+    except (MultiaddrError, ValueError):
+        return Reach.WORLD
+    if ip is None or ip.is_global:
+        return Reach.WORLD
+    return Reach.MACHINE if ip.is_loopback else Reach.LOCAL
 
 
 def _decode(frame: bytes) -> list[str]:
