@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "wasmtime"
 VERSION: Final = "50.0.1"
-HOST: Final = 1
+HOST: Final = 2
 """Version of the host functions and of what they cost in fuel (`domain.compute.wasi`)."""
 
 CONFIG: Final[dict[str, bool | int | str]] = {

@@ -3,8 +3,9 @@
 The only file that calls wasmtime to run something. A run that ended because of the job is a value (`Ended`);
 one that ended because of this machine raises `HostFailure`, for which nobody is blamed.
 
-Host calls are charged as fuel: HOST_CALL_FUEL each and HOST_BYTE_FUEL for each byte moved. They are work that
-the lender does, and without a price a guest could ask for ten thousand times more of it than it pays for.
+Host calls are charged as fuel: HOST_CALL_FUEL each, and HOST_BYTE_FUEL for each byte that is moved (or was made
+for a pointer that turns out bad) and for each by which a file grows. They are work that the lender does, and
+without a price a guest could ask for thousands of times more of it than it pays for.
 """
 
 from __future__ import annotations
@@ -66,15 +67,17 @@ class GuestMemory:
             self._size = self.exported.data_len(self._store)
 
     def read(self, at: int, size: int) -> bytes:
-        return ctypes.string_at(self._address(at, size), size)
+        address = self._address(at, size)
+        self.moved += size
+        return ctypes.string_at(address, size)
 
     def write(self, at: int, data: bytes) -> None:
+        self.moved += len(data)  # first: the bytes were made already, wherever they were to go
         ctypes.memmove(self._address(at, len(data)), data, len(data))
 
     def _address(self, at: int, size: int) -> int:
         if at + size > self._size:
             raise Refused(Errno.FAULT)
-        self.moved += size
         return self._base + at
 
 
@@ -138,11 +141,14 @@ class Guest:
 
     def _host_call(self, name: str) -> Callable[..., int | None]:
         """What the guest calls. Only the three ends of a run leave it as exceptions."""
+        quota = self._world.tree.quota
 
         def answer(*arguments: int) -> int | None:
             self._memory.begin_call()
+            grown = quota.grown
             errno = wasi.call(self._world, self._memory, name, arguments)
-            left = self._store.get_fuel() - HOST_CALL_FUEL - HOST_BYTE_FUEL * self._memory.moved
+            size = self._memory.moved + quota.grown - grown
+            left = self._store.get_fuel() - HOST_CALL_FUEL - HOST_BYTE_FUEL * size
             if left < 0:
                 raise _OutOfFuel
             self._store.set_fuel(left)

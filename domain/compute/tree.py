@@ -58,11 +58,12 @@ class OutputFull(Exception):
 
 
 class Quota:
-    """What a guest may still store: bytes, and files or folders."""
+    """What a guest may still store: bytes, and files or folders. `grown`: bytes its files ever grew by."""
 
     def __init__(self, size: int, files: int) -> None:
         self.size = size
         self.files = files
+        self.grown = 0
 
     def take(self, size: int) -> None:
         if size > self.size:
@@ -111,6 +112,7 @@ class File:
         growth = size - len(content)
         if growth > 0:
             self._owner().take(growth)
+            self._owner().grown += growth
             content.extend(bytes(growth))
         else:
             del content[size:]

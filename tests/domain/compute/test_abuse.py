@@ -146,6 +146,46 @@ async def test_host_calls_have_a_price(bench: Bench) -> None:
     assert (run.status, run.fuel) == ("out_of_fuel", 20_000_000)
 
 
+async def test_work_for_a_pointer_outside_of_memory_has_its_price_too(bench: Bench) -> None:
+    """The host makes the bytes before it learns that there is no place for them."""
+    module = wasmtime.wat2wasm(
+        f"""(module {IMPORT.format("random_get", "$random (param i32 i32) (result i32)")} {MEMORY}
+        (func (export "_start")
+            (loop $again (drop (call $random (i32.const 0) (i32.const 5000000))) (br $again))))"""
+    )
+    run = await bench.run(bytes(module), fuel=1_000_000_000, wall_s=20)
+    assert (run.status, run.fuel) == ("out_of_fuel", 1_000_000_000)
+
+
+@pytest.mark.parametrize(
+    "grow",
+    [
+        "(call $allocate (local.get 0) (i64.const 0) (i64.const 4000000))",
+        "(call $size (local.get 0) (i64.const 4000000))",
+    ],
+    ids=["fd_allocate", "fd_filestat_set_size"],
+)
+async def test_growing_a_file_has_a_price(bench: Bench, grow: str) -> None:
+    """Nothing passes through the guest's memory, and what is cut off may be asked for again."""
+    module = wasmtime.wat2wasm(
+        f"""(module
+        {IMPORT.format("path_open", "$open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)")}
+        {IMPORT.format("fd_allocate", "$allocate (param i32 i64 i64) (result i32)")}
+        {IMPORT.format("fd_filestat_set_size", "$size (param i32 i64) (result i32)")}
+        {MEMORY} (data (i32.const 0) "tmp/a")
+        (func (export "_start") (local i32)
+            (drop (call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 5) (i32.const 1)
+                (i64.const -1) (i64.const -1) (i32.const 0) (i32.const 64)))
+            (local.set 0 (i32.load (i32.const 64)))
+            (loop $again
+                (drop {grow})
+                (drop (call $size (local.get 0) (i64.const 0)))
+                (br $again))))"""
+    )
+    run = await bench.run(bytes(module), fuel=1_000_000_000, wall_s=20)
+    assert (run.status, run.fuel) == ("out_of_fuel", 1_000_000_000)
+
+
 async def test_pointers_outside_of_memory_are_refused(bench: Bench) -> None:
     """FAULT (21) comes back as the exit code; the host did not touch anything."""
     module = wasmtime.wat2wasm(
