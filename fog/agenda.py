@@ -14,7 +14,7 @@ import trio
 
 from fog.pulse import Pulse
 from ledger.cid import Cid
-from projections import pages, schedules
+from projections import schedules
 from projections.model import Row
 from projections.prices import OFFER
 from projections.reader import Reader
@@ -52,13 +52,18 @@ class Agenda:
 
 
 def owed_by(conn: sa.Connection, worker: bytes) -> list[Row]:
-    """Runs that this account holds and has not finished, the one due first at the top (at most 200)."""
-    return schedules.live_runs(conn, worker, None, pages.LIMIT_MAX).rows
+    """All runs that this account holds and has not finished, the one due first at the top.
+
+    No page of them: what is missing here is given up. The slots of an offer are the limit.
+    """
+    query = sa.select(RUN).where(RUN.c.worker == worker, RUN.c.live.is_(True))
+    return [dict(row) for row in conn.execute(query.order_by(*schedules.DUE_FIRST.clauses())).mappings()]
 
 
 def runs_of_shard(conn: sa.Connection, job: Cid, shard: int) -> list[Row]:
     """All runs of one shard, by attempt."""
-    return schedules.runs(conn, job, shard, None, pages.LIMIT_MAX).rows
+    query = sa.select(RUN).where(RUN.c.job == job, RUN.c.shard == shard).order_by(RUN.c.attempt)
+    return [dict(row) for row in conn.execute(query).mappings()]
 
 
 def run_of(conn: sa.Connection, job: Cid, shard: int, attempt: int) -> Row | None:

@@ -42,6 +42,7 @@ from fog.validating import validate
 from fog.worker import Worker
 from ledger.errors import FogError, UsageError
 from ledger.event import Event
+from ledger.finality import Diverged
 from ledger.replica import Replica
 from ledger.signing import SigningKey
 from ledger.store import Store
@@ -198,7 +199,7 @@ async def fold(runner: Runner, ledger: ReplicaThread, agenda: Agenda, live: Live
 
 
 def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error to show for a node that ended: one that explains itself, if there is one."""
+    """The error to show for a node that ended: a fault of ours first, or else one that explains itself."""
     leaves: list[BaseException] = []
     queue: list[BaseException] = [group]
     while queue:
@@ -207,5 +208,14 @@ def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
             queue.extend(inner.exceptions)
         else:
             leaves.append(inner)
+    for leaf in leaves:
+        if isinstance(leaf, Diverged):
+            return FogError(
+                f"this node stopped, because it disagrees with what is final: {leaf}",
+                code="diverged",
+                next_step="audit an export of another node; if it is true, sync into a new directory",
+            )
     explained = [leaf for leaf in leaves if isinstance(leaf, FogError)]
-    return next(iter(explained), leaves[0] if len(leaves) == 1 else group)
+    if len(explained) == len(leaves):
+        return explained[0]
+    return leaves[0] if len(leaves) == 1 else group

@@ -85,7 +85,7 @@ class Blobs(Section, frozen=True):
     """Programs, inputs and results."""
 
     cache_mib: Annotated[
-        int, Meta(ge=16, le=2**24, description="Disk for blobs; the ones unused for longest go first.")
+        int, Meta(ge=16, le=2**24, description="Most disk for blobs; what does not fit is refused.")
     ] = 2_048
 
 
