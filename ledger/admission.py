@@ -20,7 +20,7 @@ What must always hold:
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -83,8 +83,9 @@ class Admission:
         self.heads: dict[Lane, Head] = store.heads()
         self.unordered: dict[Cid, Node] = {}
         self.demanded: set[Cid] = set()  # what a certified checkpoint needs
-        self._places: dict[Cid, Place] = {}
-        self._events: dict[Cid, Event] = {}
+        # Ordered dicts: the first key of a plain one, whose first keys were deleted, is found by a search.
+        self._places: OrderedDict[Cid, Place] = OrderedDict()
+        self._events: OrderedDict[Cid, Event] = OrderedDict()
         self._events_size = 0
         self._tips: dict[Cid, Lane] = {}  # oldest first
         self._rivals: Counter[Lane] = Counter()
@@ -263,7 +264,7 @@ class Admission:
         self._events[event.id] = event
         self._events_size += node.size
         while self._events_size > EVENT_BYTES_MAX:
-            self._events_size -= len(self._events.pop(next(iter(self._events))).wire)
+            self._events_size -= len(self._events.popitem(last=False)[1].wire)
 
     def _move_tips(self, event: Event, parents: tuple[Cid, ...]) -> None:
         for parent in parents:
@@ -275,7 +276,7 @@ class Admission:
     def place(self, id: Cid, place: Place) -> None:
         self._places[id] = place
         if len(self._places) > PLACES_MAX:
-            del self._places[next(iter(self._places))]
+            self._places.popitem(last=False)
 
     def place_of(self, id: Cid) -> Place:
         """Of an event that stands here."""
