@@ -3,9 +3,9 @@
 The only file that calls wasmtime to run something. A run that ended because of the job is a value (`Ended`);
 one that ended because of this machine raises `HostFailure`, for which nobody is blamed.
 
-Host calls are charged as fuel: HOST_CALL_FUEL each, and HOST_BYTE_FUEL for each byte that is moved (or was made
-for a pointer that turns out bad) and for each by which a file grows. They are work that the lender does, and
-without a price a guest could ask for thousands of times more of it than it pays for.
+Host calls are charged as fuel: HOST_CALL_FUEL each, and HOST_BYTE_FUEL for each byte that is moved (or was
+made for a pointer that turns out bad) and for each by which a file grows. They are work that the lender does,
+and without a price a guest could ask for thousands of times more of it than it pays for.
 """
 
 from __future__ import annotations

@@ -112,14 +112,17 @@ def running_job(draft: Draft, id: Cid) -> Job:
     return job
 
 
-def fall_due(draft: Draft, id: Cid) -> None:
-    """The job's entry in the agenda has come: its deadline, or after that its last moment."""
-    job = draft.row(JOB, id)
-    state = draft.row(TALLY, id).state
-    if state == JobState.RUNNING:
+def fall_due(draft: Draft, id: Cid) -> int:
+    """The job's entry in the agenda has come: its deadline, or after that its last moment.
+
+    Returns how many of its shards had not ended: that many may have ended now.
+    """
+    job, tally = draft.row(JOB, id), draft.row(TALLY, id)
+    if tally.state == JobState.RUNNING:
         _give_up(draft, id, job, JobState.EXPIRED)
     else:
-        _end_all(draft, id, job, state)
+        _end_all(draft, id, job, tally.state)
+    return tally.live
 
 
 def _give_up(draft: Draft, id: Cid, job: Job, state: int) -> None:

@@ -105,6 +105,32 @@ def test_lapses_are_bounded_in_one_close_and_the_rest_is_due_at_once(
     """)
 
 
+def test_the_shards_of_jobs_that_end_together_count_as_work_of_a_close(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else many jobs with one deadline would make one close, and its receipt, as long as anybody likes."""
+    monkeypatch.setattr(close, "LAPSES_MAX", 6)
+    world = World(alice=10**6)
+    world.check("""
+        offer     bob slots=12 until=+60000                        ok
+        submit    alice J shards=4 lease=5000 deadline=+100000    ok
+        submit    alice K shards=4 lease=5000 deadline=+100000    ok
+        submit    alice L shards=4 lease=5000 deadline=+100000    ok
+        place
+        busy      bob 12 of 12
+        offer     bob slots=0                                      ok
+        close     5000
+        place
+        shard     L 3 open
+        close     100000
+        close     1
+    """)
+    assert sorted(world.job_is[world.jobs[job]].state for job in "JKL") == ["expired", "expired", "running"]
+    world.close(1)
+    assert {job.state for job in world.job_is.values()} == {"expired"}
+    world.check("due never")
+
+
 def test_the_last_shard_ends_the_job_and_with_it_its_deadline() -> None:
     world = World(alice=1000)
     world.check("""
