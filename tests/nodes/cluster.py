@@ -39,7 +39,7 @@ T = TypeVar("T")
 START_S_MAX: Final = 60.0
 STOP_S_MAX: Final = 20.0
 SETTLE_S_MAX: Final = 60.0  # for anything that nodes do among themselves, on a busy machine
-LOOK_EVERY_S: Final = 0.02
+LOOK_EVERY_S: Final = 0.1  # a look costs the node milliseconds that it needs itself
 
 CREDIT: Final = 1_000_000  # micro-credits
 
@@ -50,7 +50,7 @@ SETTINGS: Final = {
     "FOG_FINALITY_CHECKPOINT_INTERVAL_MS": "50",
 }
 
-LENDS: Final = {"FOG_WORKER_SLOTS": "2"}
+LENDS: Final = {"FOG_WORKER_SLOTS": "1"}
 BUYS: Final = {"FOG_WORKER_ENABLED": "false"}
 
 
@@ -96,13 +96,13 @@ class Node:
         self.name = home.root.name
         self.settings = dict(settings)
         self.process: subprocess.Popen[bytes] | None = None
-        self.account = ""  # known once it was up
+        self.account = self.api = ""  # known once it was up
 
     # -- its life ----------------------------------------------------------------------------------------
 
     def launch(self) -> Self:
         """Start the process, without waiting for it to be up."""
-        assert self.process is None, f"{self.name} runs already"
+        assert self.process is None or self.has_ended, f"{self.name} runs already"
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 self._command("node"), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
@@ -112,7 +112,7 @@ class Node:
     def wait_until_up(self) -> Self:
         eventually(self._is_up, f"{self.name} is up", within_s=START_S_MAX)
         status = self.status()
-        self.account = status["account"]
+        self.account, self.api = status["account"], status["api"]
         port = status["addresses"][0].split("/")[4]
         self.settings["FOG_NETWORK_LISTEN"] = f"/ip4/127.0.0.1/tcp/{port}"  # others remember it
         return self
@@ -121,10 +121,18 @@ class Node:
         return self.launch().wait_until_up()
 
     def _is_up(self) -> bool:
-        assert self.process is not None
-        if self.process.poll() is not None:
-            raise AssertionError(f"{self.name} ended with {self.process.returncode}:\n{self.log[-3000:]}")
+        if self.has_ended:
+            raise AssertionError(f"{self.name} ended with {self.exit_code}:\n{self.log[-3000:]}")
         return bool(self.ask("status"))
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of a process that ended by itself; None while it runs."""
+        return None if self.process is None else self.process.poll()
+
+    @property
+    def has_ended(self) -> bool:
+        return self.exit_code is not None
 
     def kill(self) -> list[psutil.Process]:
         """SIGKILL, as when the power fails. Its children, which must end by themselves."""
@@ -170,7 +178,7 @@ class Node:
 
     def get(self, path: str) -> bytes:
         """The body of an answer of the HTTP API, byte for byte."""
-        with urllib.request.urlopen(self.status()["api"] + path, timeout=20) as answer:
+        with urllib.request.urlopen(self.api + path, timeout=20) as answer:
             body: bytes = answer.read()
         return body
 

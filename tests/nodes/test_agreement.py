@@ -96,7 +96,7 @@ def test_the_stream_of_all_history_is_the_same_from_every_node(market: Market) -
 def stream(node: Node) -> Iterator[bytes]:
     """The first lines of the stream, without comments (which are for keeping a line open)."""
     size = 0
-    with urllib.request.urlopen(f"{node.status()['api']}/v1/stream?after=0-0", timeout=20) as lines:
+    with urllib.request.urlopen(f"{node.api}/v1/stream?after=0-0", timeout=20) as lines:
         for line in lines:
             if not line.startswith(b":"):
                 size += len(line)

@@ -11,6 +11,7 @@ import pytest
 from fog import cli
 from fog.exits import Exit
 from ledger.archive import Entry, read
+from tests.nodes.cluster import Cluster
 from tests.nodes.conftest import Market
 
 pytestmark = pytest.mark.slow
@@ -28,7 +29,7 @@ def test_an_exported_archive_proves_what_the_nodes_say(
     """In a process that sees nothing but the file; the roots are those of the anchor's API."""
     path = tmp_path / "log.car"
     path.write_bytes(archive)
-    done = market.cluster.place("auditor").command("audit", str(path))
+    done = Cluster(tmp_path).place("auditor").command("audit", str(path))
     assert done.exit == Exit.OK, done
     report = done.json
     said = market.anchor.item(f"/v1/checkpoints/{report['height']}")
