@@ -6,7 +6,7 @@ indefinite lengths, undefined, broken UTF-8, trailing bytes). On top of that, he
     floats        refused, all of them: JavaScript reads 1.0 and writes 1
     integers      0 .. 2^63-1
     links         exactly a `Cid`: 36 bytes, sha2-256, dag-cbor or raw
-    text          Unicode NFC, so that what looks equal is equal
+    text          Unicode NFC, so that what looks equal is equal; only characters that every node knows
     depth         at most 8 containers inside each other
     size          at most what the caller allows, looked at before anything else
 
@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import cbrrr
 import msgspec
 
+from ledger.alphabet import is_written_in_it
 from ledger.cid import Cid
 from ledger.errors import RemoteError
 
@@ -167,6 +168,8 @@ def _check(value: Any) -> None:
 
 
 def check_text(text: str) -> None:
-    """Raises RemoteError (`non_canonical`) for text that is not in Unicode NFC."""
+    """Raises RemoteError (`non_canonical`) for text that is not in Unicode NFC, or not of our alphabet."""
+    if not is_written_in_it(text):
+        raise RemoteError(f"text with characters newer than Unicode 14: {text[:40]!r}", code="non_canonical")
     if not unicodedata.is_normalized("NFC", text):
         raise RemoteError(f"text is not in Unicode NFC: {text[:40]!r}", code="non_canonical")

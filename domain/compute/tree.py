@@ -14,10 +14,12 @@ canonical bytes (UTF-8, NFC, no control characters, a path of at most PATH_SIZE_
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final
+
+from ledger import canonical
+from ledger.errors import RemoteError
 
 PATH_SIZE_MAX: Final = 255  # from the root: a captured path becomes a `Name` in the result
 DEPTH_MAX: Final = 16
@@ -277,7 +279,11 @@ def _check_path(folder: Folder, name: str) -> None:
     too_long = len(_path(folder, name).encode()) > PATH_SIZE_MAX
     if folder.depth >= DEPTH_MAX or too_long:
         raise Refused(Errno.NAMETOOLONG)
-    if not unicodedata.is_normalized("NFC", name) or any(ord(character) < 32 for character in name):
+    try:
+        canonical.check_text(name)
+    except RemoteError as error:
+        raise Refused(Errno.ILSEQ) from error
+    if any(ord(character) < 32 for character in name):
         raise Refused(Errno.ILSEQ)
 
 

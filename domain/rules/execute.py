@@ -100,11 +100,12 @@ def payload_of(event: Event) -> Payload:
     header = event.header
     kind = KINDS.get((header.k, header.kv))
     if kind is None:
-        raise Refused("unknown_kind", f"no rule for events of kind {header.k!r}, version {header.kv}")
+        raise Refused("unknown_kind", f"no rule for events of kind “{header.k}”, version {header.kv}")
     assert event.body is not None, f"{event} has no body to execute"
     try:
         # The whole body was judged canonical when the event was parsed; the schema judges the rest.
         value = canonical.decode_closed(event.body, size_max=BODY_SIZE_MAX[header.lane])
         return canonical.shape(kind, value)
     except RemoteError as error:
-        raise Refused("bad_payload", str(error)) from error
+        # Not the error's own words: they are a library's, and change with its version; receipts must not.
+        raise Refused("bad_payload", f"the body is not a valid {header.k}, version {header.kv}") from error

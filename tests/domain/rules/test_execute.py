@@ -76,6 +76,21 @@ def test_what_cannot_be_read_is_refused_with_a_receipt() -> None:
     world.check("balance alice 95")
 
 
+def test_no_word_of_a_library_or_of_a_python_gets_into_a_receipt() -> None:
+    """Receipts are under the root: what msgspec calls an error, or `repr` takes for printable, may change."""
+    world = World(alice=100)
+    said = []
+    for body, kind in (({"amount": "x"}, "transfer"), ({}, "k\u00e9\u200b")):
+        world.do("alice", canonical.encode(body), (kind, 1))
+        refusal = effects.decode(world.receipts[-1].effects[0])
+        assert isinstance(refusal, Refusal)
+        said.append(refusal.message)
+    assert said == [
+        "the body is not a valid transfer, version 1",
+        "no rule for events of kind “k\u00e9\u200b”, version 1",
+    ]
+
+
 def test_a_refusal_fits_its_effect_whatever_the_event_says() -> None:
     """A kind of 255 characters, outside of ASCII, is quoted and cut, never an exception."""
     world = World()
