@@ -50,7 +50,7 @@ UNORDERED_MAX: Final = 200_000
 """Events waiting for an order, about 100 MB of index: an island of 50,000 fits, a runaway author does not."""
 
 RIVALS_PER_LANE_MAX: Final = 64
-"""Rivals kept of a forked lane. One proves the fork; more are kept only if honest events refer to them."""
+"""Rivals kept of a forked lane. One proves the fork; more are kept only if what waits refers to them."""
 
 TIPS_MAX: Final = 256
 """Tips remembered, to be named as parents of our own events."""

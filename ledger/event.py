@@ -9,7 +9,7 @@ Here live the header's schema, how an event is made, and the *stateless* checks:
 judged from the bytes alone. What needs the parents is `ledger.dag`; what needs the state is execution.
 
 What must always hold of an `Event` object: its bytes are canonical, within the limits, of the network
-asked for, and (unless built by `parse(..., verify=False)`) signed by `header.by`.
+asked for, and (unless built by `parse(..., verify_signature=False)`) signed by `header.by`.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Context(msgspec.Struct, frozen=True):
     """What a rule may know beside the state and the event.
 
     height  of the checkpoint being executed;  time  its ledger time T (unix ms)
-    beacon  32 bytes that nobody could predict before the parent checkpoint was final
+    beacon  32 bytes that nobody but a sole voter could predict before the parent checkpoint was final
     """
 
     net: Cid

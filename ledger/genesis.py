@@ -5,7 +5,7 @@
     rules        version of the execution rules
     validators   who may finalise, with their stake; a quorum is more than two thirds of it
     accounts     the first balances in micro-credits; nothing else is ever minted by default
-    params       named integers that the rules read (see `domain.params`)
+    params       named integers that the rules read (see `domain.rules.params`)
 
 A network with one validator is *solo*. A network where one validator holds more than two thirds is
 *anchored*: everybody can detect that it cheats, nobody can prevent it.
