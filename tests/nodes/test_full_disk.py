@@ -108,7 +108,8 @@ def test_a_node_killed_on_a_full_disk_has_everything_when_there_is_room_again(no
         node.launch()
         eventually(lambda: is_up_or_says_why_not(node), "it is up, or has ended")
     if node.has_ended:
-        node.start()
+        node.launch()
+    node.wait_until_up()
     for event in acknowledged:
         eventually(partial(is_final, node, event), "everything acknowledged is final")
     assert_conserved(node)
