@@ -109,10 +109,9 @@ def main() -> None:
         "two_runs_alone_p50_ms": round(statistics.median(alone), 1),
         "target_p50_ms": TARGET_P50_MS,
     }
-    print(
-        f"submit to checked result   p50 {found['p50_ms']} ms   p90 {found['p90_ms']} ms   max {found['max_ms']} ms"
-    )
-    print(f"the same two runs alone    p50 {found['two_runs_alone_p50_ms']} ms")
+    print(f"{'':<28} {'p50':>8} {'p90':>8} {'max':>8}  ms")
+    print(f"{'submit to checked result':<28} {found['p50_ms']:>8} {found['p90_ms']:>8} {found['max_ms']:>8}")
+    print(f"{'the same two runs alone':<28} {found['two_runs_alone_p50_ms']:>8}")
     print(json.dumps(found))
 
 

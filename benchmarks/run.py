@@ -39,8 +39,11 @@ def main() -> int:
     return len(failed)
 
 
+NOT_BENCHMARKS = ("run", "nodes", "__init__")
+
+
 def names() -> list[str]:
-    return sorted(path.stem for path in HERE.glob("*.py") if path.name not in ("run.py", "nodes.py", "__init__.py"))
+    return sorted(path.stem for path in HERE.glob("*.py") if path.stem not in NOT_BENCHMARKS)
 
 
 def run(console: Console, name: str, out: Path) -> bool:
