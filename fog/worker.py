@@ -40,6 +40,7 @@ from ledger.cid import Cid
 from ledger.errors import FogError, RemoteError
 from ledger.event import Event
 from network.blobs_io import Blobs
+from projections.log import event as final_event
 from projections.model import Row
 
 T = TypeVar("T")
@@ -145,12 +146,21 @@ class Worker:
         )
 
     async def withdraw(self) -> None:
-        """Before leaving: no new leases, and those that were not begun or not finished go back."""
-        await self._say(Offer(0, self.settings.price, self._clock(), ENGINE))
+        """Before leaving: no new leases, and those that were not begun or not finished go back.
+
+        Returns when that is final: only then is it sure that anybody heard of it, and a lease that nobody
+        knows to be given back runs its whole time. The caller sets the deadline.
+        """
+        last = await self._say(Offer(0, self.settings.price, self._clock(), ENGINE))
         for row in await self._agenda.ask(agenda.owed_by, self.account):
             lease = _lease(row)
             if row["state"] == "leased" and lease not in self._work.open_leases():
-                await self._say(LeaseRelease(*lease, "leaving"))
+                last = await self._say(LeaseRelease(*lease, "leaving"))
+
+        async def is_final() -> bool:
+            return await self._agenda.ask(final_event, last.id) is not None
+
+        await self._agenda.until(is_final)
 
     # -- the spare child
 
