@@ -115,7 +115,6 @@ class Handlers:
                 ],
             ),
             worker=self._worker_state(),
-            halted=self._live.halted,
             counters=dict(self._live.counters()),
         )
 

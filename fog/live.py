@@ -42,7 +42,6 @@ class Live:
         self._worker = worker
         self.started = started
         self.pulse = Pulse(0)
-        self.halted: str | None = None
         self._tentative: State | None = None
         self._waiting: list[Waiting] = []
         self._counters: dict[str, int] = {}
@@ -92,7 +91,7 @@ class Live:
             pending=self._counters.get("pending", 0),
             tentative=len(self._waiting),
             lending=lending,
-            reason=self.halted or ("" if worker is None else "; ".join(worker.doing.values())),
+            reason="" if worker is None else "; ".join(worker.doing.values()),
         )
 
     def peers(self) -> Sequence[Peer]:
@@ -101,7 +100,6 @@ class Live:
             Peer(
                 id=link.peer,
                 address=next(iter(link.addresses), ""),
-                height=0,
                 since=now - int((trio.current_time() - link.since) * 1000),
                 direction="in" if link.direction == "inbound" else "out",
             )

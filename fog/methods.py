@@ -92,10 +92,7 @@ class WorkerState(Message, frozen=True, kw_only=True):
 
 
 class Status(Message, frozen=True, kw_only=True):
-    """height: of the last final checkpoint; ledger_time: its T; unordered: events not yet in one.
-
-    halted: why the node stopped following the network (roots that differ), else null.
-    """
+    """height: of the last final checkpoint; ledger_time: its T; unordered: events not yet in one."""
 
     version: str
     name: str
@@ -112,19 +109,16 @@ class Status(Message, frozen=True, kw_only=True):
     unordered: Uint
     finality: FinalityState
     worker: WorkerState
-    halted: str | None = None
     counters: dict[str, int] = {}
 
 
 class Peer(Message, frozen=True, kw_only=True):
-    """`height` is the last one it told us of; `rtt_ms` null when not measured."""
+    """One link; `connected_ms` is its age."""
 
     peer_id: str
     address: str
     direction: Literal["inbound", "outbound"]
     connected_ms: Millis
-    height: Uint | None = None
-    rtt_ms: Uint | None = None
 
 
 class Peers(Message, frozen=True, kw_only=True):

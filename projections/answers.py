@@ -283,7 +283,6 @@ class NodeStatus(Shape):
 class Peer(Shape):
     id: str = Field(examples=["12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf"])
     address: str = Field(examples=["/ip4/192.0.2.7/tcp/4001"])
-    height: Height
     since: Moment
     direction: Literal["in", "out"]
 

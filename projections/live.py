@@ -47,11 +47,10 @@ class NodeStatus(msgspec.Struct, frozen=True):
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """A neighbour. `height` is what it last said of itself; `since` when we connected, unix ms."""
+    """A neighbour. `since` is when we connected, unix ms."""
 
     id: str
     address: str
-    height: int
     since: int
     direction: Literal["in", "out"]
 

@@ -50,15 +50,13 @@ def peers(context: typer.Context) -> None:
     """The nodes this one is connected to."""
     session = session_of(context)
     found = session.ask_quietly(methods.Peers, "peers", Nothing(), "asking the node")
-    table = Table("peer", "address", "direction", "since", "height", "rtt", box=None)
+    table = Table("peer", "address", "direction", "since", box=None)
     for peer in found.peers:
         table.add_row(
             peer.peer_id,
             peer.address,
             peer.direction,
             duration_text(peer.connected_ms // 1000 * 1000),
-            "?" if peer.height is None else str(peer.height),
-            "?" if peer.rtt_ms is None else f"{peer.rtt_ms}ms",
         )
     session.say(found, table if found.peers else "No peers. `fog invite` prints a line for others.")
 
@@ -115,7 +113,6 @@ def _status_table(state: Status) -> Table:
         if worker.enabled
         else "off",
         "doing": "\n".join(worker.doing),
-        "HALTED": state.halted or "",
     }
     for name, value in rows.items():
         if value:

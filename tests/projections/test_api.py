@@ -225,7 +225,7 @@ async def test_two_nodes_at_one_height_give_the_same_bytes(
 
 async def test_status_and_peers_tell_of_this_node(told: tuple[Node, Cid]) -> None:
     node, _ = told
-    node.neighbours += [Peer(name, "/ip4/127.0.0.1/tcp/1", 7, 1, "in") for name in ("b", "a")]
+    node.neighbours += [Peer(name, "/ip4/127.0.0.1/tcp/1", 1, "in") for name in ("b", "a")]
     status = await get(node, "status")
     assert (status["network"], status["height"], status["folded"], status["peers"]) == ("test", 7, 7, 2)
     assert [peer["id"] for peer in (await get(node, "peers"))["items"]] == ["a", "b"]
