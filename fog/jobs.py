@@ -48,8 +48,14 @@ async def pack(request: JobSubmit, store: BlockStore, cache: Path, *, seed: byte
     """Compile, read and store everything a job needs. `seed` (32 bytes) is the guests' randomness.
 
     Raises what `domain.compute.programs.prepare` raises; UsageError: `no_input`, `too_many_inputs`,
-    `too_few_inputs`, `same_input_twice`, `oversize`, `bad_job`; BlobsFull.
+    `too_few_inputs`, `same_input_twice`, `oversize`, `bad_job`, `bad_lease`; BlobsFull.
     """
+    if request.lease_ms >= request.deadline_ms:  # work is leased only while a whole lease fits
+        raise UsageError(
+            f"a lease of {request.lease_ms} ms does not fit into {request.deadline_ms} ms before the deadline",
+            code="bad_lease",
+            next_step="give a shorter --lease, or a later --deadline",
+        )
     program = await prepare(Path(request.program), cache)
     await trio.to_thread.run_sync(_add, store, program.path)
     if program.runtime is not None:

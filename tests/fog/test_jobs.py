@@ -31,7 +31,7 @@ def request(folder: Path, **asked: Any) -> JobSubmit:
         "fuel": 1,
         "memory": 1 << 20,
         "lease_ms": 60_000,
-        "deadline_ms": 60_000,
+        "deadline_ms": 600_000,
         "checks": 1,
         "wait": False,
     }
@@ -75,3 +75,11 @@ def test_a_path_with_a_zero_byte_is_no_request(tmp_path: Path):
     with pytest.raises(UsageError) as refused:
         request(tmp_path, files=["/tmp/\0"])
     assert refused.value.code == "bad_request"
+
+
+@pytest.mark.trio
+async def test_a_lease_that_cannot_end_before_the_deadline_is_refused(tmp_path: Path):
+    """It would never be given, and the job would wait until it expires."""
+    with pytest.raises(UsageError) as refused:
+        await packed(tmp_path, lease_ms=60_000, deadline_ms=60_000)
+    assert refused.value.code == "bad_lease"
