@@ -52,7 +52,7 @@ async def pack(request: JobSubmit, store: BlockStore, cache: Path, *, seed: byte
     """
     if request.lease_ms >= request.deadline_ms:  # work is leased only while a whole lease fits
         raise UsageError(
-            f"a lease of {request.lease_ms} ms does not fit into {request.deadline_ms} ms before the deadline",
+            f"a lease of {request.lease_ms} ms does not fit into the {request.deadline_ms} ms given",
             code="bad_lease",
             next_step="give a shorter --lease, or a later --deadline",
         )
