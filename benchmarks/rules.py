@@ -8,6 +8,7 @@ Times are CPU time of this process, the least of several rounds; the machine may
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +36,8 @@ def key(name: str) -> SigningKey:
 
 
 CLOSES_MAX = 20
+FOUND: dict[str, float] = {}
+"""Every figure, by what was measured and its unit."""
 
 
 class Bench:
@@ -80,7 +83,8 @@ class Bench:
     def cost(self, what: str, all_of: list[Event]) -> None:
         """Time the events, then let them count."""
         self.state, seconds = timed(lambda: self.run(all_of))
-        print(f"{what:<28} {seconds / len(all_of) * 1e6:8.1f} us an event   ({len(all_of)} events)")
+        FOUND[_key(what, "us")] = round(seconds / len(all_of) * 1e6, 1)
+        print(f"{what:<32} {FOUND[_key(what, 'us')]:10.1f} us an event   ({len(all_of)} events)")
 
     def close(self, what: str = "") -> tuple[Any, ...]:
         state, context = self.state, self.context
@@ -88,8 +92,9 @@ class Bench:
         self.state, sealing = timed(self.state.seal)
         if what:
             size = sum(map(len, receipt.effects))
+            FOUND[_key(what, "ms")] = round(seconds * 1e3, 1)
             print(
-                f"{what:<28} {seconds * 1e3:8.1f} ms a close   "
+                f"{what:<32} {seconds * 1e3:10.1f} ms a close   "
                 f"({len(receipt.effects)} effects, {size // 1024} KiB; then sealing {sealing * 1e3:.1f} ms)"
             )
         self.height += 1
@@ -97,6 +102,10 @@ class Bench:
 
     def leases(self, told: tuple[Any, ...]) -> list[effects.RunIs]:
         return [effect for effect in told if isinstance(effect, effects.RunIs) and effect.state == "leased"]
+
+
+def _key(what: str, unit: str) -> str:
+    return "_".join("".join(c if c.isalnum() else " " for c in what).split()) + f"_{unit}"
 
 
 def timed(act: Callable[[], Any]) -> tuple[Any, float]:
@@ -164,6 +173,7 @@ def main() -> None:
     bench.close("nothing to place")
     bench.close("nothing to do")
     crowd()
+    print(json.dumps(FOUND))
 
 
 def crowd() -> None:
