@@ -7,6 +7,9 @@ store (WAL, synchronous=FULL). The teller takes in events of many authors (with 
 is some 650 bytes on the wire) at a fixed rate and announces them; the listener verifies and stores them.
 What gossip loses, sync repairs. The clock runs from the first event told to the last one stored over there.
 
+Reference, in the same run: the same events from one process to another over one plain TCP connection, where
+each is parsed and its signature verified, and that is all: no gossip, no encryption, no chain, no store.
+
 CPU microseconds an event are given beside the rate, because other programs disturb them less. Prints a table
 and, last, one line of JSON. Exits with 1 when an event is missing or the rate is below TARGET.
 """
@@ -18,6 +21,7 @@ import hashlib
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 import tempfile
@@ -43,6 +47,8 @@ from network.host import Host, open_host
 TARGET = 2_000  # events a second
 GENESIS = Genesis(1, "bench", CREATED, 1, (Validator(SigningKey(bytes(32)).public, 1),), (), {})
 LISTEN = ["/ip4/127.0.0.1/tcp/0"]
+DONE = b"."
+PLAIN_EVENTS = 20_000  # some seconds of them
 LATE_S = 60.0  # for what is still on its way after the last event was told
 
 
@@ -148,12 +154,14 @@ async def tell(options: argparse.Namespace, folder: Path, console: Console) -> d
         cpu_s = time.process_time() - cpu_s
         await listener.wait()
         nursery.cancel_scope.cancel()
+    reference = await trio.to_thread.run_sync(plain, made[:PLAIN_EVENTS])
     return {
         "events": count,
         "missing": count - numbers["stored"],
         "events_per_s": round(numbers["stored"] / whole_s),
         "offered_per_s": round(count / told_s),
         "whole_s": round(whole_s, 2),
+        "plain_tcp_and_verify_per_s": round(reference),
         "wire_bytes": len(made[-1].wire),
         "listener_cpu_us_per_event": numbers["cpu_us_per_event"],
         "listener_rss_mib": numbers["rss_mib"],
@@ -175,6 +183,31 @@ async def tell_all(node: Node, made: list[Event], options: argparse.Namespace) -
         taken = await node.ledger.call(node.ledger.replica.ingest, wires, peer="here", now=clock_ms())
         assert len(taken.admitted) == len(wires), taken
         await node.exchange.announce(wires)
+
+
+# -- the reference
+
+
+def plain(made: list[Event]) -> float:
+    """Events a second over a bare socket, parsed and verified by the process at the other end."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        command = [sys.executable, "-m", "benchmarks.gossip", "--plain", str(port), "--count", str(len(made))]
+        with subprocess.Popen(command):
+            connection, _ = server.accept()
+            with connection:
+                begun = time.perf_counter()
+                for event in made:
+                    connection.sendall(len(event.wire).to_bytes(4, "big") + event.wire)
+                assert connection.recv(1) == DONE, "the other end left early"
+                return len(made) / (time.perf_counter() - begun)
+
+
+def read_plainly(port: int, count: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection, connection.makefile("rb") as wires:
+        for _ in range(count):
+            events.parse(wires.read(int.from_bytes(wires.read(4), "big")), net=GENESIS.net)
+        connection.sendall(DONE)
 
 
 class Lines:
@@ -209,9 +242,13 @@ def main() -> int:
     parser.add_argument("--body", type=int, default=300, help="bytes of each event's body")
     parser.add_argument("--tick-ms", type=int, default=50, help="events are told in bunches so far apart")
     parser.add_argument("--listener", metavar="ADDRESS", help=argparse.SUPPRESS)
+    parser.add_argument("--plain", type=int, metavar="PORT", help=argparse.SUPPRESS)
     parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.plain:
+        read_plainly(options.plain, options.count)
+        return 0
     if options.listener:
         trio.run(listen, options.folder, options.listener, options.count)
         return 0
