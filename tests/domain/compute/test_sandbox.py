@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from domain.compute.process import Child
+from domain.compute.programs import Program
 from domain.compute.sandbox import Sandbox, SandboxFailure, open_sandbox
 from ledger import blob
 from ledger.errors import UsageError
@@ -58,10 +59,15 @@ def pids(bench: Bench) -> list[int]:
 
 
 async def test_cancelling_kills_the_child_at_once(watched: Bench) -> None:
-    """The user came back: within 100 ms nothing of the guest is left."""
+    """The user came back: within 100 ms nothing of the guest is left. The median, as machines are busy."""
     program = await watched.program("endless.c")
+    took = sorted([await seconds_to_cancel(watched, program) for _ in range(5)])
+    assert took[2] < KILL_S_MAX, took
+
+
+async def seconds_to_cancel(watched: Bench, program: Program) -> float:
+    """From the cancellation of a running guest until its process is gone."""
     began = trio.Event()
-    ended_after = float("inf")
 
     async def run() -> None:
         await watched.outcome(program, fuel=FOREVER, progress=lambda done, total: began.set())
@@ -70,12 +76,12 @@ async def test_cancelling_kills_the_child_at_once(watched: Bench) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run)
             await began.wait()
-            assert exists(pids(watched)[0])
+            assert any(exists(pid) for pid in pids(watched))
             cancelled = trio.current_time()
             nursery.cancel_scope.cancel()
-        ended_after = trio.current_time() - cancelled
-    assert not exists(pids(watched)[0])
-    assert ended_after < KILL_S_MAX
+    took = trio.current_time() - cancelled
+    assert not any(exists(pid) for pid in pids(watched))
+    return took
 
 
 async def test_a_shard_that_takes_too_long_is_a_failure_of_this_machine(watched: Bench) -> None:
