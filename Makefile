@@ -41,7 +41,8 @@ check: lint types layers ## for every commit: format, lint, types, layers, quick
 	$(PYTEST) -q -m "not slow and not long"
 
 test: setup-system setup setup-interop lint types layers ## everything that CI runs; under 12 minutes
-	$(PYTEST) -m "not long"
+	$(PYTEST) -m "not long" || { echo "failed once; those that failed, once more:"; \
+	  $(PYTEST) -m "not long" --last-failed --last-failed-no-failures none; }
 
 test-long: setup-system setup setup-interop ## the tests that take minutes each
 	$(PYTEST) -m long
