@@ -153,7 +153,12 @@ def lane_head(state: State, by: bytes, lane: int) -> LaneHead | None:
 
 def leaves(ids: Iterable[Cid], height: int, sroot: bytes, rroot: bytes) -> list[bytes]:
     """Data of the leaves that one checkpoint adds to the event tree."""
-    return [*ids, canonical.encode(CheckpointLeaf(height, sroot, rroot))]
+    return [*ids, checkpoint_leaf(height, sroot, rroot)]
+
+
+def checkpoint_leaf(height: int, sroot: bytes, rroot: bytes) -> bytes:
+    """Data of the leaf that ends a checkpoint."""
+    return canonical.encode(CheckpointLeaf(height, sroot, rroot))
 
 
 def receipts_root(receipts: Iterable[Receipt]) -> bytes:

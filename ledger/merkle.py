@@ -6,7 +6,7 @@
 
 Knows hashes. Does not know what a leaf holds or where it is kept. What must always hold: a `Frontier` that
 was given n leaf hashes has the root that `root` computes from the same n; a proof verifies for exactly one
-(leaf, index, size, root), or one pair of sizes and roots.
+(leaf, index, size, root), or one pair of sizes and roots; a plan carried out gives the proof itself.
 
 Fuzz contract: the verifiers answer True or False for any bytes, and never raise.
 """
@@ -14,8 +14,8 @@ Fuzz contract: the verifiers answer True or False for any bytes, and never raise
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
 from ledger.errors import RemoteError
 
@@ -72,10 +72,7 @@ class Frontier:
     def root(self) -> bytes:
         if not self.peaks:
             return EMPTY_ROOT
-        whole = self.peaks[-1]
-        for peak in reversed(self.peaks[:-1]):
-            whole = node_hash(peak, whole)
-        return whole
+        return _joined(self.peaks)
 
     def copy(self) -> Frontier:
         """One to try a checkpoint on, and throw away."""
@@ -104,18 +101,7 @@ class Frontier:
 
 def inclusion_proof(leaf_hashes: Sequence[bytes], index: int) -> tuple[bytes, ...]:
     """That leaf `index` (from 0) is in this tree: sibling hashes from the leaf up (RFC 9162, 2.1.3.1)."""
-    assert 0 <= index < len(leaf_hashes), "no such leaf"
-    siblings: list[bytes] = []
-    while len(leaf_hashes) > 1:
-        split = _split(len(leaf_hashes))
-        left, right = leaf_hashes[:split], leaf_hashes[split:]
-        if index < split:
-            siblings.append(root(right))
-            leaf_hashes = left
-        else:
-            siblings.append(root(left))
-            leaf_hashes, index = right, index - split
-    return tuple(reversed(siblings))
+    return tuple(root(leaf_hashes[first:last]) for first, last in _inclusion_spans(index, len(leaf_hashes)))
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], tree_root: bytes) -> bool:
@@ -141,21 +127,8 @@ def consistency_proof(leaf_hashes: Sequence[bytes], first: int) -> tuple[bytes, 
 
     `first` is 1 .. the number of leaves. Empty when the two are the same tree.
     """
-    assert 0 < first <= len(leaf_hashes), "the older tree has 1 leaf to as many as the newer"
-    hashes: list[bytes] = []
-    whole = True  # the older tree is exactly the part of it that is left to prove
-    while first < len(leaf_hashes):
-        split = _split(len(leaf_hashes))
-        left, right = leaf_hashes[:split], leaf_hashes[split:]
-        if first <= split:
-            hashes.append(root(right))
-            leaf_hashes = left
-        else:
-            hashes.append(root(left))
-            leaf_hashes, first, whole = right, first - split, False
-    if not whole:
-        hashes.append(root(leaf_hashes))
-    return tuple(reversed(hashes))
+    spans = _consistency_spans(first, len(leaf_hashes))
+    return tuple(root(leaf_hashes[start:end]) for start, end in spans)
 
 
 def verify_consistency(
@@ -186,6 +159,83 @@ def verify_consistency(
             newer = node_hash(newer, sibling)
         at, last = at >> 1, last >> 1
     return last == 0 and older == first_root and newer == second_root
+
+
+class Node(NamedTuple):
+    """The full subtree over the leaves `number << level` up to `(number + 1) << level`; level 0 is a leaf."""
+
+    level: int
+    number: int
+
+
+Plan: TypeAlias = tuple[tuple[Node, ...], ...]
+"""A proof before anything is looked up: each of its hashes as the full subtrees that it is made of."""
+
+
+def inclusion_plan(index: int, size: int) -> Plan:
+    """What `inclusion_proof` of a tree of `size` leaves needs to know: at most 2 log2(size) subtrees."""
+    return tuple(_subtrees(first, last) for first, last in _inclusion_spans(index, size))
+
+
+def consistency_plan(first: int, second: int) -> Plan:
+    """What `consistency_proof` from `first` to `second` leaves needs to know."""
+    return tuple(_subtrees(start, end) for start, end in _consistency_spans(first, second))
+
+
+def carry_out(plan: Plan, roots: Mapping[Node, bytes]) -> tuple[bytes, ...]:
+    """The proof, from the roots of all subtrees of its plan."""
+    return tuple(_joined([roots[node] for node in part]) for part in plan)
+
+
+def _inclusion_spans(index: int, size: int) -> list[tuple[int, int]]:
+    """Leaves [first, last) under each hash of the proof, from the leaf up."""
+    assert 0 <= index < size, "no such leaf"
+    spans: list[tuple[int, int]] = []
+    first, last = 0, size
+    while last - first > 1:
+        middle = first + _split(last - first)
+        if index < middle:
+            spans.append((middle, last))
+            last = middle
+        else:
+            spans.append((first, middle))
+            first = middle
+    return spans[::-1]
+
+
+def _consistency_spans(older: int, newer: int) -> list[tuple[int, int]]:
+    assert 0 < older <= newer, "the older tree has 1 leaf to as many as the newer"
+    spans: list[tuple[int, int]] = []
+    first, last = 0, newer
+    while older < last:
+        middle = first + _split(last - first)
+        if older <= middle:
+            spans.append((middle, last))
+            last = middle
+        else:
+            spans.append((first, middle))
+            first = middle
+    if first:  # the older tree is more than what is left: its right edge has to be told as well
+        spans.append((first, last))
+    return spans[::-1]
+
+
+def _subtrees(first: int, last: int) -> tuple[Node, ...]:
+    """The full subtrees of a span that begins where one of at least its size could, largest first."""
+    nodes: list[Node] = []
+    while first < last:
+        level = (last - first).bit_length() - 1
+        nodes.append(Node(level, first >> level))
+        first += 1 << level
+    return tuple(nodes)
+
+
+def _joined(peaks: Sequence[bytes]) -> bytes:
+    """The root over the full subtrees of a tree, largest first."""
+    whole = peaks[-1]
+    for peak in reversed(peaks[:-1]):
+        whole = node_hash(peak, whole)
+    return whole
 
 
 def _split(size: int) -> int:

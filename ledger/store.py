@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 
 import sqlalchemy as sa
 
-from ledger import canonical, opening, outcomes
+from ledger import canonical, opening, outcomes, tiles
 from ledger import event as events
 from ledger.checkpoint import CERTIFICATE_SIZE_MAX, Certificate, Checkpoint, parse_checkpoint
 from ledger.cid import Cid
@@ -218,6 +218,7 @@ class Store:
         with self._writing() as connection:
             outcomes.record_checkpoint(connection, checkpoint, certificate, len(order))
             outcomes.record_outcomes(connection, checkpoint, order, (*receipts, close))
+            tiles.extend(connection, checkpoint.n - len(order) - 1, checkpoint.n)
             outcomes.change_state(connection, changes)
             opening.put(connection, "frontier", frontier)
 

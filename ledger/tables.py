@@ -131,6 +131,14 @@ def _final_tables(metadata: sa.MetaData) -> None:
         sa.Column("receipt", BLOB, nullable=False),
     )
     sa.Table(
+        "subtree",  # roots of full subtrees of the event tree, see `ledger.tiles`
+        metadata,
+        sa.Column("level", INTEGER, primary_key=True, autoincrement=False),
+        sa.Column("index", INTEGER, primary_key=True, autoincrement=False),
+        sa.Column("root", BLOB, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    sa.Table(
         "state",
         metadata,
         sa.Column("table", TEXT, primary_key=True),
@@ -181,5 +189,6 @@ HEAD: Final = LEDGER.tables["head"]
 FORK_PROOF: Final = LEDGER.tables["fork_proof"]
 CHECKPOINT: Final = LEDGER.tables["checkpoint"]
 OUTCOME: Final = LEDGER.tables["outcome"]
+SUBTREE: Final = LEDGER.tables["subtree"]
 STATE: Final = LEDGER.tables["state"]
 META: Final = LEDGER.tables["meta"]

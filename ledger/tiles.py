@@ -1,0 +1,143 @@
+"""The event tree in the store: proofs about any leaf, at any size, without building the tree again.
+
+The leaves are there already: the id of each event in `outcome`, and what ends a checkpoint in `checkpoint`.
+Beside them only the roots of full subtrees of 256, 256^2, 256^3 … leaves are kept (the rows of C2SP's
+tlog-tiles from level 1 up), written once, when they become full. What lies between two of those levels is at
+most 255 hashes away.
+
+    subtree   level (8, 16, 24 …), index -> root of the leaves index << level up to (index + 1) << level
+
+Knows tables and trees. Does not know what a proof is for.
+
+What must always hold: after a commit at n leaves there is a row for each full subtree of those levels in a
+tree of n leaves, and none else. So it follows from the history alone, and is the same on every node.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import sqlalchemy as sa
+
+from ledger import canonical, merkle
+from ledger.checkpoint import CHECKPOINT_SIZE_MAX, Checkpoint
+from ledger.cut import checkpoint_leaf
+from ledger.database import execute_many
+from ledger.errors import StoreCorrupt
+from ledger.merkle import Node, Plan
+from ledger.tables import CHECKPOINT, OUTCOME, REMEDY, SUBTREE
+
+STEP: Final = 8
+"""Levels between two that are kept: 2^8 hashes are read in under a millisecond."""
+
+
+def extend(connection: sa.Connection, before: int, after: int) -> None:
+    """Keep the roots of the subtrees that became full as the tree went from `before` to `after` leaves.
+
+    The leaves must be in the tables. Costs one row and 256 hashes for each 256 leaves.
+    """
+    level = STEP
+    while after >> level:
+        rows = [
+            {"level": level, "index": index, "root": _root(connection, Node(level, index))}
+            for index in range(before >> level, after >> level)
+        ]
+        execute_many(connection, _ADD, rows)
+        level += STEP
+
+
+def inclusion(connection: sa.Connection, index: int, size: int) -> tuple[bytes, ...]:
+    """That leaf `index` (from 0) is in the tree of the first `size` leaves. Raises StoreCorrupt."""
+    return _carried_out(connection, merkle.inclusion_plan(index, size))
+
+
+def consistency(connection: sa.Connection, first: int, second: int) -> tuple[bytes, ...]:
+    """That the tree of `first` leaves (1 or more) is a prefix of that of `second`. Raises StoreCorrupt."""
+    return _carried_out(connection, merkle.consistency_plan(first, second))
+
+
+def leaf(connection: sa.Connection, index: int) -> bytes:
+    """The hash of one leaf. Raises StoreCorrupt when it is not here."""
+    [only] = _leaf_hashes(connection, index, index + 1)
+    return only
+
+
+def _carried_out(connection: sa.Connection, plan: Plan) -> tuple[bytes, ...]:
+    return merkle.carry_out(plan, _roots(connection, [node for part in plan for node in part]))
+
+
+def _roots(connection: sa.Connection, nodes: Iterable[Node]) -> dict[Node, bytes]:
+    """The roots of full subtrees, with one query for all of those in one tile."""
+    tiles: dict[Node, list[Node]] = defaultdict(list)
+    for node in nodes:
+        up = STEP - node.level % STEP
+        tiles[Node(node.level + up, node.number >> up)].append(node)
+    roots: dict[Node, bytes] = {}
+    for tile in tiles.values():
+        base = tile[0].level // STEP * STEP
+        spans = {node: _span(node, base) for node in tile}
+        start, end = min(first for first, _ in spans.values()), max(last for _, last in spans.values())
+        hashes = _hashes(connection, base, start, end)
+        for node, (first, last) in spans.items():
+            roots[node] = merkle.root(hashes[first - start : last - start])
+    return roots
+
+
+def _root(connection: sa.Connection, node: Node) -> bytes:
+    """The root of a subtree of a kept level, from what is kept below it."""
+    base = node.level - STEP
+    return merkle.root(_hashes(connection, base, *_span(node, base)))
+
+
+def _span(node: Node, base: int) -> tuple[int, int]:
+    """Which hashes of level `base` a subtree is made of."""
+    up = node.level - base
+    return node.number << up, (node.number + 1) << up
+
+
+def _hashes(connection: sa.Connection, level: int, first: int, last: int) -> Sequence[bytes]:
+    """The hashes `first` up to `last` of a kept level, or of the leaves."""
+    if level == 0:
+        return _leaf_hashes(connection, first, last)
+    query = (
+        sa.select(SUBTREE.c.root)
+        .where(SUBTREE.c.level == level, SUBTREE.c.index.between(first, last - 1))
+        .order_by(SUBTREE.c.index)
+    )
+    return _complete(connection.execute(query).scalars().all(), level, first, last)
+
+
+def _leaf_hashes(connection: sa.Connection, first: int, last: int) -> Sequence[bytes]:
+    """Of the leaves `first` up to `last`, counted from 0; `outcome` counts them from 1."""
+    end = sa.and_(CHECKPOINT.c.height == OUTCOME.c.height, OUTCOME.c.event.is_(None))
+    query = (
+        sa.select(OUTCOME.c.event, CHECKPOINT.c.checkpoint)
+        .outerjoin(CHECKPOINT, end)
+        .where(OUTCOME.c.place.between(first + 1, last))
+        .order_by(OUTCOME.c.place)
+    )
+    leaves = [
+        merkle.leaf_hash(_leaf_of(checkpoint) if event is None else event)
+        for event, checkpoint in connection.execute(query)
+    ]
+    return _complete(leaves, 0, first, last)
+
+
+def _leaf_of(data: bytes) -> bytes:
+    """What a checkpoint that we wrote put at its own end."""
+    checkpoint = canonical.decode_as(Checkpoint, data, size_max=CHECKPOINT_SIZE_MAX)
+    return checkpoint_leaf(checkpoint.height, checkpoint.sroot, checkpoint.rroot)
+
+
+def _complete(hashes: Sequence[bytes], level: int, first: int, last: int) -> Sequence[bytes]:
+    if len(hashes) == last - first:
+        return hashes
+    raise StoreCorrupt(
+        f"{len(hashes)} of the {last - first} hashes from {first} on level {level} of the tree are here",
+        next_step=REMEDY,
+    )
+
+
+_ADD: Final = SUBTREE.insert()
