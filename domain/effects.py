@@ -24,6 +24,7 @@ JobState = Literal["running", "done", "cancelled", "expired"]
 ShardState = Literal["open", "leased", "checking", "disputed", "settled", "failed", "cancelled", "expired"]
 RunState = Literal["leased", "committed", "revealed", "paid", "unpaid", "expired", "released"]
 RunRole = Literal["work", "check"]
+EscrowState = Literal["open", "closed", "expired"]
 
 
 class Effect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="t", omit_defaults=True):
@@ -127,6 +128,25 @@ class Reputation(Effect, frozen=True, tag="reputation"):
     lost: Uint
 
 
+class EscrowIs(Effect, frozen=True, tag="escrow"):
+    """An escrow for vouchers as it now stands: `redeemed` of `amount` has gone to the payee.
+
+    key     signs its vouchers;  expiry  height up to which the payer vouches
+    until   last height at which a voucher can be redeemed
+    closed  by the payee, or redeemed in full;  expired  its time was over. Both: the rest went back
+    """
+
+    escrow: Cid
+    payer: Key
+    payee: Key
+    key: Key
+    amount: Micro
+    redeemed: Micro
+    expiry: Uint
+    until: Uint
+    state: EscrowState
+
+
 class Refusal(Effect, frozen=True, tag="refusal"):
     """Why an event had no effect, for people; the receipt's code is the public word."""
 
@@ -135,7 +155,16 @@ class Refusal(Effect, frozen=True, tag="refusal"):
 
 
 AnyEffect = (
-    Balance | Transferred | OfferStands | JobIs | ShardIs | RunIs | Contribution | Reputation | Refusal
+    Balance
+    | Transferred
+    | OfferStands
+    | JobIs
+    | ShardIs
+    | RunIs
+    | Contribution
+    | Reputation
+    | EscrowIs
+    | Refusal
 )
 
 

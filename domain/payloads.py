@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from ledger.cid import Cid
-from ledger.types import Digest, Key, Micro, Millis, Name, Positive, Uint
+from ledger.types import Digest, Key, Micro, Millis, Name, Positive, Signature, Uint
 
 SHARDS_MAX: Final = 4096
 SLOTS_MAX: Final = 256
@@ -110,6 +110,33 @@ class LeaseRelease(Payload, frozen=True):
     reason: Name
 
 
+class EscrowOpen(Payload, frozen=True):
+    """Set `amount` aside for one payee, who is paid from it by vouchers (`domain.vouchers`).
+
+    The escrow's id is this event's id; vouchers are signed with the key that signed this event.
+
+    expiry  last checkpoint height for which the payer vouches; the network adds a grace for redeeming
+    """
+
+    payee: Key
+    amount: Positive
+    expiry: Uint
+
+
+class EscrowRedeem(Payload, frozen=True):
+    """By the payee: what a voucher's `total` is above all that was redeemed before."""
+
+    escrow: Cid
+    total: Positive
+    signature: Signature
+
+
+class EscrowClose(Payload, frozen=True):
+    """By the payee: no more will be redeemed, and the rest goes back to the payer at once."""
+
+    escrow: Cid
+
+
 KINDS: Final[dict[tuple[str, int], type[Payload]]] = {
     ("transfer", 1): Transfer,
     ("offer", 1): Offer,
@@ -118,6 +145,9 @@ KINDS: Final[dict[tuple[str, int], type[Payload]]] = {
     ("lease.commit", 1): LeaseCommit,
     ("lease.reveal", 1): LeaseReveal,
     ("lease.release", 1): LeaseRelease,
+    ("escrow.open", 1): EscrowOpen,
+    ("escrow.redeem", 1): EscrowRedeem,
+    ("escrow.close", 1): EscrowClose,
 }
 """(kind, schema version) -> payload. Kinds are never reused and versions never change their meaning."""
 

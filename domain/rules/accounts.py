@@ -1,14 +1,14 @@
 """Money: who holds how many micro-credits, free and in escrow.
 
     pay       free   -> another account's free
-    hold      free   -> own escrow                 when a job is submitted
-    settle    escrow -> another account's free     when a run is paid
-    give back escrow -> own free                   when a shard ends with more held than was paid
+    hold      free   -> own escrow                 when a job is submitted, or an escrow opened
+    settle    escrow -> another account's free     when a run is paid, or a voucher redeemed
+    give back escrow -> own free                   when a shard or an escrow ends with more held than was paid
 
 There is no other way for money to move, and none to make it after genesis.
 
 What must always hold: no balance is negative; the sum of all free balances and escrows is what was minted;
-an account's escrow is the sum of what its running jobs hold.
+an account's escrow is the sum of what its running jobs and its open escrows hold.
 """
 
 from __future__ import annotations

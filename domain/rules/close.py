@@ -1,19 +1,21 @@
 """The end of a checkpoint: what time has run out for, and, with a fresh clock, what is placed.
 
     1  lapses       whatever the agenda has up to this ledger time: leases, offers, jobs
-    2  windows      committed runs whose time to reveal begins            ) only at a ready close:
-    3  placement    checkers are drawn, work is leased                    ) see `domain.rules.pulse`
-    4  pulse        whether the next checkpoint has something to do without waiting for an event
+    2  heights      whatever the calendar has for this height: escrows that expire
+    3  windows      committed runs whose time to reveal begins            ) only at a ready close:
+    4  placement    checkers are drawn, work is leased                    ) see `domain.rules.pulse`
+    5  pulse        whether the next checkpoint has something to do without waiting for an event
 
 What must always hold: the work is bounded by LAPSES_MAX, PLACEMENTS_MAX and the indexes' own bounds; what is
-left over makes the next close due at once. The end of a job is done whole, so up to SHARDS_MAX may be added.
+left over makes the next close due at once. The end of a job is done whole, so up to SHARDS_MAX may be added;
+and a height has at most ENDS_PER_CLOSE_MAX escrows.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from domain.rules import agenda, jobs, offers, pulse, reputation
+from domain.rules import agenda, escrows, jobs, offers, pulse, reputation
 from domain.rules.agenda import Entry
 from domain.rules.draft import Draft
 from domain.rules.placement import place
@@ -31,6 +33,11 @@ effects at most (a store refuses to read a receipt of 16 MiB)."""
 
 def close(state: State, context: Context) -> tuple[State, tuple[bytes, ...]]:
     state, told, more = _lapse(state, context)
+    if escrows.any_ends(state, context.height):
+        draft = Draft(state, context)
+        escrows.expire(draft)
+        state, ended = draft.finish()
+        told += ended
     fresh = pulse.is_ready(state)
     if fresh:
         draft = Draft(state, context)

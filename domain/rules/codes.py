@@ -21,8 +21,8 @@ CODES: Final = {
     "unknown_kind": "No rule exists for this kind and version of event.",
     "bad_payload": "The event's body is not a valid payload of its kind.",
     # Money.
-    "to_self": "A transfer goes to the account that it comes from.",
-    "insufficient_funds": "The account's free credits are less than the transfer or the job's escrow needs.",
+    "to_self": "A transfer or an escrow goes to the account that it comes from.",
+    "insufficient_funds": "The account's free credits are less than the transfer, escrow or job needs.",
     # Offers.
     "offer_expired": "The offer ends at or before the present ledger time.",
     "offer_too_long": "The offer would stand for longer than the network's `offer_max_ms`.",
@@ -38,7 +38,7 @@ CODES: Final = {
     "no_such_shard": "The job has fewer shards than that.",
     "not_leased": "The shard was never leased to that attempt.",
     "shard_ended": "The shard was settled, failed or given up; its receipts tell which.",
-    "not_yours": "The job or the run belongs to another account.",
+    "not_yours": "The job, the run or the escrow is for another account to act on.",
     "lease_expired": "The run's time was over before this event was ordered.",
     "already_committed": "The run has committed to its result; a commitment is never replaced or released.",
     "already_revealed": "The run has revealed its result.",
@@ -47,6 +47,14 @@ CODES: Final = {
     "too_early": "A run that must be independent of this one has not committed yet.",
     "wrong_opening": "Result, fuel and salt do not hash to the run's commitment.",
     "fuel_over_limit": "The run claims more fuel than the job allows for one shard.",
+    # Escrows and vouchers.
+    "expiry_too_soon": "The escrow expires at or before the present height.",
+    "expiry_too_far": "The escrow expires further ahead than any escrow may.",
+    "escrows_full": "As many escrows are open as the account, or the network, may have.",
+    "unknown_escrow": "No escrow of that id is open: it never was, or it has ended.",
+    "over_escrow": "The voucher's total is more than the escrow was opened with.",
+    "nothing_new": "The voucher's total is no more than what was redeemed already.",
+    "bad_voucher": "The voucher is not signed by the key that opened the escrow.",
 }
 """code -> what it means, in a sentence."""
 

@@ -32,15 +32,25 @@ class Draft:
         "_standing",
         "author",
         "context",
+        "device",
         "escrow_change",
         "free_change",
         "id",
     )
 
-    def __init__(self, state: State, context: Context, *, author: bytes = b"", id: Cid | None = None) -> None:
-        """`author` is the account that the event `id` acts for; a close has neither."""
+    def __init__(
+        self,
+        state: State,
+        context: Context,
+        *,
+        author: bytes = b"",
+        device: bytes = b"",
+        id: Cid | None = None,
+    ) -> None:
+        """`author` is the account that the event `id` acts for, `device` what signed it; a close has none."""
         self.context = context
         self.author = author
+        self.device = device
         self.id = id
         self.free_change = 0
         self.escrow_change = 0

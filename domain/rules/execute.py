@@ -1,4 +1,4 @@
-"""`FogRules`: the rules as the ledger asks for them, version 1.
+"""`FogRules`: the rules as the ledger asks for them, version 2.
 
 An event becomes a payload, the payload's rule runs on a draft, and the draft becomes the new state; a refusal
 throws the draft away. Pure: no clock, no randomness, no float, nothing kept between calls.
@@ -13,6 +13,9 @@ from domain import effects
 from domain.effects import Refusal
 from domain.payloads import (
     KINDS,
+    EscrowClose,
+    EscrowOpen,
+    EscrowRedeem,
     JobCancel,
     JobSubmit,
     LeaseCommit,
@@ -22,7 +25,7 @@ from domain.payloads import (
     Payload,
     Transfer,
 )
-from domain.rules import accounts, close, jobs, leases, offers, params
+from domain.rules import accounts, close, escrows, jobs, leases, offers, params
 from domain.rules.codes import Refused
 from domain.rules.draft import Draft
 from domain.rules.records import ACCOUNT, ONLY, PARAMS, SUPPLY, Account, Supply
@@ -33,7 +36,7 @@ from ledger.execution import OK, Context, Receipt
 from ledger.genesis import Genesis
 from ledger.state import State
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 RULES: Final[dict[type[Payload], Callable[[Draft, Any], None]]] = {
     Transfer: accounts.transfer,
@@ -43,6 +46,9 @@ RULES: Final[dict[type[Payload], Callable[[Draft, Any], None]]] = {
     LeaseCommit: leases.commit,
     LeaseReveal: leases.reveal,
     LeaseRelease: leases.release,
+    EscrowOpen: escrows.open,
+    EscrowRedeem: escrows.redeem,
+    EscrowClose: escrows.close,
 }
 assert RULES.keys() == set(KINDS.values()), "every kind has a rule, and every rule a kind"
 
@@ -72,7 +78,7 @@ class FogRules:
 
     def execute(self, state: State, event: Event, context: Context) -> tuple[State, Receipt]:
         """One event: `ok` with its effects, or a code with a `Refusal` and the state as it was."""
-        draft = Draft(state, context, author=event.account, id=event.id)
+        draft = Draft(state, context, author=event.account, device=event.header.by, id=event.id)
         try:
             payload = payload_of(event)
             RULES[type(payload)](draft, payload)

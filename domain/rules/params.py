@@ -26,12 +26,16 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                      is not leased shards for longer than this
     attempts_max     runs of one shard before it is given up
     deadline_max_ms  furthest that a job's deadline may lie ahead: escrow is never locked for longer
+    epoch_checkpoints  checkpoints of one epoch: what is to be slow takes at least one
+    grace_checkpoints  checkpoints after an escrow's expiry in which its vouchers can still be redeemed
     """
 
     lease_min_ms: Annotated[int, Meta(ge=LEASE_MIN_MS, le=LEASE_MAX_MS)] = LEASE_MIN_MS
     offer_max_ms: Annotated[int, Meta(ge=60_000, le=30 * DAY_MS)] = DAY_MS
     attempts_max: Annotated[int, Meta(ge=3, le=64)] = 10
     deadline_max_ms: Annotated[int, Meta(ge=60_000, le=365 * DAY_MS)] = 30 * DAY_MS
+    epoch_checkpoints: Annotated[int, Meta(ge=1, le=1_000_000)] = 600
+    grace_checkpoints: Annotated[int, Meta(ge=1, le=1_000_000)] = 600
 
 
 def of(genesis: Genesis) -> Params:

@@ -9,6 +9,8 @@
     job         job                                   Job: its terms, which never change
     tally       job                                   Tally: how far it is
     shard       job, shard (2)                        Shard, from its first lease until it ends
+    escrow      escrow                                Escrow: set aside for vouchers, until it ends
+    escrows     payer; (empty)                        how many escrows it has open (4); and all together
 
 Indexes, so that closing a checkpoint looks only at what it acts on:
 
@@ -18,6 +20,7 @@ Indexes, so that closing a checkpoint looks only at what it acts on:
     window      job, shard (2)                        (nothing): shards whose time to reveal must begin
     agenda      see `domain.rules.agenda`
     pulse       `stirred`, `ready`                    see `domain.rules.pulse`
+    calendar    what (1), height (8)                  see `domain.rules.calendar`
 
 Values are DAG-CBOR lists of the record's fields, in order. What has ended leaves the state: a settled shard,
 a job that is over, an offer that nobody keeps. Receipts tell their story, so the state grows with the work in
@@ -59,7 +62,7 @@ class Supply(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True):
-    """Micro-credits. `escrow` is what this account's own jobs hold."""
+    """Micro-credits. `escrow` is what this account's own jobs and its open escrows hold."""
 
     free: int = 0
     escrow: int = 0
@@ -184,6 +187,25 @@ class Shard(msgspec.Struct, frozen=True):
         return Shard((*self.runs[:attempt], run, *self.runs[attempt + 1 :]))
 
 
+class Escrow(msgspec.Struct, frozen=True):
+    """`redeemed` of `amount` has gone to the payee. `key` signs its vouchers.
+
+    Heights: `expiry` as the payer chose it; `until`, the last one at which a voucher can be redeemed.
+    """
+
+    payer: bytes
+    payee: bytes
+    key: bytes
+    amount: int
+    redeemed: int
+    expiry: int
+    until: int
+
+    @property
+    def rest(self) -> int:
+        return self.amount - self.redeemed
+
+
 R = TypeVar("R")
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -237,6 +259,10 @@ WINDOW: Final = _raw("window")
 AGENDA: Final = _raw("agenda")
 DUE: Final = _raw("due")
 PULSE: Final = _raw("pulse")
+
+ESCROW: Final = _flat("escrow", Escrow)
+ESCROWS: Final = _raw("escrows")
+CALENDAR: Final = _raw("calendar")
 
 ONLY: Final = b""
 """The key of a table with one row."""

@@ -22,7 +22,7 @@ from ledger.errors import RemoteError, UsageError
 from ledger.genesis import Allocation, Genesis, Validator
 from ledger.signing import SigningKey
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 SOLE_STAKE = 1  # the only validator holds all of it, so the number does not matter
 
 Passphrase = Annotated[

@@ -32,7 +32,7 @@ MINUTE = 60_000
 class Node:
     """One validator with its own clock; the people's events reach it as wires."""
 
-    def __init__(self) -> None:
+    def __init__(self, **params: int) -> None:
         self.keys = {
             name: SigningKey(hashlib.sha256(name.encode()).digest()) for name in ("v", "bob", "carol")
         }
@@ -41,10 +41,10 @@ class Node:
             v=1,
             name="test",
             created=START,
-            rules=1,
+            rules=2,
             validators=(Validator(validator, 1),),
             accounts=(Allocation(validator, 1_000),),
-            params={},
+            params=params,
         )
         self.store = Store.create("sqlite://", genesis)
         self.replica = Replica.open(self.store, FogRules(), self.keys["v"], validator=True)

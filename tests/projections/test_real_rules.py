@@ -38,7 +38,7 @@ class Network:
             1,
             "test",
             CREATED,
-            1,
+            2,
             (Validator(VALIDATOR.public, 1),),
             tuple(Allocation(*allocation) for allocation in allocations),
             {},

@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from domain.effects import Contribution, JobIs, RunIs, ShardIs
-from domain.rules import agenda, conservation, packed, terms
+from domain.rules import agenda, calendar, conservation, packed, terms
+from domain.rules.escrows import ENDS_PER_CLOSE_MAX
 from domain.rules.params import Params
 from domain.rules.records import (
     AGENDA,
+    CALENDAR,
     DRAW,
     DUE,
+    ESCROW,
+    ESCROWS,
     IDLE,
     JOB,
     OFFER,
@@ -123,6 +127,7 @@ def check_state(state: State, now: int) -> None:
     _check_offers(state, offers, shards)
     _check_waiting(state, jobs, tallies, by_job, now)
     _check_agenda(state, jobs, tallies, by_job, offers)
+    _check_escrows(state)
 
 
 def _records(state: State, table: Table[R]) -> dict[bytes, R]:
@@ -209,3 +214,20 @@ def _check_agenda(
     assert written == b"".join(sorted(expected)), "the agenda is not what must happen"
     assert dict(state.items(DUE.name)) == {entry: runs for entry, runs in expected.items() if runs}
     assert agenda.earliest(state) == (agenda._unpack(min(expected)).time if expected else None)
+
+
+def _check_escrows(state: State) -> None:
+    """Each is in the calendar once, at a height that is to come; and as many are counted as there are."""
+    escrows = _records(state, ESCROW)
+    assert all(0 <= escrow.redeemed < escrow.amount for escrow in escrows.values())
+    assert all(escrow.payer != escrow.payee for escrow in escrows.values())
+    expected: dict[bytes, bytes] = {}
+    for id, escrow in escrows.items():
+        day = calendar.ESCROW + escrow.until.to_bytes(8, "big")
+        expected[day] = packed.with_item(expected.get(day, b""), id)
+    written = {key: row for key, row in state.items(CALENDAR.name) if key.startswith(calendar.ESCROW)}
+    assert written == expected, "the calendar is not what must happen"
+    assert all(len(row) <= ENDS_PER_CLOSE_MAX * 36 for row in written.values())
+    counted = {key: int.from_bytes(row, "big") for key, row in state.items(ESCROWS.name)}
+    by_payer = Counter(escrow.payer for escrow in escrows.values())
+    assert counted == by_payer | ({ONLY: len(escrows)} if escrows else {})

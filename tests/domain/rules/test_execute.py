@@ -140,10 +140,10 @@ def test_rules_satisfy_what_the_ledger_asks_for() -> None:
 @pytest.mark.parametrize(
     ("rules", "params", "code"),
     [
-        (2, {}, "unknown_rules"),
-        (1, {"lease_min": 1000}, "bad_params"),
-        (1, {"attempts_max": 65}, "bad_params"),
-        (1, {"attempts_max": 2}, "bad_params"),
+        (1, {}, "unknown_rules"),
+        (2, {"lease_min": 1000}, "bad_params"),
+        (2, {"attempts_max": 65}, "bad_params"),
+        (2, {"attempts_max": 2}, "bad_params"),
     ],
 )
 def test_a_network_that_these_rules_cannot_execute_is_refused(
@@ -160,7 +160,12 @@ def test_a_network_that_these_rules_cannot_execute_is_refused(
 def test_parameters_have_the_documented_defaults() -> None:
     params = of(World().genesis)
     assert params == Params(
-        lease_min_ms=1000, offer_max_ms=86_400_000, attempts_max=10, deadline_max_ms=30 * 86_400_000
+        lease_min_ms=1000,
+        offer_max_ms=86_400_000,
+        attempts_max=10,
+        deadline_max_ms=30 * 86_400_000,
+        epoch_checkpoints=600,
+        grace_checkpoints=600,
     )
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from domain import effects
 from domain.effects import (
@@ -72,6 +72,8 @@ def salt_of(account: bytes) -> bytes:
 class World:
     """Names are accounts, made when they are first spoken of. Amounts are in micro-credits."""
 
+    verbs: ClassVar[dict[str, Callable[[Any, list[str]], None]]]
+
     def __init__(self, params: dict[str, int] | None = None, **balances: int) -> None:
         self._keys: dict[str, SigningKey] = {}
         self._names: dict[bytes, str] = {}
@@ -84,7 +86,7 @@ class World:
             v=1,
             name="test",
             created=CREATED,
-            rules=1,
+            rules=2,
             validators=(Validator(validator, 1),),
             accounts=tuple(Allocation(*row) for row in accounts),
             params=params or {},
@@ -198,7 +200,7 @@ class World:
         for line in table.strip().splitlines():
             verb, *words = line.split("#")[0].split()
             try:
-                _VERBS[verb](self, words)
+                self.verbs[verb](self, words)
             except AssertionError as error:
                 raise AssertionError(f"{line.strip()}\n{error}") from error
 
@@ -347,7 +349,7 @@ def _due(world: World, words: list[str]) -> None:
     _is(due, None if words[0] == "never" else world.moment(words[0]))
 
 
-_VERBS: dict[str, Callable[[World, list[str]], None]] = {
+World.verbs = {
     "pay": _act(lambda world, words, named: Transfer(world.account(words[1]), int(words[2]))),
     "offer": _act(_offer),
     "submit": _act(_submit),

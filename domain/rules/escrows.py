@@ -1,0 +1,175 @@
+"""Escrows for vouchers: credits set aside for one payee, who may be paid from them while nobody is online.
+
+    open      until its payee closes it, all of it is redeemed, or its last height has come
+    closed    by the payee, or redeemed in full        ) what was not redeemed
+    expired   at the close of its height `until`       ) goes back to the payer
+
+`until` is the expiry that the payer chose and the network's grace; later by a few heights when so many
+escrows end at one that its close would take long. A payer cannot take anything back before: what it vouched
+for is there. Whatever becomes of the payer's account or its devices meanwhile, its vouchers stay good: the
+key that signed `escrow.open` signs them, for this escrow, for good.
+
+What must always hold: redeemed <= amount; what an open escrow has left is in its payer's escrow; an escrow is
+in the calendar once, at its `until`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from domain.effects import EscrowIs, EscrowState
+from domain.payloads import EscrowClose, EscrowOpen, EscrowRedeem
+from domain.rules import accounts, calendar
+from domain.rules.codes import Refused, in_credits
+from domain.rules.draft import Draft
+from domain.rules.records import ESCROW, ESCROWS, ONLY, Escrow
+from domain.vouchers import Voucher
+from ledger.cid import CID_SIZE, Cid
+from ledger.state import State
+
+ESCROWS_MAX: Final = 10_000
+"""Open at once in the network, as jobs are: state that somebody may leave behind."""
+
+ESCROWS_OF_ONE_MAX: Final = 64
+"""Open at once of one payer: some 150 accounts would be needed to take up all of them."""
+
+ENDS_PER_CLOSE_MAX: Final = 256
+"""Escrows that end at one height: some 20 ms. So an `until` is at most 40 heights later than it might be."""
+
+AHEAD_MAX: Final = 2**26
+"""Heights to an expiry: 39 days when checkpoints come as fast as they can, twenty a second."""
+
+
+def open(draft: Draft, order: EscrowOpen) -> None:
+    """Put `amount` into an escrow under the id of its event.
+
+    Refused without effect: `to_self`, `expiry_too_soon`, `expiry_too_far`, `escrows_full`,
+    `insufficient_funds`.
+    """
+    if order.payee == draft.author:
+        raise Refused("to_self", f"{order.payee.hex()} would be its own payee")
+    _check_expiry(draft, order.expiry)
+    if _count(draft, ONLY) >= ESCROWS_MAX:
+        raise Refused("escrows_full", f"{ESCROWS_MAX} escrows are open in this network, and no more may be")
+    if _count(draft, draft.author) >= ESCROWS_OF_ONE_MAX:
+        raise Refused("escrows_full", f"the account has {ESCROWS_OF_ONE_MAX} open, and may not have more")
+    accounts.require(accounts.account_of(draft, draft.author), order.amount, "the escrow")
+    accounts.hold(draft, draft.author, order.amount)
+    id = draft.id
+    assert id is not None, "an escrow is opened by an event"
+    earliest = order.expiry + draft.params.grace_checkpoints
+    until = calendar.first_free(draft, calendar.ESCROW, earliest, CID_SIZE, ENDS_PER_CLOSE_MAX)
+    calendar.write(draft, calendar.ESCROW, until, id)
+    _recount(draft, draft.author, +1)
+    escrow = Escrow(draft.author, order.payee, draft.device, order.amount, 0, order.expiry, until)
+    _write(draft, id, escrow)
+
+
+def _check_expiry(draft: Draft, expiry: int) -> None:
+    height = draft.context.height
+    if expiry <= height:
+        raise Refused("expiry_too_soon", f"the escrow would expire at height {expiry}, and this is {height}")
+    if expiry > height + AHEAD_MAX:
+        raise Refused(
+            "expiry_too_far", f"the escrow would expire {expiry - height} heights ahead; most is {AHEAD_MAX}"
+        )
+
+
+def redeem(draft: Draft, order: EscrowRedeem) -> None:
+    """Pay the payee what the voucher's total is above what it had so far.
+
+    Refused without effect: `unknown_escrow`, `not_yours`, `over_escrow`, `nothing_new`, `bad_voucher`.
+    """
+    escrow = _of_payee(draft, order.escrow)
+    if order.total > escrow.amount:
+        raise Refused(
+            "over_escrow",
+            f"a voucher for {in_credits(order.total)} credits on an escrow of {in_credits(escrow.amount)}",
+        )
+    if order.total <= escrow.redeemed:
+        raise Refused(
+            "nothing_new",
+            f"{in_credits(escrow.redeemed)} credits were redeemed already, this voucher is for "
+            f"{in_credits(order.total)} in all",
+        )
+    voucher = Voucher(draft.context.net, order.escrow, order.total)
+    if not voucher.is_signed(escrow.key, order.signature):  # last, because it is the dearest
+        raise Refused("bad_voucher", f"the voucher is not signed by {escrow.key.hex()}")
+    accounts.settle(draft, escrow.payer, escrow.payee, order.total - escrow.redeemed)
+    after = replace(escrow, redeemed=order.total)
+    if after.rest:
+        _write(draft, order.escrow, after)
+    else:
+        _end(draft, order.escrow, after, "closed")
+
+
+def close(draft: Draft, order: EscrowClose) -> None:
+    """Give the payer back what was not redeemed.
+
+    Refused without effect: `unknown_escrow`, `not_yours`.
+    """
+    _end(draft, order.escrow, _of_payee(draft, order.escrow), "closed")
+
+
+def any_ends(state: State, height: int) -> bool:
+    return calendar.has(state, calendar.ESCROW, height)
+
+
+def expire(draft: Draft) -> None:
+    """At the close of a height: end what is in the calendar for it."""
+    for id in calendar.at(draft, calendar.ESCROW, draft.context.height, CID_SIZE):
+        _end(draft, Cid(id), draft.row(ESCROW, id), "expired")
+
+
+def _of_payee(draft: Draft, id: Cid) -> Escrow:
+    """An open escrow, for its payee alone."""
+    escrow = draft.get(ESCROW, id)
+    if escrow is None:
+        raise Refused("unknown_escrow", f"no escrow {id} is open: it never was, or it has ended")
+    if escrow.payee != draft.author:
+        raise Refused("not_yours", f"escrow {id} is for {escrow.payee.hex()}")
+    return escrow
+
+
+def _write(draft: Draft, id: Cid, escrow: Escrow) -> None:
+    draft.put(ESCROW, id, escrow)
+    draft.stands("escrow", id, as_effect(id, escrow, "open"))
+
+
+def _end(draft: Draft, id: Cid, escrow: Escrow, state: EscrowState) -> None:
+    accounts.give_back(draft, escrow.payer, escrow.rest)
+    calendar.strike(draft, calendar.ESCROW, escrow.until, id)
+    _recount(draft, escrow.payer, -1)
+    draft.drop(ESCROW, id)
+    draft.stands("escrow", id, as_effect(id, escrow, state))
+
+
+def as_effect(id: Cid, escrow: Escrow, state: EscrowState) -> EscrowIs:
+    return EscrowIs(
+        id,
+        escrow.payer,
+        escrow.payee,
+        escrow.key,
+        escrow.amount,
+        escrow.redeemed,
+        escrow.expiry,
+        escrow.until,
+        state,
+    )
+
+
+def _count(draft: Draft, whose: bytes) -> int:
+    row = draft.get(ESCROWS, whose) or b""
+    return int.from_bytes(row, "big")
+
+
+def _recount(draft: Draft, payer: bytes, change: int) -> None:
+    for whose in (payer, ONLY):
+        count = _count(draft, whose) + change
+        assert count >= 0, "more escrows ended than were open"
+        if count:
+            draft.put(ESCROWS, whose, count.to_bytes(4, "big"))
+        else:
+            draft.drop(ESCROWS, whose)
