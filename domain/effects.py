@@ -147,6 +147,15 @@ class EscrowIs(Effect, frozen=True, tag="escrow"):
     state: EscrowState
 
 
+class BondIs(Effect, frozen=True, tag="bond"):
+    """An account's bond after the change. `jailed`: in jail until then (ledger time), 0 when it is not."""
+
+    account: Key
+    bonded: Micro
+    unbonding: Micro
+    jailed: Millis = 0
+
+
 class Refusal(Effect, frozen=True, tag="refusal"):
     """Why an event had no effect, for people; the receipt's code is the public word."""
 
@@ -164,6 +173,7 @@ AnyEffect = (
     | Contribution
     | Reputation
     | EscrowIs
+    | BondIs
     | Refusal
 )
 

@@ -137,6 +137,22 @@ class EscrowClose(Payload, frozen=True):
     escrow: Cid
 
 
+class StakeBond(Payload, frozen=True):
+    """Move `amount` of the author's free credits into its bond: the weight of its votes, and their pledge."""
+
+    amount: Positive
+
+
+class StakeUnbond(Payload, frozen=True):
+    """Begin to take `amount` out of the author's bond; free after the network's `unbond_ms`."""
+
+    amount: Positive
+
+
+class StakeUnjail(Payload, frozen=True):
+    """The author's time in jail is over, and it would be counted among validators again."""
+
+
 KINDS: Final[dict[tuple[str, int], type[Payload]]] = {
     ("transfer", 1): Transfer,
     ("offer", 1): Offer,
@@ -148,6 +164,9 @@ KINDS: Final[dict[tuple[str, int], type[Payload]]] = {
     ("escrow.open", 1): EscrowOpen,
     ("escrow.redeem", 1): EscrowRedeem,
     ("escrow.close", 1): EscrowClose,
+    ("stake.bond", 1): StakeBond,
+    ("stake.unbond", 1): StakeUnbond,
+    ("stake.unjail", 1): StakeUnjail,
 }
 """(kind, schema version) -> payload. Kinds are never reused and versions never change their meaning."""
 

@@ -3,8 +3,8 @@
     name         for people
     created      unix milliseconds; the ledger's clock starts here
     rules        version of the execution rules
-    validators   who may finalise, with their stake; a quorum is more than two thirds of it
-    accounts     the first balances in micro-credits; nothing else is ever minted by default
+    validators   who may finalise, with their stake in micro-credits; a quorum is more than two thirds of it
+    accounts     the first balances in micro-credits; beside the stakes, nothing else is ever minted
     params       named integers that the rules read (see `domain.rules.params`)
 
 A network with one validator is *solo*. A network where one validator holds more than two thirds is
@@ -69,6 +69,6 @@ def parse(data: bytes) -> Genesis:
     ):
         if any(a >= b for a, b in pairwise(keys)):
             raise RemoteError(f"{what} must be sorted by key and without repeats", code="bad_schema")
-    if sum(a.amount for a in genesis.accounts) > INT63_MAX or genesis.stake > INT63_MAX:
-        raise RemoteError("amounts or stakes add up to more than 2^63-1", code="bad_schema")
+    if sum(a.amount for a in genesis.accounts) + genesis.stake > INT63_MAX:
+        raise RemoteError("amounts and stakes add up to more than 2^63-1", code="bad_schema")
     return genesis

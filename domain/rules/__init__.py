@@ -3,6 +3,7 @@
     execute       FogRules: decodes a payload, runs its rule, writes the receipt
     accounts      money: transfers, escrow                 conservation  all of it, counted from scratch
     offers        who runs shards for how much             reputation    what an account's runs came to
+    stake         bonded, released, out of jail            bonds         what an account has at stake
     jobs          submitted, cancelled, expired            terms         what a job's terms cost
     leases        commit, reveal, release                  runs          one run, as a state machine
     shards        what a shard needs next                  settlement    how it ends and who is paid

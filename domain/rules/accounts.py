@@ -1,14 +1,15 @@
-"""Money: who holds how many micro-credits, free and in escrow.
+"""Money: who holds how many micro-credits, free and in escrow. Bonds are `domain.rules.bonds`.
 
     pay       free   -> another account's free
     hold      free   -> own escrow                 when a job is submitted, or an escrow opened
     settle    escrow -> another account's free     when a run is paid, or a voucher redeemed
     give back escrow -> own free                   when a shard or an escrow ends with more held than was paid
 
-There is no other way for money to move, and none to make it after genesis.
+There is no way to make money after genesis.
 
-What must always hold: no balance is negative; the sum of all free balances and escrows is what was minted;
-an account's escrow is the sum of what its running jobs and its open escrows hold.
+What must always hold: no balance is negative; the sum of all free balances, escrows and bonds, and of what
+was burned, is what was minted; an account's escrow is the sum of what its running jobs and its open escrows
+hold.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def move(draft: Draft, account: bytes, free: int, escrow: int) -> None:
     after = replace(before, free=before.free + free, escrow=before.escrow + escrow)
     assert after.free >= 0, f"{account.hex()} would hold {after.free}"
     assert after.escrow >= 0, f"{account.hex()} would have {after.escrow} in escrow"
-    draft.free_change += free
-    draft.escrow_change += escrow
+    draft.moved["free"] += free
+    draft.moved["escrow"] += escrow
     draft.put(ACCOUNT, account, after)
     draft.stands("balance", account, Balance(account, after.free, after.escrow))

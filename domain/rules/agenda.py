@@ -8,8 +8,8 @@ sorted in chunks of some four minutes; table `agenda` has
 
 and for runs, which often end together, table `due` has, by entry, the shard (2) and attempt (1) of each.
 
-What must always hold: every lease that runs, every job that runs and every offer that stands has its entry,
-and no entry is left of one that ended.
+What must always hold: every lease that runs, every job that runs, every offer that stands and everything that
+is unbonding has its entry, and no entry is left of one that ended.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ CHUNK: Final = 6
 RUN: Final = b"a"
 JOB: Final = b"b"
 OFFER: Final = b"c"
+BOND: Final = b"d"
+
+OF_ACCOUNTS: Final = (OFFER, BOND)
+"""Kinds whose id is an account: 32 bytes of the 36."""
 
 
 class Entry(NamedTuple):
@@ -110,7 +114,7 @@ def _pack(time: int, kind: bytes, id: bytes) -> bytes:
 
 def _unpack(chunk: bytes) -> Entry:
     kind = chunk[8:9]
-    return Entry(int.from_bytes(chunk[:8], "big"), kind, chunk[9 : 41 if kind == OFFER else ENTRY])
+    return Entry(int.from_bytes(chunk[:8], "big"), kind, chunk[9 : 41 if kind in OF_ACCOUNTS else ENTRY])
 
 
 def _run(shard: int, attempt: int) -> bytes:

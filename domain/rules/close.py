@@ -1,6 +1,6 @@
 """The end of a checkpoint: what time has run out for, and, with a fresh clock, what is placed.
 
-    1  lapses       whatever the agenda has up to this ledger time: leases, offers, jobs
+    1  lapses       whatever the agenda has up to this ledger time: leases, offers, jobs, bonds to release
     2  heights      whatever the calendar has for this height: escrows that expire
     3  windows      committed runs whose time to reveal begins            ) only at a ready close:
     4  placement    checkers are drawn, work is leased                    ) see `domain.rules.pulse`
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from domain.rules import agenda, escrows, jobs, offers, pulse, reputation
+from domain.rules import agenda, escrows, jobs, offers, pulse, reputation, stake
 from domain.rules.agenda import Entry
 from domain.rules.draft import Draft
 from domain.rules.placement import place
@@ -27,8 +27,8 @@ from ledger.execution import Context
 from ledger.state import State
 
 LAPSES_MAX: Final = 4096
-"""Offers, runs and shards of ending jobs that are dealt with in one close: under a second, and some 2 MB of
-effects at most (a store refuses to read a receipt of 16 MiB)."""
+"""Offers, runs, bonds and shards of ending jobs that are dealt with in one close: under a second, and some
+2 MB of effects at most (a store refuses to read a receipt of 16 MiB)."""
 
 
 def close(state: State, context: Context) -> tuple[State, tuple[bytes, ...]]:
@@ -77,6 +77,8 @@ def _fall_due(draft: Draft, entry: Entry) -> int:
     """
     if entry.kind == agenda.OFFER:
         offers.withdraw(draft, entry.id)
+    elif entry.kind == agenda.BOND:
+        stake.release(draft, entry)
     elif entry.kind == agenda.JOB:
         return 1 + jobs.fall_due(draft, Cid(entry.id))
     else:

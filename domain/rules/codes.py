@@ -55,6 +55,13 @@ CODES: Final = {
     "over_escrow": "The voucher's total is more than the escrow was opened with.",
     "nothing_new": "The voucher's total is no more than what was redeemed already.",
     "bad_voucher": "The voucher is not signed by the key that opened the escrow.",
+    # Stake.
+    "bond_too_small": "A bond is nothing or at least the network's `bond_min`.",
+    "bonds_full": "As many accounts hold bonds as the network keeps; one of them must be released first.",
+    "insufficient_bond": "The account's bond is smaller than what it would take out of it.",
+    "unbonding_full": "The account has as many bonds on their way out as it may; one must be released first.",
+    "not_jailed": "The account is not in jail.",
+    "jail_term": "The account's time in jail is not over.",
 }
 """code -> what it means, in a sentence."""
 

@@ -2,7 +2,7 @@
 
 Rules read and write records here and tell effects; `finish` gives the new state and the effects in order. A
 draft that is thrown away leaves no trace, which is how a refusal half-way has no effect. Money moves only
-through `domain.rules.accounts`, which keeps the running totals here.
+through `domain.rules.accounts` and `domain.rules.bonds`, which keep the running totals here.
 
 What must always hold: a finished draft has created or destroyed no money.
 """
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from domain import effects
 from domain.effects import Effect
 from domain.rules.params import Params
-from domain.rules.records import ONLY, PARAMS, SUPPLY, Supply, Table
+from domain.rules.records import ONLY, PARAMS, POTS, SUPPLY, Supply, Table
 from ledger.cid import Cid
 from ledger.execution import Context
 from ledger.state import State
@@ -33,9 +33,8 @@ class Draft:
         "author",
         "context",
         "device",
-        "escrow_change",
-        "free_change",
         "id",
+        "moved",
     )
 
     def __init__(
@@ -52,8 +51,7 @@ class Draft:
         self.author = author
         self.device = device
         self.id = id
-        self.free_change = 0
-        self.escrow_change = 0
+        self.moved = dict.fromkeys(POTS, 0)
         self._base = state
         self._rows: dict[tuple[str, bytes], tuple[Table[Any], Any]] = {}
         self._effects: list[Effect] = []
@@ -127,17 +125,17 @@ class Draft:
         return state, tuple(map(effects.encode, told))
 
     def _conserve(self) -> None:
-        """What left the free balances went into escrow, or the other way round; totals follow."""
-        assert self.free_change + self.escrow_change == 0, (
-            f"money appeared: free {self.free_change:+}, escrow {self.escrow_change:+}"
-        )
-        if self.free_change:
+        """What left one pot went into others; totals follow."""
+        moved = {pot: change for pot, change in self.moved.items() if change}
+        assert sum(moved.values()) == 0, f"money appeared: {moved}"
+        if moved:
             supply = self.supply
-            free, escrow = supply.free + self.free_change, supply.escrow + self.escrow_change
-            assert free >= 0, f"the network's accounts would hold {free} in all"
-            assert escrow >= 0, f"the network's escrow would be {escrow}"
-            assert free + escrow == supply.minted, f"{free} free and {escrow} held of {supply.minted} minted"
-            self.put(SUPPLY, ONLY, replace(supply, free=free, escrow=escrow))
+            held = {pot: getattr(supply, pot) + change for pot, change in moved.items()}
+            assert min(held.values()) >= 0, f"the network would hold {held}"
+            after = replace(supply, **held)
+            total = sum(getattr(after, pot) for pot in POTS)
+            assert total == supply.minted, f"{total} held of {supply.minted} minted"
+            self.put(SUPPLY, ONLY, after)
 
     def __repr__(self) -> str:
         return f"<Draft T={self.time} rows={len(self._rows)} effects={len(self._effects)}>"

@@ -23,9 +23,13 @@ from domain.payloads import (
     LeaseReveal,
     Offer,
     Payload,
+    StakeBond,
+    StakeUnbond,
+    StakeUnjail,
     Transfer,
 )
-from domain.rules import accounts, close, escrows, jobs, leases, offers, params
+from domain.rules import accounts, close, escrows, jobs, leases, offers, params, stake
+from domain.rules.bonds import BOND, Bond
 from domain.rules.codes import Refused
 from domain.rules.draft import Draft
 from domain.rules.records import ACCOUNT, ONLY, PARAMS, SUPPLY, Account, Supply
@@ -35,6 +39,7 @@ from ledger.event import BODY_SIZE_MAX, Event
 from ledger.execution import OK, Context, Receipt
 from ledger.genesis import Genesis
 from ledger.state import State
+from ledger.types import INT63_MAX
 
 VERSION: Final = 2
 
@@ -49,6 +54,9 @@ RULES: Final[dict[type[Payload], Callable[[Draft, Any], None]]] = {
     EscrowOpen: escrows.open,
     EscrowRedeem: escrows.redeem,
     EscrowClose: escrows.close,
+    StakeBond: stake.bond,
+    StakeUnbond: stake.unbond,
+    StakeUnjail: stake.unjail,
 }
 assert RULES.keys() == set(KINDS.values()), "every kind has a rule, and every rule a kind"
 
@@ -57,9 +65,10 @@ class FogRules:
     """Implements `ledger.execution.Rules`."""
 
     def genesis(self, genesis: Genesis) -> State:
-        """The first balances and the network's parameters.
+        """The first balances, the validators' stakes as their bonds, and the network's parameters.
 
-        Raises UsageError (`unknown_rules`, `bad_params`) for a network that these rules cannot execute.
+        Raises UsageError (`unknown_rules`, `bad_params`, `too_many_credits`) for a network that these rules
+        cannot execute.
         """
         if genesis.rules != VERSION:
             raise UsageError(
@@ -67,10 +76,20 @@ class FogRules:
                 code="unknown_rules",
                 next_step="use a version of fog that knows them",
             )
-        minted = sum(allocation.amount for allocation in genesis.accounts)
+        free = sum(allocation.amount for allocation in genesis.accounts)
+        minted = free + genesis.stake
+        if minted > INT63_MAX:
+            raise UsageError(
+                f"credits and stakes of {genesis.name!r} add up to {minted} micro-credits",
+                code="too_many_credits",
+                next_step=f"at most {INT63_MAX} in all",
+            )
         state = State()
         state = state.put(PARAMS.name, ONLY, PARAMS.encode(params.of(genesis)))
-        state = state.put(SUPPLY.name, ONLY, SUPPLY.encode(Supply(minted, minted, 0)))
+        supply = Supply(minted, free, 0, bonded=genesis.stake, bonds=len(genesis.validators))
+        state = state.put(SUPPLY.name, ONLY, SUPPLY.encode(supply))
+        for validator in genesis.validators:
+            state = state.put(BOND.name, validator.key, BOND.encode(Bond(validator.stake)))
         for allocation in genesis.accounts:
             row = ACCOUNT.encode(Account(free=allocation.amount))
             state = state.put(ACCOUNT.name, allocation.account, row)

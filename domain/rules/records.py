@@ -11,6 +11,7 @@
     shard       job, shard (2)                        Shard, from its first lease until it ends
     escrow      escrow                                Escrow: set aside for vouchers, until it ends
     escrows     payer; (empty)                        how many escrows it has open (4); and all together
+    bond        account                               Bond, while it holds anything (`domain.rules.bonds`)
 
 Indexes, so that closing a checkpoint looks only at what it acts on:
 
@@ -51,14 +52,22 @@ JOBS_MAX: Final = 10_000
 """Jobs that run at once, for the same reason."""
 
 
+POTS: Final = ("free", "escrow", "bonded", "unbonding", "burned")
+"""Where a micro-credit can be. Burned is for good."""
+
+
 class Supply(msgspec.Struct, frozen=True):
-    """Micro-credits: `free` + `escrow` == `minted`, always. Also counts what is bounded network-wide."""
+    """Micro-credits: the pots add up to `minted`, always. Also counts what is bounded network-wide."""
 
     minted: int
     free: int
     escrow: int
     offers: int = 0
     jobs: int = 0
+    bonded: int = 0
+    unbonding: int = 0
+    burned: int = 0
+    bonds: int = 0
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -219,7 +228,7 @@ class Table(Generic[R]):
     decode: Callable[[bytes], R]
 
 
-def _list(data: bytes) -> list[Any]:
+def as_list(data: bytes) -> list[Any]:
     # Rows were encoded here, and the state's root stands for them: nothing is left to check.
     return cast("list[Any]", cbrrr.decode_dag_cbor(data, cid_ctor=Cid))
 
@@ -228,7 +237,7 @@ def _flat(name: str, kind: type[S]) -> Table[S]:
     def encode(record: S) -> bytes:
         return canonical.encode(list(astuple(record)))
 
-    return Table(name, encode, lambda data: kind(*_list(data)))
+    return Table(name, encode, lambda data: kind(*as_list(data)))
 
 
 def _encode_shard(shard: Shard) -> bytes:
@@ -236,7 +245,7 @@ def _encode_shard(shard: Shard) -> bytes:
 
 
 def _decode_shard(data: bytes) -> Shard:
-    return Shard(tuple(Run(*fields) for fields in _list(data)))
+    return Shard(tuple(Run(*fields) for fields in as_list(data)))
 
 
 def _raw(name: str) -> Table[bytes]:

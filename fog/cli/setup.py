@@ -21,9 +21,9 @@ from ledger import genesis as ledger_genesis
 from ledger.errors import RemoteError, UsageError
 from ledger.genesis import Allocation, Genesis, Validator
 from ledger.signing import SigningKey
+from ledger.types import INT63_MAX
 
 RULES_VERSION = 2
-SOLE_STAKE = 1  # the only validator holds all of it, so the number does not matter
 
 Passphrase = Annotated[
     bool,
@@ -35,7 +35,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         epilog=examples(
             "fog init",
-            "fog init --name lab --credits 5000 --param attempts_max=5",
+            "fog init --name lab --credits 5000 --stake 2000 --param attempts_max=5",
             "fog --data-dir /srv/fog init --passphrase",
         )
     )(init)
@@ -49,6 +49,13 @@ def init(
     credit: Annotated[
         str, typer.Option("--credits", help="Credits that exist from the start, all on your account.")
     ] = "1000000",
+    bonded: Annotated[
+        str,
+        typer.Option(
+            "--stake",
+            help="Credits beside those: your bond, which weighs against those of later validators.",
+        ),
+    ] = "100000",
     param: Annotated[
         list[str] | None, typer.Option(help="A parameter of the rules, NAME=NUMBER; may be repeated.")
     ] = None,
@@ -56,7 +63,14 @@ def init(
 ) -> None:
     """Start a network of your own: a key, a genesis with you as its validator, and a data directory."""
     session = session_of(context)
-    minted = credits_from(credit)
+    free, stake = credits_from(credit), credits_from(bonded)
+    if stake == 0:
+        raise UsageError("a validator without stake decides nothing", next_step="fog init --stake 100000")
+    if free + stake > INT63_MAX:
+        raise UsageError(
+            f"{credits_text(free + stake)} credits are more than can be counted",
+            next_step=f"at most {credits_text(INT63_MAX)} in all",
+        )
     if not 1 <= len(name) <= 255:
         raise UsageError("a network's name has 1 to 255 characters", next_step="fog init --name lab")
     chosen = dict(_parameter(text) for text in param or [])
@@ -66,12 +80,13 @@ def init(
         name=name,
         created=time.time_ns() // 1_000_000,
         rules=RULES_VERSION,
-        validators=(Validator(key.public, SOLE_STAKE),),
-        accounts=(Allocation(key.public, minted),),
+        validators=(Validator(key.public, stake),),
+        accounts=(Allocation(key.public, free),),
         params=chosen,
     )
     _settle(session, network, ())
-    _say_ready(session, network, key, f"{credits_text(minted)} credits are on your account.")
+    held = f"{credits_text(free)} credits are on your account, {credits_text(stake)} more are your stake."
+    _say_ready(session, network, key, held)
 
 
 def join(

@@ -86,8 +86,8 @@ def test_every_exit_code_is_in_the_documentation() -> None:
 
 
 def test_init_makes_a_key_a_network_and_settings(home: DataDir, capsys: pytest.CaptureFixture[str]) -> None:
-    """One validator, one account, all credits; everything for the owner's eyes only."""
-    assert run(["init", "--name", "lab", "--credits", "12.5", "--json"]) == Exit.OK
+    """One validator with its stake, one account with all free credits; all for the owner's eyes only."""
+    assert run(["init", "--name", "lab", "--credits", "12.5", "--stake", "7", "--json"]) == Exit.OK
     said = json.loads(capsys.readouterr().out)
     key, network = keys.load(home.key), home.read_genesis()
     assert said == {
@@ -96,11 +96,20 @@ def test_init_makes_a_key_a_network_and_settings(home: DataDir, capsys: pytest.C
         "net": str(network.net),
         "account": key.public.hex(),
     }
-    assert network.validators == (Validator(key.public, 1),)
+    assert network.validators == (Validator(key.public, 7_000_000),)
     assert network.accounts == (Allocation(key.public, 12_500_000),)
     for path in (home.key, home.genesis, home.config):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert config.load(home.config, {}).settings == config.load(Path("/nowhere"), {}).settings
+
+
+@pytest.mark.parametrize(
+    "given",
+    [["--stake", "0"], ["--stake", "x"], ["--credits", "9223372036854.775807", "--stake", "0.000001"]],
+)
+def test_a_network_without_stake_or_with_too_much_money_is_not_begun(home: DataDir, given: list[str]) -> None:
+    assert run(["init", *given]) == Exit.USAGE
+    assert not home.key.exists()
 
 
 def test_a_network_chooses_its_parameters_once(home: DataDir) -> None:

@@ -91,9 +91,10 @@ def test_a_genesis_out_of_shape_is_refused(damage: str, changes: dict[str, Any])
 
 
 def test_the_limits_themselves_are_allowed():
-    """A hundred validators, and exactly 2^63 - 1 of money."""
+    """A hundred validators, and with their stakes exactly 2^63 - 1 of money."""
     validators = [{"key": n.to_bytes(32, "big"), "stake": 1} for n in range(VALIDATORS_MAX)]
-    accounts = [{"account": ALICE, "amount": 2**62}, {"account": BOB, "amount": 2**62 - 1}]
+    free = 2**63 - 1 - VALIDATORS_MAX
+    accounts = [{"account": ALICE, "amount": free - 1}, {"account": BOB, "amount": 1}]
     assert parse(validators=validators, accounts=accounts).stake == VALIDATORS_MAX
 
 

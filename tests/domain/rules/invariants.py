@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from domain.effects import Contribution, JobIs, RunIs, ShardIs
 from domain.rules import agenda, calendar, conservation, packed, terms
+from domain.rules.bonds import BOND, BONDS_MAX, LEAVING_MAX, Bond
 from domain.rules.escrows import ENDS_PER_CLOSE_MAX
 from domain.rules.params import Params
 from domain.rules.records import (
@@ -124,9 +125,12 @@ def check_state(state: State, now: int) -> None:
     assert by_job.keys() <= jobs.keys(), "shards of a job that has ended"
     for id, job in jobs.items():
         _check_job(job, tallies[id], by_job[id], params)
+    bonds = _records(state, BOND)
+    assert supply.bonds == len(bonds) <= BONDS_MAX
+    assert all(bond.at_stake and len(bond.leaving) <= LEAVING_MAX for bond in bonds.values())
     _check_offers(state, offers, shards)
     _check_waiting(state, jobs, tallies, by_job, now)
-    _check_agenda(state, jobs, tallies, by_job, offers)
+    _check_agenda(state, jobs, tallies, by_job, offers, bonds)
     _check_escrows(state)
 
 
@@ -192,8 +196,12 @@ def _check_agenda(
     tallies: dict[bytes, Tally],
     shards: dict[bytes, dict[int, Shard]],
     offers: dict[bytes, Offer],
+    bonds: dict[bytes, Bond],
 ) -> None:
     expected: dict[bytes, bytes] = {}
+    for account, bond in bonds.items():
+        assert [time for time, _ in bond.leaving] == sorted({time for time, _ in bond.leaving})
+        expected |= {agenda._pack(time, agenda.BOND, account): b"" for time, _ in bond.leaving}
     for account, offer in offers.items():
         if offer.slots:
             expected[agenda._pack(offer.until, agenda.OFFER, account)] = b""

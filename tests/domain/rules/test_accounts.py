@@ -54,9 +54,9 @@ def test_what_is_in_escrow_cannot_be_paid_and_is_named_in_the_refusal() -> None:
 
 
 def test_the_greatest_amount_there_can_be_moves_whole() -> None:
-    world = World(alice=INT63_MAX)
-    assert world.do("alice", Transfer(world.account("bob"), INT63_MAX)) == "ok"
-    assert balance(world.state, world.account("bob")) == (INT63_MAX, 0)
+    world = World(alice=INT63_MAX - 1)  # the validator's stake is the last one
+    assert world.do("alice", Transfer(world.account("bob"), INT63_MAX - 1)) == "ok"
+    assert balance(world.state, world.account("bob")) == (INT63_MAX - 1, 0)
     assert balance(world.state, world.account("nobody")) == (0, 0)
 
 

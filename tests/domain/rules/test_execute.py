@@ -52,11 +52,16 @@ STORY = """
     close    900000
     close    100000000
     close
+    bond     alice 2000                    ok
+    unbond   alice 500                     ok
+    unbond   alice 1                       ok
+    close    100000000
+    close
 """
 
 
 def story() -> World:
-    world = World(alice=100_000, bob=100)
+    world = World({"bond_min": 1000, "unbond_ms": 60_000}, alice=100_000, bob=100)
     world.check(STORY)
     return world
 
@@ -141,6 +146,7 @@ def test_rules_satisfy_what_the_ledger_asks_for() -> None:
     ("rules", "params", "code"),
     [
         (1, {}, "unknown_rules"),
+        (3, {}, "unknown_rules"),
         (2, {"lease_min": 1000}, "bad_params"),
         (2, {"attempts_max": 65}, "bad_params"),
         (2, {"attempts_max": 2}, "bad_params"),
@@ -166,6 +172,8 @@ def test_parameters_have_the_documented_defaults() -> None:
         deadline_max_ms=30 * 86_400_000,
         epoch_checkpoints=600,
         grace_checkpoints=600,
+        bond_min=1_000_000_000,
+        unbond_ms=14 * 86_400_000,
     )
 
 

@@ -27,7 +27,7 @@ def test_a_job_takes_its_escrow_when_it_is_submitted() -> None:
 
 
 def test_escrow_beyond_any_balance_is_refused_not_overflowed() -> None:
-    world = World(alice=INT63_MAX)
+    world = World(alice=INT63_MAX - 1)
     world.check(f"submit alice J shards=4096 price={INT63_MAX} fuel={INT63_MAX}  insufficient_funds")
 
 

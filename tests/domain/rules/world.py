@@ -8,6 +8,8 @@
     commit   carol J 0 0 right 700         ok
     run      J 0 0 carol work committed
     balance  alice 40 20                        free and in escrow, in micro-credits
+    bond     dave 7                        ok
+    holds    dave 7 0 jailed                    bonded and unbonding, in micro-credits
 
 The last word of a row that acts is the code of its receipt. Rows that state something compare it with what
 the effects told, as a read model would. After every row the whole state is checked against `invariants`.
@@ -22,6 +24,7 @@ from typing import Any, ClassVar
 from domain import effects
 from domain.effects import (
     Balance,
+    BondIs,
     Contribution,
     JobIs,
     OfferStands,
@@ -38,6 +41,9 @@ from domain.payloads import (
     LeaseReveal,
     Offer,
     Payload,
+    StakeBond,
+    StakeUnbond,
+    StakeUnjail,
     Transfer,
     kind_of,
 )
@@ -74,20 +80,27 @@ class World:
 
     verbs: ClassVar[dict[str, Callable[[Any, list[str]], None]]]
 
-    def __init__(self, params: dict[str, int] | None = None, **balances: int) -> None:
+    def __init__(
+        self,
+        params: dict[str, int] | None = None,
+        *,
+        stakes: dict[str, int] | None = None,
+        **balances: int,
+    ) -> None:
+        """`stakes` are those of the validators of genesis; else there is one, who holds 1 micro-credit."""
         self._keys: dict[str, SigningKey] = {}
         self._names: dict[bytes, str] = {}
         self._aliases: dict[str, str] = {}
         self._seqs: dict[bytes, int] = {}
         self.jobs: dict[str, Cid] = {}
         accounts = sorted((self.account(name), amount) for name, amount in balances.items())
-        validator = key_of("validator").public
+        stakes = {self.account(name): stake for name, stake in (stakes or {"validator": 1}).items()}
         self.genesis = Genesis(
             v=1,
             name="test",
             created=CREATED,
             rules=2,
-            validators=(Validator(validator, 1),),
+            validators=tuple(Validator(*row) for row in sorted(stakes.items())),
             accounts=tuple(Allocation(*row) for row in accounts),
             params=params or {},
         )
@@ -96,6 +109,7 @@ class World:
         self.height, self.time = 1, CREATED + 1
         self.receipts: list[Receipt] = []
         self.balances = {account: (amount, 0) for account, amount in accounts}
+        self.bond_is = {account: BondIs(account, stake, 0) for account, stake in stakes.items()}
         self.job_is: dict[Cid, JobIs] = {}
         self.offer_is: dict[bytes, OfferStands] = {}
         self.standings: dict[bytes, tuple[int, int, int]] = {}
@@ -185,6 +199,8 @@ class World:
         match effect:
             case Balance():
                 self.balances[effect.account] = (effect.free, effect.escrow)
+            case BondIs():
+                self.bond_is[effect.account] = effect
             case JobIs():
                 self.job_is[effect.job] = effect
             case OfferStands():
@@ -297,6 +313,13 @@ def _balance(world: World, words: list[str]) -> None:
     _is(world.balances.get(world.account(words[0]), (0, 0)), (free, escrow))
 
 
+def _holds(world: World, words: list[str]) -> None:
+    """`holds dave 7 3 jailed`: bonded, unbonding, and whether it is in jail."""
+    held = world.bond_is.get(world.account(words[0]), BondIs(world.account(words[0]), 0, 0))
+    _is((held.bonded, held.unbonding), (int(words[1]), int(words[2])))
+    _is(["jailed"] if held.jailed else [], words[3:])
+
+
 def _run(world: World, words: list[str]) -> None:
     """`run J 0 1 carol check leased`, or `run J 0 1 none`. More words: `paid=…`, `reason=…`."""
     words, named = _split(words)
@@ -357,10 +380,14 @@ World.verbs = {
     "commit": _act(_commit),
     "reveal": _act(_reveal),
     "release": _act(_release),
+    "bond": _act(lambda world, words, named: StakeBond(int(words[1]))),
+    "unbond": _act(lambda world, words, named: StakeUnbond(int(words[1]))),
+    "unjail": _act(lambda world, words, named: StakeUnjail()),
     "close": _close,
     "place": _place,
     "who": _who,
     "balance": _balance,
+    "holds": _holds,
     "run": _run,
     "shard": _shard,
     "job": _job,
