@@ -17,9 +17,10 @@ from fog.replica_thread import ReplicaThread
 from fog.seats import Seats
 from fog.worker import Worker
 from ledger.cid import Cid
+from ledger.proofs import Certified
 from ledger.state import State
 from network.host import Host
-from projections.live import NodeStatus, Peer, Pulse, Waiting
+from projections.live import FinalState, NodeStatus, Peer, Pulse, Waiting
 
 WAITING_MAX: Final = 200
 """Events shown that are not final; the newest. More only says that finality stands still."""
@@ -125,6 +126,17 @@ class Live:
             **{f"worker.{name}": count for name, count in work.items()},
             **{f"net.{name}": count for name, count in self._host.counts.items()},
         }
+
+    async def final_state(self) -> FinalState | None:
+        return await self._ledger.call(self._final_state)
+
+    def _final_state(self) -> FinalState | None:
+        """In the replica's thread: its state and its last checkpoint belong together there."""
+        replica = self._ledger.replica
+        if replica.last is None:
+            return None
+        checkpoint, certificate = replica.last
+        return FinalState(checkpoint, Certified(checkpoint.encode(), certificate.encode()), replica.state)
 
     async def folded_past(self, height: int) -> int:
         return await self.pulse.folded_past(height)

@@ -106,12 +106,17 @@ def inclusion_proof(leaf_hashes: Sequence[bytes], index: int) -> tuple[bytes, ..
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], tree_root: bytes) -> bool:
     """Whether the leaf hash `leaf` is at `index` of the tree of `size` leaves (RFC 9162, 2.1.3.2)."""
-    if not 0 <= index < size or not _are_hashes(proof) or not _are_hashes((leaf, tree_root)):
-        return False
+    return len(tree_root) == HASH_SIZE and root_by_inclusion(leaf, index, size, proof) == tree_root
+
+
+def root_by_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes | None:
+    """The root that this proof leads to; None when no proof for `index` and `size` looks like it."""
+    if not 0 <= index < size or not _are_hashes(proof) or not _are_hashes((leaf,)):
+        return None
     at, last, whole = index, size - 1, leaf
     for sibling in proof:
         if last == 0:
-            return False
+            return None
         if at & 1 or at == last:
             whole = node_hash(sibling, whole)
             while not at & 1 and at:
@@ -119,7 +124,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
         else:
             whole = node_hash(whole, sibling)
         at, last = at >> 1, last >> 1
-    return last == 0 and whole == tree_root
+    return whole if last == 0 else None
 
 
 def consistency_proof(leaf_hashes: Sequence[bytes], first: int) -> tuple[bytes, ...]:

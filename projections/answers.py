@@ -31,7 +31,8 @@ def _hex(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else value
 
 
-def _link(value: Any) -> Any:
+def link(value: Any) -> Any:
+    """A Cid, or its 36 bytes, as text."""
     return str(Cid(value)) if isinstance(value, bytes) else value
 
 
@@ -41,7 +42,7 @@ def _digits(value: Any) -> Any:
 
 Account = Annotated[str, BeforeValidator(_hex), Field(pattern="^[0-9a-f]{64}$", examples=[ACCOUNT])]
 Digest = Annotated[str, BeforeValidator(_hex), Field(pattern="^[0-9a-f]{64}$", examples=["9f" * 32])]
-Link = Annotated[str, BeforeValidator(_link), Field(pattern="^b[a-z2-7]{58}$", examples=[EVENT])]
+Link = Annotated[str, BeforeValidator(link), Field(pattern="^b[a-z2-7]{58}$", examples=[EVENT])]
 Amount = Annotated[str, BeforeValidator(_digits), Field(pattern="^[0-9]{1,19}$", examples=["12400000"])]
 Fuel = Annotated[str, BeforeValidator(_digits), Field(pattern="^[0-9]{1,19}$", examples=["1500000000"])]
 Moment = Annotated[int, Field(ge=0, examples=[1_795_000_000_000], description="Unix milliseconds.")]

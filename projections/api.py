@@ -21,7 +21,7 @@ import trio
 from fastapi import FastAPI
 from starlette.responses import HTMLResponse
 
-from projections import endpoints_node, endpoints_shared, problems
+from projections import endpoints_node, endpoints_proofs, endpoints_shared, problems
 from projections.asking import Asker
 from projections.live import LiveView
 from projections.reader import Reader
@@ -40,7 +40,8 @@ Read-only. Every value is `final` unless it says otherwise, and names the checkp
 
 Except for those tagged *this node*, endpoints give the same answer on every node that is at the same height.
 Amounts, prices and fuel are strings of decimal digits (up to 2^63-1); money is in micro-credits (1 credit =
-1,000,000). Lists come in pages: pass `next` as `after`. Errors are RFC 9457 problem documents with a `code`.
+1,000,000). With `proof=1` an answer carries what it takes to check it offline (`fog proof check`). Lists come
+in pages: pass `next` as `after`. Errors are RFC 9457 problem documents with a `code`.
 """
 
 
@@ -62,6 +63,7 @@ def create_app(reader: Reader, live: LiveView, *, hosts: Collection[str] | None 
     asker = Asker(reader, live)
     app.include_router(endpoints_node.router(asker))
     app.include_router(endpoints_shared.router(asker))
+    app.include_router(endpoints_proofs.router(asker))
     _install_dashboard(app)
     problems.install(app)
     app.add_middleware(Guard, hosts=hosts)

@@ -13,11 +13,13 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 import sqlalchemy as sa
 import trio
 
+from ledger.cid import Cid
+from ledger.proofs import Proof
 from projections import pages
 from projections.live import LiveView
 from projections.model import Entry, Row
 from projections.problems import NotHere
-from projections.reader import Answer, Cursor, Reader
+from projections.reader import Answer, Consistency, Cursor, Inclusion, Reader
 
 THREADS_MAX: Final = 4  # SQLite answers one query a core; more would only wait inside
 
@@ -75,6 +77,15 @@ class Asker:
 
     async def checkpoint(self, height: int) -> Answer[Row | None]:
         return await self.in_thread(self._reader.checkpoint, height)
+
+    async def receipt_proof(self, event: Cid) -> Proof | None:
+        return await self.in_thread(self._reader.receipt_proof, event)
+
+    async def inclusion(self, position: int, size: int | None) -> Inclusion:
+        return await self.in_thread(self._reader.inclusion, position, size)
+
+    async def consistency(self, first: int, second: int | None) -> Consistency:
+        return await self.in_thread(self._reader.consistency, first, second)
 
     async def last(self) -> Cursor:
         return await self.in_thread(self._reader.last)

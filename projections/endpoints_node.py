@@ -15,9 +15,10 @@ from ledger.cid import Cid
 from projections import answers as a
 from projections import balances, log, metrics
 from projections.asking import Asker
-from projections.endpoints_shared import AccountPath, CidPath
+from projections.endpoints_shared import AccountPath, CidPath, WithProof
 from projections.live import Waiting
 from projections.problems import DOCUMENTED, NOT_FOUND, NotHere
+from projections.proofs import ProvenOne, shown
 
 TAGS = ["this node"]
 
@@ -55,9 +56,17 @@ def router(asker: Asker) -> APIRouter:
         """Events that are here and not final, the latest first."""
         return {"items": [_waiting(w) for w in live.waiting(limit)]}
 
-    @routes.get("/events/{event}", response_model=a.One[a.Event], responses=NOT_FOUND, tags=list(TAGS))
-    async def event(event: CidPath) -> Any:
-        """One event, with its receipt once it is final. A final answer is the same on every node."""
+    @routes.get(
+        "/events/{event}",
+        response_model=ProvenOne[a.Event] | a.One[a.Event],
+        responses=NOT_FOUND,
+        tags=list(TAGS),
+    )
+    async def event(event: CidPath, proof: WithProof = False) -> Any:
+        """One event, with its receipt once it is final. A final answer is the same on every node.
+
+        Only what is final has a proof: of the event, its place and its receipt.
+        """
         id = Cid.parse(event)
         answer = await asker.ask(log.event, id)
         if answer.value is not None:
@@ -66,7 +75,13 @@ def router(asker: Asker) -> APIRouter:
             item = _waiting(known)
         else:
             raise NotHere(f"no event {event} here; if it is new, this node may not have received it")
-        return {"height": answer.height, "time": answer.time, "item": item}
+        whole = {"height": answer.height, "time": answer.time, "item": item}
+        if not proof:
+            return whole
+        found = await asker.receipt_proof(id)
+        if found is None:
+            raise NotHere(f"{event} is not final yet, so nothing proves it; try again when it is")
+        return whole | {"proof": shown(found)}
 
     @routes.get("/metrics", response_class=Response, tags=list(TAGS))
     async def counters() -> Response:

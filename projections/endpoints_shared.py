@@ -11,11 +11,13 @@ from fastapi import APIRouter, Header, Path, Query
 from starlette.responses import Response
 
 from domain.effects import JobState, ShardState
+from domain.rules.records import ACCOUNT, JOB, OFFER, STANDING, TALLY
 from ledger.cid import Cid
 from projections import answers as a
-from projections import balances, log, pages, prices, reputation, schedules
+from projections import balances, log, pages, prices, proofs, reputation, schedules
 from projections.asking import Asker
 from projections.problems import DOCUMENTED, NOT_FOUND, NotHere, response
+from projections.proofs import ProvenOne, ProvenPage, answered
 from projections.reader import Cursor
 from projections.stream import STREAMS_MAX, Stream
 
@@ -36,6 +38,7 @@ After = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=pages.LIMIT_MAX, description="Items in a page.")]
 Place = Annotated[str | None, Query(max_length=40, description="Start behind this id; 0-0 is the beginning.")]
+WithProof = Annotated[bool, Query(description="Add what it takes to check the answer offline.")]
 LastId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=40)]
 
 
@@ -45,6 +48,10 @@ def _key(text: str | None) -> bytes | None:
 
 def _cid(text: str | None) -> bytes | None:
     return None if text is None else bytes(Cid.parse(text))
+
+
+def _offer_rows(answer: dict[str, Any]) -> list[proofs.Key]:
+    return [(OFFER.name, bytes.fromhex(offer.account)) for offer in answer["items"]]
 
 
 def router(asker: Asker) -> APIRouter:
@@ -64,10 +71,16 @@ def _money(routes: APIRouter, asker: Asker) -> None:
         """Final balances of all accounts, sorted by account."""
         return await asker.page(a.Balance.of, balances.page, after, limit)
 
-    @routes.get("/balances/{account}", response_model=a.One[a.Balance], tags=["money"])
-    async def balance(account: AccountPath) -> Any:
+    @routes.get("/balances/{account}", response_model=ProvenOne[a.Balance] | a.One[a.Balance], tags=["money"])
+    async def balance(account: AccountPath, proof: WithProof = False) -> Any:
         """The final balance of one account; an account that was never named holds 0."""
-        return await asker.one(a.Balance.of, "", balances.one, bytes.fromhex(account))
+        key = bytes.fromhex(account)
+        return await answered(
+            asker,
+            lambda: asker.one(a.Balance.of, "", balances.one, key),
+            lambda _: [(ACCOUNT.name, key)],
+            proven=proof,
+        )
 
     @routes.get("/transfers", response_model=a.Page[a.Transfer], tags=["money"])
     async def transfers(
@@ -88,10 +101,25 @@ def _work(routes: APIRouter, asker: Asker) -> None:
         """Jobs, newest first."""
         return await asker.page(a.Job.model_validate, schedules.jobs, state, _key(submitter), after, limit)
 
-    @routes.get("/jobs/{job}", response_model=a.One[a.Job], responses=NOT_FOUND, tags=["work"])
-    async def job(job: CidPath) -> Any:
-        """One job; its id is that of the event that submitted it."""
-        return await asker.one(a.Job.model_validate, f"no job {job}", schedules.job, Cid.parse(job))
+    @routes.get(
+        "/jobs/{job}",
+        response_model=ProvenOne[a.Job] | a.One[a.Job],
+        responses=NOT_FOUND,
+        tags=["work"],
+    )
+    async def job(job: CidPath, proof: WithProof = False) -> Any:
+        """One job; its id is that of the event that submitted it.
+
+        A job that is over has left the state, and its proof says so; what became of it is in the receipts.
+        """
+        id = Cid.parse(job)
+        rows = [(JOB.name, id), (TALLY.name, id)]
+        return await answered(
+            asker,
+            lambda: asker.one(a.Job.model_validate, f"no job {job}", schedules.job, id),
+            lambda _: rows,
+            proven=proof,
+        )
 
     @routes.get("/jobs/{job}/shards", response_model=a.Page[a.Shard], tags=["work"])
     async def shards(
@@ -125,12 +153,20 @@ def _work(routes: APIRouter, asker: Asker) -> None:
 
 
 def _market(routes: APIRouter, asker: Asker) -> None:
-    @routes.get("/offers", response_model=a.Page[a.Offer], tags=["market"])
+    @routes.get("/offers", response_model=ProvenPage[a.Offer] | a.Page[a.Offer], tags=["market"])
     async def offers(
-        engine: EngineQuery = None, after: After = None, limit: Limit = pages.LIMIT_DEFAULT
+        engine: EngineQuery = None,
+        after: After = None,
+        limit: Limit = pages.LIMIT_DEFAULT,
+        proof: WithProof = False,
     ) -> Any:
         """Standing offers by engine, cheapest first."""
-        return await asker.page(a.Offer.model_validate, prices.offers, _key(engine), after, limit)
+        return await answered(
+            asker,
+            lambda: asker.page(a.Offer.model_validate, prices.offers, _key(engine), after, limit),
+            _offer_rows,
+            proven=proof,
+        )
 
     @routes.get("/prices", response_model=a.Page[a.Price], tags=["market"])
     async def current_prices(after: After = None, limit: Limit = pages.LIMIT_DEFAULT) -> Any:
@@ -149,10 +185,20 @@ def _market(routes: APIRouter, asker: Asker) -> None:
         """Every account that ever ran something, sorted by account."""
         return await asker.page(a.Reputation.model_validate, reputation.page, after, limit)
 
-    @routes.get("/reputation/{account}", response_model=a.One[a.Reputation], tags=["market"])
-    async def one_reputation(account: AccountPath) -> Any:
-        """Counts and totals of one account; one without a history has zeros."""
-        return await asker.one(a.Reputation.model_validate, "", reputation.one, bytes.fromhex(account))
+    @routes.get(
+        "/reputation/{account}",
+        response_model=ProvenOne[a.Reputation] | a.One[a.Reputation],
+        tags=["market"],
+    )
+    async def one_reputation(account: AccountPath, proof: WithProof = False) -> Any:
+        """Counts and totals of one account; one without a history has zeros. The totals are not proven."""
+        key = bytes.fromhex(account)
+        return await answered(
+            asker,
+            lambda: asker.one(a.Reputation.model_validate, "", reputation.one, key),
+            lambda _: [(STANDING.name, key)],
+            proven=proof,
+        )
 
     @routes.get("/contributions", response_model=a.Page[a.Contribution], tags=["market"])
     async def contributions(

@@ -14,7 +14,10 @@ from typing import Literal, Protocol
 import msgspec
 import trio
 
+from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
+from ledger.proofs import Certified
+from ledger.state import State
 
 NotFinal = Literal["pending", "tentative"]
 """pending: here, but something it builds on is not.  tentative: admitted, and in no final checkpoint yet."""
@@ -65,6 +68,14 @@ class Waiting(msgspec.Struct, frozen=True):
     status: NotFinal
 
 
+class FinalState(msgspec.Struct, frozen=True):
+    """The rows after one final checkpoint, and the proof that it is final."""
+
+    checkpoint: Checkpoint
+    final: Certified
+    state: State
+
+
 class LiveView(Protocol):
     def status(self) -> NodeStatus: ...
 
@@ -86,6 +97,10 @@ class LiveView(Protocol):
 
     def counters(self) -> Mapping[str, int]:
         """Dotted names (`rejected.bad_schema`, `pending.peak`) and their numbers."""
+        ...
+
+    async def final_state(self) -> FinalState | None:
+        """Of the last final checkpoint; None before the first."""
         ...
 
     async def folded_past(self, height: int) -> int:

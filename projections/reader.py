@@ -15,10 +15,12 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
-from ledger import canonical
+from ledger import canonical, merkle, proving
 from ledger.checkpoint import CHECKPOINT_SIZE_MAX, Checkpoint
+from ledger.cid import Cid
 from ledger.database import reading
 from ledger.errors import UsageError
+from ledger.proofs import Certified, Proof
 from ledger.store import Store
 from projections import log, pages
 from projections.model import Entry, read
@@ -38,6 +40,26 @@ class Answer(Generic[T]):
     height: int
     time: int
     value: T
+
+
+@dataclass(frozen=True, slots=True)
+class Inclusion:
+    """The leaf at `position` (from 1) has the hash `leaf`; `path` leads to the `root` of `size` leaves."""
+
+    position: int
+    size: int
+    leaf: bytes
+    root: bytes
+    path: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Consistency:
+    """That the tree of `first` leaves is a prefix of that of `second`."""
+
+    first: int
+    second: int
+    path: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +128,40 @@ class Reader:
         answer = self.ask(_last_events)
         return Cursor(answer.height, answer.value)
 
+    def receipt_proof(self, event: Cid) -> Proof | None:
+        """That an event is final, as of the last checkpoint; None when it is not."""
+        last = self._store.last()
+        if last is None:
+            return None
+        checkpoint, certificate = last
+        proof = proving.receipt_proof(self._store, event, checkpoint)
+        final = Certified(checkpoint.encode(), certificate.encode())
+        return None if proof is None else Proof(final, receipt=proof)
+
+    def inclusion(self, position: int, size: int | None) -> Inclusion:
+        """Of any leaf in the event tree, or in a prefix of it. Raises UsageError (`beyond_the_tree`)."""
+        size = self._size(size)
+        if position > size:
+            raise _beyond(f"position {position}", size)
+        leaf, path = proving.inclusion(self._store, position, size)
+        root = merkle.root_by_inclusion(leaf, position - 1, size, path)
+        assert root is not None, f"a proof for leaf {position} of {size} that leads nowhere"
+        return Inclusion(position, size, leaf, root, path)
+
+    def consistency(self, first: int, second: int | None) -> Consistency:
+        """Of two sizes of the event tree. Raises UsageError (`beyond_the_tree`)."""
+        second = self._size(second)
+        if first > second:
+            raise _beyond(f"size {first}", second)
+        return Consistency(first, second, proving.consistency(self._store, first, second))
+
+    def _size(self, wanted: int | None) -> int:
+        last = self._store.last()
+        size = 0 if last is None else last[0].n
+        if wanted is not None and wanted > size:
+            raise _beyond(f"size {wanted}", size)
+        return size if wanted is None else wanted
+
     def _add_objects(self, rows: list[dict[str, Any]]) -> None:
         """Checkpoints never change once final, so they need not come from the same snapshot."""
         lowest = min(row["height"] for row in rows)
@@ -113,6 +169,14 @@ class Reader:
         for row in rows:
             data, _ = objects[row["height"] - lowest]
             row["checkpoint"] = canonical.decode_as(Checkpoint, data, size_max=CHECKPOINT_SIZE_MAX)
+
+
+def _beyond(what: str, size: int) -> UsageError:
+    return UsageError(
+        f"{what} where the event tree has {size} leaves",
+        code="beyond_the_tree",
+        next_step="ask for less; /v1/checkpoints says how many leaves each checkpoint has",
+    )
 
 
 def _last_events(conn: sa.Connection) -> int:

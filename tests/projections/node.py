@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from ledger.cid import Cid
 from projections.api import create_app
-from projections.live import NodeStatus, Peer, Waiting
+from projections.live import FinalState, NodeStatus, Peer, Waiting
 from projections.reader import Reader
 from projections.runner import Runner
 from projections.serve import listen, serve
@@ -75,6 +75,9 @@ class Node:
 
     def counters(self) -> Mapping[str, int]:
         return self.counted
+
+    async def final_state(self) -> FinalState | None:
+        return self.world.final_state
 
     async def folded_past(self, height: int) -> int:
         while self.runner.height <= height:

@@ -19,9 +19,11 @@ from ledger.event import Event
 from ledger.execution import Context, Receipt
 from ledger.genesis import Allocation, Genesis, Validator
 from ledger.merkle import Frontier
+from ledger.proofs import Certified
 from ledger.signing import SigningKey
 from ledger.state import State
 from ledger.store import Store
+from projections.live import FinalState
 
 VALIDATOR = SigningKey(bytes(31) + b"\x01")
 CREATED = 1_795_000_000_000
@@ -79,6 +81,15 @@ class World:
     @property
     def height(self) -> int:
         return 0 if self._last is None else self._last.height
+
+    @property
+    def final_state(self) -> FinalState | None:
+        """What a node would know of its last checkpoint."""
+        last = self.store.last()
+        if last is None:
+            return None
+        checkpoint, certificate = last
+        return FinalState(checkpoint, Certified(checkpoint.encode(), certificate.encode()), self._state)
 
     def say(self, author: str, *told: Effect, kind: str = "transfer", code: str = "ok") -> Cid:
         """An event by `author` that will have these effects; its id."""

@@ -1,0 +1,75 @@
+"""Making proofs out of the store, for `ledger.proofs` to check anywhere else.
+
+Knows the tables and trees. What must always hold: a proof that is given away was checked against the
+checkpoint that it names; one that does not check is damage here, and StoreCorrupt.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from ledger import canonical, merkle, proofs, tiles
+from ledger.checkpoint import CHECKPOINT_SIZE_MAX, Checkpoint
+from ledger.cid import Cid
+from ledger.database import reading
+from ledger.errors import RemoteError, StoreCorrupt
+from ledger.event import WIRE_SIZE_MAX
+from ledger.merkle_map import MerkleMap
+from ledger.proofs import ReceiptProof, RowProof
+from ledger.store import Store
+from ledger.tables import CHECKPOINT, OUTCOME, REMEDY
+
+
+def row_proof(rows: MerkleMap, table: str, key: bytes, value: bytes | None) -> RowProof:
+    """That the map has (or has not) this row; `value` is what its state says."""
+    inside = rows.prove(table, key)
+    return RowProof(table, bytes(key), value, inside.siblings, inside.other)
+
+
+def receipt_proof(store: Store, event: Cid, checkpoint: Checkpoint) -> ReceiptProof | None:
+    """That an event is final as of `checkpoint` (one of ours); None when it is not. Raises StoreCorrupt."""
+    height = store.event_status(event)
+    if height is None or height > checkpoint.height:
+        return None
+    wire = canonical.decode(store.wires([event])[event], size_max=WIRE_SIZE_MAX)
+    with reading(store.engine) as connection:
+        made = connection.execute(sa.select(CHECKPOINT).where(CHECKPOINT.c.height == height)).one()
+        query = sa.select(OUTCOME.c.event, OUTCOME.c.receipt).where(
+            OUTCOME.c.place.between(made.first, made.last)
+        )
+        rows = connection.execute(query.order_by(OUTCOME.c.place)).all()
+        index = next((at for at, row in enumerate(rows) if row.event == event), None)
+        if index is None:
+            raise StoreCorrupt(f"{event} is final at height {height} and not in it", next_step=REMEDY)
+        its = canonical.decode_as(Checkpoint, made.checkpoint, size_max=CHECKPOINT_SIZE_MAX)
+        proof = ReceiptProof(
+            header=wire["h"],
+            signature=wire["s"],
+            receipt=rows[index].receipt,
+            index=index,
+            receipts=len(rows),
+            height=height,
+            sroot=its.sroot,
+            rroot=its.rroot,
+            end=made.last,
+            event_path=tiles.inclusion(connection, made.first + index - 1, checkpoint.n),
+            receipt_path=merkle.inclusion_proof([merkle.leaf_hash(row.receipt) for row in rows], index),
+            end_path=tiles.inclusion(connection, made.last - 1, checkpoint.n),
+        )
+    try:
+        proofs.check_receipt(proof, checkpoint)
+    except RemoteError as error:
+        raise StoreCorrupt(f"the history in the store: {error}", next_step=REMEDY) from error
+    return proof
+
+
+def inclusion(store: Store, position: int, size: int) -> tuple[bytes, tuple[bytes, ...]]:
+    """(hash of the leaf at `position`, from 1; its proof in the tree of the first `size` leaves)."""
+    with reading(store.engine) as connection:
+        return tiles.leaf(connection, position - 1), tiles.inclusion(connection, position - 1, size)
+
+
+def consistency(store: Store, first: int, second: int) -> tuple[bytes, ...]:
+    """That the tree of `first` leaves is a prefix of that of `second`."""
+    with reading(store.engine) as connection:
+        return tiles.consistency(connection, first, second)
