@@ -100,20 +100,27 @@ def shown(proof: Proof) -> dict[str, Any]:
 # -- what each row tells ------------------------------------------------------------------------------------
 
 
-def mismatches(item: Mapping[str, Any], rows: Iterable[RowProof]) -> list[str]:
-    """Names of the fields in which an answer differs from the rows that were proven beside it.
-
-    A row of a table that no answer speaks of is left to its reader: it tells nothing here.
-    """
-    told: dict[str, Any] = {}
+def mismatches(item: object, rows: Iterable[RowProof]) -> list[str]:
+    """Names of the fields in which an answer differs from the rows that were proven beside it."""
+    as_bytes = isinstance(item, Mapping) and "table" in item  # the answer is the row itself
+    fields: dict[str, Any] = {}
     for proof in rows:
-        tells = TELLS.get(proof.table)
-        if tells is not None:
-            told |= tells(proof.key, proof.value)
-    return list(_differing("", item, told))
+        fields |= _raw(proof.table, proof.key, proof.value) if as_bytes else told(proof)
+    return list(_differing("", item, fields))
 
 
-def _differing(prefix: str, item: Any, told: Mapping[str, Any]) -> Iterable[str]:
+def told(row: RowProof) -> dict[str, Any]:
+    """The fields of an answer that this row decides; of a table that no answer speaks of, its own bytes."""
+    tells = TELLS.get(row.table)
+    return _raw(row.table, row.key, row.value) if tells is None else tells(row.key, row.value)
+
+
+def _raw(table: str, key: bytes, value: bytes | None) -> dict[str, Any]:
+    text = None if value is None else base64.b64encode(value).decode()
+    return {"table": table, "key": key.hex(), "value": text}
+
+
+def _differing(prefix: str, item: object, told: Mapping[str, Any]) -> Iterable[str]:
     for name, value in told.items():
         given = item.get(name) if isinstance(item, Mapping) else None
         if isinstance(value, Mapping):

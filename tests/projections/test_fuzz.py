@@ -34,6 +34,9 @@ PATHS = (
     "events?",
     "checkpoints?",
     "waiting?",
+    "proofs/state?",
+    "proofs/inclusion?",
+    "proofs/consistency?",
 )
 PARAMETERS = (
     "after",
@@ -47,6 +50,13 @@ PARAMETERS = (
     "kind",
     "height",
     "shard",
+    "proof",
+    "table",
+    "key",
+    "position",
+    "size",
+    "first",
+    "second",
 )
 
 values = st.one_of(

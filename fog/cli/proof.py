@@ -1,0 +1,181 @@
+"""`fog proof check`: an answer of somebody's API, checked offline against the genesis of a network."""
+
+from __future__ import annotations
+
+import json
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+import typer
+
+from fog.cli.session import examples, session_of
+from fog.exits import AuditFailed
+from ledger import genesis as geneses
+from ledger.errors import RemoteError, UsageError
+from ledger.genesis import GENESIS_SIZE_MAX, Genesis
+
+if TYPE_CHECKING:
+    from ledger.checkpoint import Checkpoint
+    from ledger.proofs import Proof
+
+ANSWER_SIZE_MAX: Final = 32 * 1024 * 1024
+"""Bytes of an answer: one receipt may have 16 MiB, and base64 makes more of them."""
+
+proof = typer.Typer(
+    help="Answers that prove themselves.",
+    no_args_is_help=True,
+    epilog=examples("fog proof check answer.json"),
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(proof, name="proof")
+
+
+@proof.command(
+    epilog=examples(
+        "curl 'http://127.0.0.1:7420/v1/balances/3b6a…29?proof=1' > answer.json",
+        "fog proof check answer.json",
+        "fog proof check answer.json --genesis genesis.cbor --json",
+    )
+)
+def check(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="An answer to a question with proof=1, from any node.")],
+    genesis: Annotated[
+        Path | None, typer.Option(help="The network's genesis object (else that of this node).")
+    ] = None,
+) -> None:
+    """Check an answer offline, trusting only a genesis object. Exit 5 if it is not true."""
+    session = session_of(context)
+    network = session.home.read_genesis() if genesis is None else _genesis(genesis)
+    answer = _answer(file)
+    try:
+        found = _checked(answer, network)
+    except RemoteError as error:
+        raise AuditFailed(
+            f"{file} is not a true answer: {error}",
+            code=error.code,
+            next_step="ask another node; keep this answer as evidence",
+        ) from error
+    session.say(found, *_lines(found))
+
+
+def _checked(answer: dict[str, Any], network: Genesis) -> dict[str, Any]:
+    """What was proven. Raises RemoteError for anything in the answer that does not follow."""
+    from ledger.proofs import Proof, Trust
+
+    try:
+        given = msgspec.convert(answer.get("proof"), Proof, strict=True)
+    except msgspec.ValidationError as error:
+        raise RemoteError(f"its proof cannot be read: {error}", code="bad_proof") from error
+    checkpoint = Trust(network).check_final(given.final)
+    found: dict[str, Any] = {
+        "ok": True,
+        "height": checkpoint.height,
+        "time": checkpoint.T,
+        "checkpoint": str(checkpoint.id),
+    }
+    if given.receipt is not None:
+        return found | _event(answer, given, checkpoint)
+    if answer.get("height") != checkpoint.height:
+        raise RemoteError(f"proven is height {checkpoint.height}, not the answer's", code="bad_proof")
+    return found | {"rows": _rows(answer, given, checkpoint)}
+
+
+def _rows(answer: dict[str, Any], given: Proof, checkpoint: Checkpoint) -> list[dict[str, Any]]:
+    from ledger.proofs import check_row
+    from projections.proofs import mismatches, told
+
+    for row in given.rows:
+        check_row(row, checkpoint)
+    if not given.rows:
+        raise RemoteError("it proves nothing", code="bad_proof")
+    if "items" in answer:
+        parts = [(item, [row]) for item, row in zip_longest(_list(answer["items"]), given.rows)]
+    else:
+        parts = [(answer.get("item"), list(given.rows))]
+    for item, rows in parts:
+        if item is None or None in rows:
+            raise RemoteError("not a row for each item, and an item for each row", code="bad_proof")
+        if wrong := mismatches(item, rows):
+            raise RemoteError(f"it says something else than its rows: {', '.join(wrong)}", code="bad_proof")
+    return [
+        {"table": row.table, "key": row.key.hex(), "there": row.value is not None, "says": told(row)}
+        for row in given.rows
+    ]
+
+
+def _list(value: object) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    raise RemoteError("its items are no list", code="bad_proof")
+
+
+def _event(answer: dict[str, Any], given: Proof, checkpoint: Checkpoint) -> dict[str, Any]:
+    from ledger.proofs import check_receipt
+
+    assert given.receipt is not None
+    proven = check_receipt(given.receipt, checkpoint)
+    header = proven.header
+    says = {
+        "event": str(proven.id),
+        "kind": header.k,
+        "account": (header.by if header.acct is None else header.acct).hex(),
+        "code": proven.receipt.code,
+        "height": proven.height,
+        "index": given.receipt.index,
+        "status": "final",
+    }
+    item = answer.get("item")
+    wrong = [name for name, value in says.items() if not isinstance(item, dict) or item.get(name) != value]
+    if wrong:
+        raise RemoteError(f"it says something else than its receipt: {', '.join(wrong)}", code="bad_proof")
+    return {"position": proven.position, "event": says}
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    lines = [f"final at height {found['height']}, checkpoint {found['checkpoint']}"]
+    for row in found.get("rows", []):
+        what = json.dumps(row["says"]) if row["there"] else "is not there"
+        lines.append(f"{row['table']}/{row['key']}  {what}")
+    if "event" in found:
+        lines.append(f"event {found['event']['event']}  {json.dumps(found['event'])}")
+    return lines
+
+
+def _answer(file: Path) -> dict[str, Any]:
+    data = _read(file, ANSWER_SIZE_MAX)
+    try:
+        answer = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise UsageError(f"{file} is not JSON: {error}", code="no_answer", next_step=_ASK) from error
+    if not isinstance(answer, dict) or "proof" not in answer:
+        raise UsageError(f"{file} has no proof in it", code="no_answer", next_step=_ASK)
+    return answer
+
+
+def _genesis(file: Path) -> Genesis:
+    try:
+        return geneses.parse(_read(file, GENESIS_SIZE_MAX))
+    except RemoteError as error:
+        raise UsageError(
+            f"{file} is not a genesis object: {error}",
+            code="bad_genesis",
+            next_step="give the genesis.cbor of a node's data directory",
+        ) from error
+
+
+def _read(file: Path, size_max: int) -> bytes:
+    with file.open("rb") as stream:
+        data = stream.read(size_max + 1)
+    if len(data) > size_max:
+        raise UsageError(
+            f"{file} has more than {size_max} bytes", code="file", next_step="is it the right file?"
+        )
+    return data
+
+
+_ASK: Final = "ask the API with proof=1 and keep the whole answer"

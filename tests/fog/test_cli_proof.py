@@ -1,0 +1,103 @@
+"""`fog proof check`: a true answer passes, every other one does not, and the shell hears it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fog.cli import run
+from fog.exits import Exit
+from tests.projections.test_proofs import Told, paths
+from tests.projections.world import account
+
+pytestmark = pytest.mark.trio
+
+Check = Callable[[Any], tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[Told]:
+    told = Told(tmp_path)
+    yield told
+    told.store.close()
+
+
+@pytest.fixture
+def check(told: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Check:
+    """Runs the command on an answer; exit code, and what it printed as JSON."""
+    genesis, file = tmp_path / "genesis.cbor", tmp_path / "answer.json"
+    genesis.write_bytes(told.genesis.encode())
+
+    def run_it(answer: Any) -> tuple[int, dict[str, Any]]:
+        file.write_text(json.dumps(answer))
+        code = run(["proof", "check", str(file), "--genesis", str(genesis), "--json"])
+        said = capsys.readouterr()
+        return code, json.loads(said.out or said.err)
+
+    return run_it
+
+
+async def test_every_kind_of_answer_passes(told: Told, check: Check) -> None:
+    state = f"proofs/state?key={account('alice').hex()}&table="
+    questions = [*(f"{path}?proof=1" for path in paths(told)), "offers?proof=1"]
+    for question in (*questions, f"{state}account", f"{state}nothing"):
+        code, said = check(await told.get(question))
+        assert (code, said["ok"], said["height"]) == (Exit.OK, True, 3), question
+        assert said["rows"]
+
+
+async def test_it_says_what_was_proven(told: Told, check: Check) -> None:
+    _, said = check(await told.get(f"balances/{account('bob').hex()}?proof=1"))
+    (row,) = said["rows"]
+    assert row["says"] == {
+        "account": account("bob").hex(),
+        "free": {"value": "5"},
+        "escrow": {"value": "0"},
+    }
+    _, said = check(await told.get(f"events/{told.refused}?proof=1"))
+    assert said["event"]["code"] == "insufficient_funds"
+
+
+async def test_any_lie_in_an_answer_fails(told: Told, check: Check) -> None:
+    """In what it tells, in the row, in the roots, in the height, in whose row it is."""
+    balance = await told.get(f"balances/{account('alice').hex()}?proof=1")
+    other = await told.get(f"balances/{account('bob').hex()}?proof=1")
+    event = await told.get(f"events/{told.payment}?proof=1")
+
+    def changed(answer: dict[str, Any], value: Any, *at: Any) -> dict[str, Any]:
+        lie = copy.deepcopy(answer)
+        place = lie
+        for name in at[:-1]:
+            place = place[name]
+        place[at[-1]] = value
+        return lie
+
+    for lie in (
+        changed(balance, "1", "item", "free", "value"),
+        changed(balance, other["item"], "item"),
+        changed(balance, other["proof"], "proof"),
+        changed(balance, 2, "height"),
+        changed(balance, [], "proof", "rows"),
+        changed(balance, None, "proof", "rows", 0, "value"),
+        changed(balance, "", "proof", "final", "certificate"),
+        changed(balance, None, "proof"),
+        changed(balance, None, "item"),
+        changed(event, "rejected", "item", "code"),
+        changed(event, 2, "item", "height"),
+        changed(event, event["item"]["index"] + 1, "proof", "receipt", "index"),
+        {"items": [], "height": 3, "proof": balance["proof"]},
+        {"items": 1, "height": 3, "proof": balance["proof"]},
+    ):
+        code, said = check(lie)
+        assert (code, said["error"]["exit"]) == (Exit.AUDIT_FAILED, Exit.AUDIT_FAILED)
+
+
+async def test_what_has_no_proof_is_a_wrong_question(told: Told, check: Check) -> None:
+    for answer in (await told.get("jobs"), [], 7):
+        code, said = check(answer)
+        assert (code, said["error"]["code"]) == (Exit.USAGE, "no_answer")
