@@ -19,10 +19,12 @@ Fuzz contract: `decode` returns a value or raises RemoteError, never anything el
 from __future__ import annotations
 
 import unicodedata
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, Final, TypeVar
 
 import cbrrr
 import msgspec
+from msgspec import inspect
 
 from ledger.alphabet import is_written_in_it
 from ledger.cid import Cid
@@ -44,17 +46,43 @@ def encode(value: Any) -> bytes:
     Only for values of our own making: a value that breaks the rules above is a fault of ours.
     """
     if isinstance(value, msgspec.Struct):
-        value = _lists(msgspec.to_builtins(value, builtin_types=(bytes, Cid)))
+        kind = type(value)
+        value = msgspec.to_builtins(value, builtin_types=_OURS)
+        if not _is_flat(kind):
+            value = _lists(value)
     return cbrrr.encode_dag_cbor(value, cid_type=Cid)
+
+
+@cache
+def _is_flat(kind: type[msgspec.Struct]) -> bool:
+    """Whether no field can hold a container: so it is with most effects, of which every event has some."""
+    fields = list(inspect.type_info(kind).fields)  # type: ignore[attr-defined]
+    types = [field.type for field in fields]
+    parts = [part for one in types for part in (one.types if isinstance(one, inspect.UnionType) else (one,))]
+    return all(isinstance(part, _FLAT) for part in parts)
 
 
 def _lists(value: Any) -> Any:
     """Structs hold tuples, because they are frozen; the encoder knows lists only."""
     if type(value) is dict:
-        return {key: _lists(item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return [_lists(item) for item in value]
-    return value
+        for key, item in value.items():
+            if type(item) in _CONTAINERS:
+                value[key] = _lists(item)
+        return value
+    return [_lists(item) if type(item) in _CONTAINERS else item for item in value]
+
+
+_OURS: Final = (bytes, Cid)
+_CONTAINERS: Final = frozenset((dict, list, tuple))
+_FLAT: Final = (
+    inspect.IntType,
+    inspect.StrType,
+    inspect.BytesType,
+    inspect.BoolType,
+    inspect.NoneType,
+    inspect.LiteralType,
+    inspect.CustomType,  # a Cid
+)
 
 
 def decode(data: bytes, *, size_max: int) -> Any:
@@ -86,6 +114,11 @@ def decode_closed(data: bytes, *, size_max: int) -> Any:
     if cbrrr.encode_dag_cbor(value, cid_type=Cid) != data:
         raise RemoteError("not the canonical encoding of its own value", code="non_canonical")
     return value
+
+
+def decode_judged(data: bytes) -> Any:
+    """`decode` of bytes that it accepted before: its answer again, without the judgement."""
+    return cbrrr.decode_dag_cbor(data, cid_ctor=Cid)
 
 
 def decode_as(kind: type[T], data: bytes, *, size_max: int) -> T:

@@ -18,6 +18,7 @@ from ledger.errors import RemoteError
 CID_SIZE = 36
 DAG_CBOR_PREFIX = bytes((0x01, 0x71, 0x12, 0x20))
 RAW_PREFIX = bytes((0x01, 0x55, 0x12, 0x20))
+_PREFIXES = (DAG_CBOR_PREFIX, RAW_PREFIX)
 
 
 class Cid(bytes):
@@ -38,7 +39,7 @@ class Cid(bytes):
     @classmethod
     def checked(cls, data: bytes) -> Cid:
         """Binary form -> Cid. Raises RemoteError (`bad_cid`) for anything but the two forms above."""
-        if len(data) != CID_SIZE or (data[:4] != DAG_CBOR_PREFIX and data[:4] != RAW_PREFIX):
+        if len(data) != CID_SIZE or not data.startswith(_PREFIXES):
             raise RemoteError(
                 f"not a CIDv1 with sha2-256 and codec dag-cbor or raw: {data[:40].hex()}", code="bad_cid"
             )

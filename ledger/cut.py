@@ -162,7 +162,7 @@ def checkpoint_leaf(height: int, sroot: bytes, rroot: bytes) -> bytes:
 
 
 def receipts_root(receipts: Iterable[Receipt]) -> bytes:
-    return merkle.root([merkle.leaf_hash(canonical.encode(receipt)) for receipt in receipts])
+    return merkle.root([merkle.leaf_hash(receipt.encode()) for receipt in receipts])
 
 
 def differences(checkpoint: Checkpoint, outcome: Outcome) -> list[str]:

@@ -166,13 +166,31 @@ def parse(wire: bytes, *, net: Cid, verify_signature: bool = True) -> Event:
     if body is not None:
         if type(body) is not bytes:
             raise RemoteError("b must be bytes or null", code="bad_schema")
-        if len(body) != header.bl or Cid.of(body) != header.body:
-            raise RemoteError("the body is not the one that the header names", code="bad_body")
-        canonical.decode(body, size_max=BODY_SIZE_MAX[header.lane])
+        _check_body(header, body, Cid.of(body))
     event = Event(Cid.of(header_bytes), header, header_bytes, signature, body, wire)
     if verify_signature:
         check_signature(event)
     return event
+
+
+def from_parts(
+    id: Cid, header_bytes: bytes, signature: bytes, body: bytes, body_id: Cid, *, net: Cid
+) -> Event:
+    """`parse` for parts that lie apart and whose Cids the caller has found to be true; the signature is not
+    looked at. Same errors, for 64 bytes of signature.
+    """
+    wire = canonical.encode({"h": header_bytes, "s": signature, "b": body})
+    if len(wire) > WIRE_SIZE_MAX:
+        raise RemoteError(f"{len(wire)} bytes where at most {WIRE_SIZE_MAX} are allowed", code="oversize")
+    header = parse_header(header_bytes, net=net)
+    _check_body(header, body, body_id)
+    return Event(id, header, header_bytes, signature, body, wire)
+
+
+def _check_body(header: Header, body: bytes, body_id: Cid) -> None:
+    if len(body) != header.bl or body_id != header.body:
+        raise RemoteError("the body is not the one that the header names", code="bad_body")
+    canonical.decode(body, size_max=BODY_SIZE_MAX[header.lane])
 
 
 def check_signature(event: Event) -> None:
@@ -200,7 +218,8 @@ def parse_header(header_bytes: bytes, *, net: Cid) -> Header:
     # The schema is closed, two levels deep and its integers have ranges: all that is left is the text.
     fields = canonical.decode_closed(header_bytes, size_max=HEADER_SIZE_MAX)
     header = canonical.shape(Header, fields)
-    canonical.check_text(header.k)
+    if not header.k.isascii():
+        canonical.check_text(header.k)
     if None in fields.values() or (not header.par and "par" in fields):
         raise RemoteError("a header's field that is empty must be left out", code="non_canonical")
     if header.net != net:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from ledger import canonical
 from ledger.cid import Cid
 from ledger.event import Event
 from ledger.genesis import Genesis
@@ -34,6 +35,10 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def ok(self) -> bool:
         return self.code == OK
+
+    def encode(self) -> bytes:
+        # What `canonical.encode` does with a struct, for the one that is made for every event.
+        return canonical.encode({"event": self.event, "code": self.code, "effects": list(self.effects)})
 
 
 class Context(msgspec.Struct, frozen=True):

@@ -18,8 +18,8 @@ Fuzz contract: `verify_proof` answers True or False for any `Proof`, and never r
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Annotated, Final, TypeAlias
 
 import msgspec
@@ -64,7 +64,7 @@ class MerkleMap:
         changed: list[Changed] = []
         for (table, key), value in changes.items():
             path = path_of(table, key)
-            changed.append((path, None if value is None else _leaf(path + hashlib.sha256(value).digest())))
+            changed.append((path, None if value is None else _leaf(path + sha256(value).digest())))
         return MerkleMap(_updated(self._top, changed, 0)) if changed else self
 
     def prove(self, table: str, key: bytes) -> Proof:
@@ -94,7 +94,7 @@ def verify_proof(root: bytes, table: str, key: bytes, value: bytes | None, proof
     if value is not None:
         if proof.other is not None:
             return False
-        whole = _leaf(path + hashlib.sha256(value).digest())[0]
+        whole = _leaf(path + sha256(value).digest())[0]
     elif proof.other is None:
         whole = EMPTY
     else:
@@ -109,33 +109,69 @@ def verify_proof(root: bytes, table: str, key: bytes, value: bytes | None, proof
 
 def path_of(table: str, key: bytes) -> bytes:
     """32 bytes. Table names hold no zero character, so no two rows share a path."""
-    return hashlib.sha256(table.encode() + b"\x00" + key).digest()
+    return sha256(table.encode() + b"\x00" + key).digest()
 
 
 def _updated(node: Node, changed: list[Changed], depth: int) -> Node:
     """The subtree at `depth` after one change or more that belong in it, each to a path of its own."""
+    if len(changed) == 1:
+        return _updated_once(node, changed[0], depth)
     if node is not None and len(node) == 2:
         # A lone row moves down among the changes, unless one of them is its own.
         path = node[1][:32]
         if all(path != other for other, _ in changed):
             changed = [*changed, (path, node)]
-        elif len(changed) == 1 and changed[0][1] == node:
-            return node
         node = None
     if node is None:
-        if len(changed) == 1:
-            return changed[0][1]
         left, right = None, None
     else:
         _, left, right = node
     byte, mask = depth >> 3, 0x80 >> (depth & 7)
-    ones = [one for one in changed if one[0][byte] & mask]
-    zeros = changed if not ones else [one for one in changed if not one[0][byte] & mask]
+    zeros: list[Changed] = []
+    ones: list[Changed] = []
+    for one in changed:
+        (ones if one[0][byte] & mask else zeros).append(one)
     new_left = _updated(left, zeros, depth + 1) if zeros else left
     new_right = _updated(right, ones, depth + 1) if ones else right
     if node is not None and new_left is left and new_right is right:
         return node
     return _joined(new_left, new_right)
+
+
+def _updated_once(node: Node, change: Changed, depth: int) -> Node:
+    """`_updated` for one change: down its path and up again. Most of the branches lie on such ways."""
+    path, leaf = change
+    top = node
+    above: list[tuple[Node, Node, int]] = []
+    while node is not None and len(node) == 3:
+        _, left, right = node
+        is_right = path[depth >> 3] & 0x80 >> (depth & 7)
+        above.append((left, right, is_right))
+        node = right if is_right else left
+        depth += 1
+    if node is None or node[1][:32] == path:
+        new: Node = leaf
+        if node == leaf:
+            return top
+    elif leaf is None:
+        return top
+    else:
+        new = _parted(node, (path, leaf), depth)
+    for left, right, is_right in reversed(above):
+        new = _joined(left, new) if is_right else _joined(new, right)
+    return new
+
+
+def _parted(lone: Leaf, new: tuple[bytes, Leaf], depth: int) -> Node:
+    """The subtree at `depth` of two rows: branches down to the first bit in which their paths differ."""
+    path, leaf = new
+    parting = depth
+    while _bit(path, parting) == _bit(lone[1], parting):
+        parting += 1
+    both: Node = _joined(lone, leaf) if _bit(path, parting) else _joined(leaf, lone)
+    for level in range(parting - 1, depth - 1, -1):
+        both = _joined(None, both) if _bit(path, level) else _joined(both, None)
+    return both
 
 
 def _joined(left: Node, right: Node) -> Node:
@@ -144,15 +180,16 @@ def _joined(left: Node, right: Node) -> Node:
         only = left or right
         if only is None or len(only) == 2:
             return only
-    return (_branch_hash(_hash_of(left), _hash_of(right)), left, right)
+    hashes = (EMPTY if left is None else left[0]) + (EMPTY if right is None else right[0])
+    return (sha256(b"\x01" + hashes).digest(), left, right)
 
 
 def _leaf(path_and_value: bytes) -> Leaf:
-    return (hashlib.sha256(b"\x00" + path_and_value).digest(), path_and_value)
+    return (sha256(b"\x00" + path_and_value).digest(), path_and_value)
 
 
 def _branch_hash(left: bytes, right: bytes) -> bytes:
-    return hashlib.sha256(b"\x01" + left + right).digest()
+    return sha256(b"\x01" + left + right).digest()
 
 
 def _hash_of(node: Node) -> bytes:

@@ -14,7 +14,6 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from ledger import canonical
 from ledger.checkpoint import Certificate, Checkpoint
 from ledger.cid import Cid
 from ledger.database import execute_many
@@ -49,7 +48,7 @@ def record_outcomes(
     """One receipt for each event in `order`, and one more for the end of the checkpoint."""
     events = [bytes(id) for id in order]
     rows = [
-        {"place": place, "height": checkpoint.height, "event": event, "receipt": canonical.encode(receipt)}
+        {"place": place, "height": checkpoint.height, "event": event, "receipt": receipt.encode()}
         for place, (event, receipt) in enumerate(
             zip((*events, None), receipts, strict=True), checkpoint.n - len(order)
         )

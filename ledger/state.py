@@ -1,7 +1,8 @@
 """The state: tables of key -> value bytes that never change in place, and the root that commits to them.
 
-A `State` is a value. `put` and `delete` return a new one and share what did not change, so a checkpoint can
-be tried and thrown away. `seal` brings the Merkle map up to date with what changed since the last seal.
+A `State` is a value: what was sealed, and what changed since, which lies over it. `put` and `delete` return a
+new one and share what did not change, so a checkpoint can be tried and thrown away. `seal` lays the changes
+into the tables and brings the Merkle map up to date with them.
 
 What must always hold: the root depends on the tables' contents alone, never on the order in which they
 came about; `items` is sorted by key.
@@ -9,13 +10,20 @@ came about; `items` is sorted by key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
 
 import immutables
 
 from ledger.merkle_map import MerkleMap
 
 Change = tuple[str, bytes]  # (table, key)
+Row = tuple[Change, bytes | None]
+
+_SEALED: Final[Any] = object()
+"""What `changes` says of a row that did not change."""
 
 
 class State:
@@ -23,45 +31,52 @@ class State:
 
     def __init__(
         self,
-        tables: immutables.Map[str, immutables.Map[bytes, bytes]] | None = None,
+        tables: Mapping[str, immutables.Map[bytes, bytes]] | None = None,
         changes: immutables.Map[Change, bytes | None] | None = None,
         sealed: MerkleMap | None = None,
     ) -> None:
-        self._tables = immutables.Map() if tables is None else tables
-        self._changes = immutables.Map() if changes is None else changes
+        self._tables: Mapping[str, immutables.Map[bytes, bytes]] = {} if tables is None else tables
+        self._changes: immutables.Map[Change, bytes | None] = _NO_CHANGES if changes is None else changes
         self._map = MerkleMap() if sealed is None else sealed
 
     def get(self, table: str, key: bytes) -> bytes | None:
+        changed = self._changes.get((table, key), _SEALED)
+        if changed is not _SEALED:
+            return changed
         rows = self._tables.get(table)
         return None if rows is None else rows.get(key)
 
     def put(self, table: str, key: bytes, value: bytes) -> State:
-        rows = self._tables.get(table)
-        if rows is None:
-            rows = immutables.Map()
-        elif rows.get(key) == value:
-            return self
-        return State(
-            self._tables.set(table, rows.set(key, value)), self._changes.set((table, key), value), self._map
-        )
+        return self.change((((table, key), value),))
 
     def delete(self, table: str, key: bytes) -> State:
         """No error when the key is not there."""
-        rows = self._tables.get(table)
-        if rows is None or key not in rows:
-            return self
-        return State(
-            self._tables.set(table, rows.delete(key)), self._changes.set((table, key), None), self._map
-        )
+        return self.change((((table, key), None),))
+
+    def change(self, rows: Iterable[Row]) -> State:
+        """Put many rows, or delete them (None). What stays as it was is no change."""
+        changes = self._changes
+        for place, value in rows:
+            before = changes.get(place, _SEALED)
+            if before is _SEALED:
+                sealed = self._tables.get(place[0])
+                before = None if sealed is None else sealed.get(place[1])
+            if before != value:
+                changes = changes.set(place, value)
+        return self if changes is self._changes else State(self._tables, changes, self._map)
 
     def items(self, table: str) -> list[tuple[bytes, bytes]]:
         """Every row of a table, sorted by key: for small tables and for audits."""
-        rows = self._tables.get(table)
-        return [] if rows is None else sorted(rows.items())
+        rows: dict[bytes, bytes | None] = dict(self._tables.get(table, _NO_ROWS).items())
+        rows.update((key, value) for (name, key), value in self._changes.items() if name == table)
+        return sorted((key, value) for key, value in rows.items() if value is not None)
 
     def tables(self) -> list[str]:
         """Names of the tables with at least one row, sorted."""
-        return sorted(name for name, rows in self._tables.items() if len(rows))
+        filled = {table for (table, _), value in self._changes.items() if value is not None}
+        thinned = {table for (table, _), value in self._changes.items() if value is None} - filled
+        filled.update(name for name, rows in self._tables.items() if len(rows) and name not in thinned)
+        return sorted(filled.union(table for table in thinned if self.items(table)))
 
     @property
     def changes(self) -> Mapping[Change, bytes | None]:
@@ -70,7 +85,17 @@ class State:
 
     def seal(self) -> State:
         """The same contents with the Merkle map brought up to date and `changes` empty."""
-        return State(self._tables, None, self._map.update(self._changes))
+        tables = dict(self._tables)
+        for table, rows in groupby(sorted(self._changes), key=itemgetter(0)):
+            with tables.get(table, _NO_ROWS).mutate() as now:
+                for change in rows:
+                    value = self._changes[change]
+                    if value is not None:
+                        now[change[1]] = value
+                    else:
+                        now.pop(change[1], None)
+                tables[table] = now.finish()
+        return State(tables, None, self._map.update(self._changes))
 
     @property
     def root(self) -> bytes:
@@ -85,4 +110,9 @@ class State:
         return self._map
 
     def __repr__(self) -> str:
-        return f"<State rows={sum(map(len, self._tables.values()))} changes={len(self._changes)}>"
+        sealed = sum(map(len, self._tables.values()))
+        return f"<State sealed rows={sealed} changes={len(self._changes)}>"
+
+
+_NO_ROWS: Final[immutables.Map[bytes, bytes]] = immutables.Map()
+_NO_CHANGES: Final[immutables.Map[Change, bytes | None]] = immutables.Map()

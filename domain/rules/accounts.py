@@ -14,8 +14,6 @@ hold.
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
 from domain.effects import Balance, Transferred
 from domain.payloads import Transfer
 from domain.rules.codes import Refused, in_credits
@@ -82,7 +80,7 @@ def move(draft: Draft, account: bytes, free: int, escrow: int) -> None:
     if not free and not escrow:
         return
     before = account_of(draft, account)
-    after = replace(before, free=before.free + free, escrow=before.escrow + escrow)
+    after = Account(before.free + free, before.escrow + escrow)
     assert after.free >= 0, f"{account.hex()} would hold {after.free}"
     assert after.escrow >= 0, f"{account.hex()} would have {after.escrow} in escrow"
     draft.moved["free"] += free

@@ -28,6 +28,7 @@ class Draft:
     __slots__ = (
         "_base",
         "_effects",
+        "_read",
         "_rows",
         "_standing",
         "author",
@@ -54,6 +55,7 @@ class Draft:
         self.moved = dict.fromkeys(POTS, 0)
         self._base = state
         self._rows: dict[tuple[str, bytes], tuple[Table[Any], Any]] = {}
+        self._read: dict[tuple[str, bytes], Any] = {}  # records that were asked for, as the base has them
         self._effects: list[Effect] = []
         self._standing: dict[tuple[str, bytes], Effect] = {}
 
@@ -68,8 +70,12 @@ class Draft:
         place = (table.name, key)
         if place in self._rows:
             return cast("R | None", self._rows[place][1])
+        if place in self._read:
+            return cast("R | None", self._read[place])
         data = self._base.get(table.name, key)
-        return None if data is None else table.decode(data)
+        record = None if data is None else table.decode(data)
+        self._read[place] = record
+        return record
 
     def row(self, table: Table[R], key: bytes) -> R:
         """A record that must be there."""
@@ -118,9 +124,10 @@ class Draft:
     def finish(self) -> tuple[State, tuple[bytes, ...]]:
         """The state after, and the effects: what happened, then how accounts, jobs, offers … now stand."""
         self._conserve()
-        state = self._base
-        for (name, key), (table, record) in self._rows.items():
-            state = state.delete(name, key) if record is None else state.put(name, key, table.encode(record))
+        state = self._base.change(
+            (place, None if record is None else table.encode(record))
+            for place, (table, record) in self._rows.items()
+        )
         told = [*self._effects, *(self._standing[thing] for thing in sorted(self._standing))]
         return state, tuple(map(effects.encode, told))
 

@@ -35,7 +35,7 @@ from domain.rules.draft import Draft
 from domain.rules.records import ACCOUNT, ONLY, PARAMS, SUPPLY, Account, Supply
 from ledger import canonical
 from ledger.errors import RemoteError, UsageError
-from ledger.event import BODY_SIZE_MAX, Event
+from ledger.event import Event
 from ledger.execution import OK, Context, Receipt
 from ledger.genesis import Genesis
 from ledger.state import State
@@ -129,8 +129,7 @@ def payload_of(event: Event) -> Payload:
     assert event.body is not None, f"{event} has no body to execute"
     try:
         # The whole body was judged canonical when the event was parsed; the schema judges the rest.
-        value = canonical.decode_closed(event.body, size_max=BODY_SIZE_MAX[header.lane])
-        return canonical.shape(kind, value)
+        return canonical.shape(kind, canonical.decode_judged(event.body))
     except RemoteError as error:
         # Not the error's own words: they are a library's, and change with its version; receipts must not.
         raise Refused("bad_payload", f"the body is not a valid {header.k}, version {header.kv}") from error
