@@ -24,6 +24,7 @@ JobState = Literal["running", "done", "cancelled", "expired"]
 ShardState = Literal["open", "leased", "checking", "disputed", "settled", "failed", "cancelled", "expired"]
 RunState = Literal["leased", "committed", "revealed", "paid", "unpaid", "expired", "released"]
 RunRole = Literal["work", "check"]
+Offence = Literal["votes", "fork", "warrant"]
 EscrowState = Literal["open", "closed", "expired"]
 
 
@@ -156,6 +157,35 @@ class BondIs(Effect, frozen=True, tag="bond"):
     jailed: Millis = 0
 
 
+class Slashed(Effect, frozen=True, tag="slashed"):
+    """An account was punished: of `amount`, `bounty` went to who brought the evidence; the rest is burned.
+
+    share  how much of its stake that was, in millionths, rounded down
+    """
+
+    account: Key
+    offence: Offence
+    reporter: Key
+    amount: Micro
+    bounty: Micro
+    share: Uint
+
+
+class LaneClosed(Effect, frozen=True, tag="lane_closed"):
+    """A lane has had its last event, because its author forked it."""
+
+    author: Key
+    lane: Uint
+
+
+class Seat(Effect, frozen=True, tag="seat"):
+    """A validator of a coming epoch. All of an epoch are told in the close that decides it."""
+
+    epoch: Uint
+    account: Key
+    stake: Micro
+
+
 class Refusal(Effect, frozen=True, tag="refusal"):
     """Why an event had no effect, for people; the receipt's code is the public word."""
 
@@ -174,6 +204,9 @@ AnyEffect = (
     | Reputation
     | EscrowIs
     | BondIs
+    | Slashed
+    | LaneClosed
+    | Seat
     | Refusal
 )
 

@@ -15,7 +15,10 @@ import msgspec
 from msgspec import Meta
 
 from ledger.cid import Cid
+from ledger.forks import ForkProof
 from ledger.types import Digest, Key, Micro, Millis, Name, Positive, Signature, Uint
+from ledger.votes import SignedVote
+from ledger.warrants import Warrant
 
 SHARDS_MAX: Final = 4096
 SLOTS_MAX: Final = 256
@@ -153,6 +156,25 @@ class StakeUnjail(Payload, frozen=True):
     """The author's time in jail is over, and it would be counted among validators again."""
 
 
+class EvidenceVotes(Payload, frozen=True):
+    """Two votes of one validator that contradict each other (`ledger.evidence.VoteFault`)."""
+
+    one: SignedVote
+    other: SignedVote
+
+
+class EvidenceFork(Payload, frozen=True):
+    """Two events of one author at one place of a lane."""
+
+    proof: ForkProof
+
+
+class EvidenceWarrant(Payload, frozen=True):
+    """An event that its author placed where it cannot stand."""
+
+    warrant: Warrant
+
+
 KINDS: Final[dict[tuple[str, int], type[Payload]]] = {
     ("transfer", 1): Transfer,
     ("offer", 1): Offer,
@@ -167,6 +189,9 @@ KINDS: Final[dict[tuple[str, int], type[Payload]]] = {
     ("stake.bond", 1): StakeBond,
     ("stake.unbond", 1): StakeUnbond,
     ("stake.unjail", 1): StakeUnjail,
+    ("evidence.votes", 1): EvidenceVotes,
+    ("evidence.fork", 1): EvidenceFork,
+    ("evidence.warrant", 1): EvidenceWarrant,
 }
 """(kind, schema version) -> payload. Kinds are never reused and versions never change their meaning."""
 

@@ -3,7 +3,8 @@
 For each event, in canonical order:
 
     1  is it effective?  Its lane is open and it continues the lane's last effective event. If not it is
-       `fork_void`: a rival at a place that is taken, and it closes the lane for good
+       `fork_void`: a rival at a place that is taken, and it closes the lane for good; or an event of a lane
+       that the rules closed, on proof of a fork of which no second branch may ever be ordered
     2  `expired` when its `exp` lies below this height
     3  `not_delegated` when it acts for an account that did not delegate to its device
     4  the rules execute it
@@ -41,6 +42,9 @@ from ledger.types import Uint
 
 LANE: Final = "lane"
 """State table: key = device key || lane as one byte; value = `LaneHead`."""
+
+CLOSED: Final = "closed"
+"""State table, written by the rules: key as in `LANE`; a row means that the lane has had its last event."""
 
 DELEGATION: Final = "delegation"
 """State table: key = account || device key; a row means that the device may act for the account."""
@@ -145,9 +149,14 @@ def execute_events(
     return state, receipts
 
 
+def lane_key(by: bytes, lane: int) -> bytes:
+    """The key of a lane's rows in the state."""
+    return by + bytes((lane,))
+
+
 def lane_head(state: State, by: bytes, lane: int) -> LaneHead | None:
     """The last effective event of a lane in ordered state."""
-    row = state.get(LANE, by + bytes((lane,)))
+    row = state.get(LANE, lane_key(by, lane))
     return None if row is None else canonical.decode_as(LaneHead, row, size_max=LANE_HEAD_SIZE_MAX)
 
 
@@ -177,7 +186,9 @@ def differences(checkpoint: Checkpoint, outcome: Outcome) -> list[str]:
 def _refusal(state: State, lanes: dict[bytes, LaneHead], event: Event, context: Context) -> str | None:
     """Why the ledger itself gives this event no effect; moves its lane on (`lanes` lies over the state)."""
     header = event.header
-    key = header.by + bytes((header.lane,))
+    key = lane_key(header.by, header.lane)
+    if state.get(CLOSED, key) is not None:
+        return FORK_VOID
     head = lanes.get(key) or lane_head(state, header.by, header.lane)
     if head is None:
         # The order is topological and the DAG closed, so what comes first in a lane is its seq 0.

@@ -4,6 +4,7 @@
     accounts      money: transfers, escrow                 conservation  all of it, counted from scratch
     offers        who runs shards for how much             reputation    what an account's runs came to
     stake         bonded, released, out of jail            bonds         what an account has at stake
+    evidence      faults that are proven, and their price  epochs        who may vote in which
     jobs          submitted, cancelled, expired            terms         what a job's terms cost
     leases        commit, reveal, release                  runs          one run, as a state machine
     shards        what a shard needs next                  settlement    how it ends and who is paid

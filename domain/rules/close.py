@@ -2,9 +2,10 @@
 
     1  lapses       whatever the agenda has up to this ledger time: leases, offers, jobs, bonds to release
     2  heights      whatever the calendar has for this height: escrows that expire
-    3  windows      committed runs whose time to reveal begins            ) only at a ready close:
-    4  placement    checkers are drawn, work is leased                    ) see `domain.rules.pulse`
-    5  pulse        whether the next checkpoint has something to do without waiting for an event
+    3  epochs       at the end of one: who may vote in the one after the next
+    4  windows      committed runs whose time to reveal begins            ) only at a ready close:
+    5  placement    checkers are drawn, work is leased                    ) see `domain.rules.pulse`
+    6  pulse        whether the next checkpoint has something to do without waiting for an event
 
 What must always hold: the work is bounded by LAPSES_MAX, PLACEMENTS_MAX and the indexes' own bounds; what is
 left over makes the next close due at once. The end of a job is done whole, so up to SHARDS_MAX may be added;
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from domain.rules import agenda, escrows, jobs, offers, pulse, reputation, stake
+from domain.rules import agenda, epochs, escrows, jobs, offers, pulse, reputation, stake
 from domain.rules.agenda import Entry
 from domain.rules.draft import Draft
 from domain.rules.placement import place
@@ -38,6 +39,11 @@ def close(state: State, context: Context) -> tuple[State, tuple[bytes, ...]]:
         escrows.expire(draft)
         state, ended = draft.finish()
         told += ended
+    if epochs.ends(state, context):
+        draft = Draft(state, context)
+        epochs.decide(draft)
+        state, seated = draft.finish()
+        told += seated
     fresh = pulse.is_ready(state)
     if fresh:
         draft = Draft(state, context)

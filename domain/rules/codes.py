@@ -62,6 +62,10 @@ CODES: Final = {
     "unbonding_full": "The account has as many bonds on their way out as it may; one must be released first.",
     "not_jailed": "The account is not in jail.",
     "jail_term": "The account's time in jail is not over.",
+    # Evidence.
+    "bad_evidence": "The evidence does not prove what it claims.",
+    "already_punished": "The offence was punished before.",
+    "nothing_at_stake": "Whoever is proven at fault has no bond, and nothing else to lose by it.",
 }
 """code -> what it means, in a sentence."""
 

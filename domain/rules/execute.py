@@ -16,6 +16,9 @@ from domain.payloads import (
     EscrowClose,
     EscrowOpen,
     EscrowRedeem,
+    EvidenceFork,
+    EvidenceVotes,
+    EvidenceWarrant,
     JobCancel,
     JobSubmit,
     LeaseCommit,
@@ -28,7 +31,7 @@ from domain.payloads import (
     StakeUnjail,
     Transfer,
 )
-from domain.rules import accounts, close, escrows, jobs, leases, offers, params, stake
+from domain.rules import accounts, close, epochs, escrows, evidence, jobs, leases, offers, params, stake
 from domain.rules.bonds import BOND, Bond
 from domain.rules.codes import Refused
 from domain.rules.draft import Draft
@@ -57,6 +60,9 @@ RULES: Final[dict[type[Payload], Callable[[Draft, Any], None]]] = {
     StakeBond: stake.bond,
     StakeUnbond: stake.unbond,
     StakeUnjail: stake.unjail,
+    EvidenceVotes: evidence.votes,
+    EvidenceFork: evidence.fork,
+    EvidenceWarrant: evidence.warrant,
 }
 assert RULES.keys() == set(KINDS.values()), "every kind has a rule, and every rule a kind"
 
@@ -90,6 +96,7 @@ class FogRules:
         state = state.put(SUPPLY.name, ONLY, SUPPLY.encode(supply))
         for validator in genesis.validators:
             state = state.put(BOND.name, validator.key, BOND.encode(Bond(validator.stake)))
+        state = epochs.begin(state, genesis)
         for allocation in genesis.accounts:
             row = ACCOUNT.encode(Account(free=allocation.amount))
             state = state.put(ACCOUNT.name, allocation.account, row)

@@ -30,6 +30,8 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grace_checkpoints  checkpoints after an escrow's expiry in which its vouchers can still be redeemed
     bond_min         smallest bond in micro-credits: what it costs to be counted among validators
     unbond_ms        how long a bond stays within reach of evidence after its owner has left
+    jail_ms          how long a validator that was proven at fault may not be counted again
+    slash_ppm        the part of its stake, in millionths, that an offender loses for an offence of its own
     """
 
     lease_min_ms: Annotated[int, Meta(ge=LEASE_MIN_MS, le=LEASE_MAX_MS)] = LEASE_MIN_MS
@@ -40,6 +42,8 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grace_checkpoints: Annotated[int, Meta(ge=1, le=1_000_000)] = 600
     bond_min: Annotated[int, Meta(ge=1, le=2**53)] = 1_000_000_000
     unbond_ms: Annotated[int, Meta(ge=60_000, le=365 * DAY_MS)] = 14 * DAY_MS
+    jail_ms: Annotated[int, Meta(ge=60_000, le=365 * DAY_MS)] = 7 * DAY_MS
+    slash_ppm: Annotated[int, Meta(ge=1_000, le=1_000_000)] = 50_000
 
 
 def of(genesis: Genesis) -> Params:

@@ -233,7 +233,7 @@ def as_list(data: bytes) -> list[Any]:
     return cast("list[Any]", cbrrr.decode_dag_cbor(data, cid_ctor=Cid))
 
 
-def _flat(name: str, kind: type[S]) -> Table[S]:
+def flat(name: str, kind: type[S]) -> Table[S]:
     def encode(record: S) -> bytes:
         return canonical.encode(list(astuple(record)))
 
@@ -248,30 +248,30 @@ def _decode_shard(data: bytes) -> Shard:
     return Shard(tuple(Run(*fields) for fields in as_list(data)))
 
 
-def _raw(name: str) -> Table[bytes]:
+def raw(name: str) -> Table[bytes]:
     return Table(name, bytes, bytes)
 
 
-SUPPLY: Final = _flat("supply", Supply)
-PARAMS: Final = _flat("params", Params)
-ACCOUNT: Final = _flat("account", Account)
-STANDING: Final = _flat("standing", Standing)
-OFFER: Final = _flat("offer", Offer)
-JOB: Final = _flat("job", Job)
-TALLY: Final = _flat("tally", Tally)
+SUPPLY: Final = flat("supply", Supply)
+PARAMS: Final = flat("params", Params)
+ACCOUNT: Final = flat("account", Account)
+STANDING: Final = flat("standing", Standing)
+OFFER: Final = flat("offer", Offer)
+JOB: Final = flat("job", Job)
+TALLY: Final = flat("tally", Tally)
 SHARD: Final = Table("shard", _encode_shard, _decode_shard)
 
-IDLE: Final = _raw("idle")
-QUEUE: Final = _raw("queue")
-DRAW: Final = _raw("draw")
-WINDOW: Final = _raw("window")
-AGENDA: Final = _raw("agenda")
-DUE: Final = _raw("due")
-PULSE: Final = _raw("pulse")
+IDLE: Final = raw("idle")
+QUEUE: Final = raw("queue")
+DRAW: Final = raw("draw")
+WINDOW: Final = raw("window")
+AGENDA: Final = raw("agenda")
+DUE: Final = raw("due")
+PULSE: Final = raw("pulse")
 
-ESCROW: Final = _flat("escrow", Escrow)
-ESCROWS: Final = _raw("escrows")
-CALENDAR: Final = _raw("calendar")
+ESCROW: Final = flat("escrow", Escrow)
+ESCROWS: Final = raw("escrows")
+CALENDAR: Final = raw("calendar")
 
 ONLY: Final = b""
 """The key of a table with one row."""

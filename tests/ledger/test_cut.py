@@ -8,7 +8,7 @@ import pytest
 
 from ledger import canonical, merkle
 from ledger.cid import Cid
-from ledger.cut import DELEGATION, Outcome, execute_cut, genesis_state, lane_head, leaves
+from ledger.cut import CLOSED, DELEGATION, Outcome, execute_cut, genesis_state, lane_head, lane_key, leaves
 from ledger.event import Event
 from ledger.execution import Context, Receipt
 from ledger.merkle import Frontier
@@ -69,6 +69,41 @@ def test_a_fork_at_depth_is_found_checkpoints_later():
     chain = [alice.says(pay("bob", 1)) for _ in range(10)]
     final = execute(chain)
     assert codes(execute([rival], state=final.state, height=2)) == ["fork_void"]
+
+
+class Closing(PayingRules):
+    """Rules that close the lane of whoever a `close` event names."""
+
+    def execute(self, state: State, event: Event, context: Context) -> tuple[State, Receipt]:
+        if event.header.k != "close":
+            return super().execute(state, event, context)
+        assert event.body is not None
+        by = canonical.decode(event.body, size_max=1024)["by"]
+        return state.put(CLOSED, lane_key(by, 0), b""), Receipt(event.id, "ok")
+
+
+def test_a_lane_that_the_rules_close_has_had_its_last_event():
+    """At once, in the same cut as well, whatever was ordered before; other lanes of the author go on."""
+    alice, judge = Author(GENESIS, "alice"), Author(GENESIS, "judge")
+    before, after, later = (alice.says(pay("bob", 1)) for _ in range(3))
+    bulk = Author(GENESIS, "alice", lane=2).says(pay("bob", 5))
+    verdict = judge.says({"by": key_of("alice").public}, kind="close")
+    start = genesis_state(RULES, GENESIS)
+    cut = [before, verdict, after, bulk]
+    outcome = execute_cut(Closing(), start, Frontier(), cut, context())
+    assert codes(outcome) == ["ok", "ok", "fork_void", "ok"]
+    assert balance(outcome.state, key_of("bob").public) == 6
+    assert codes(execute([later], state=outcome.state, height=2)) == ["fork_void"]
+
+
+def test_a_lane_can_be_closed_before_anything_of_it_was_ordered():
+    """A fork at its very first place, proven by headers alone."""
+    alice, judge = Author(GENESIS, "alice"), Author(GENESIS, "judge")
+    first, second = alice.says(pay("bob", 1)), alice.says(pay("bob", 1))
+    verdict = judge.says({"by": key_of("alice").public}, kind="close")
+    outcome = execute_cut(Closing(), genesis_state(RULES, GENESIS), Frontier(), [verdict, first], context())
+    assert codes(outcome) == ["ok", "fork_void"]
+    assert codes(execute([second], state=outcome.state, height=2)) == ["fork_void"]
 
 
 def test_a_spend_after_its_last_height_is_expired():

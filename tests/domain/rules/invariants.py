@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TypeVar
 
 from domain.effects import Contribution, JobIs, RunIs, ShardIs
 from domain.rules import agenda, calendar, conservation, packed, terms
 from domain.rules.bonds import BOND, BONDS_MAX, LEAVING_MAX, Bond
+from domain.rules.epochs import budget
 from domain.rules.escrows import ENDS_PER_CLOSE_MAX
 from domain.rules.params import Params
 from domain.rules.records import (
@@ -42,7 +44,9 @@ from domain.rules.records import (
 from domain.rules.runs import has_committed, may_reveal, runs_needed
 from domain.rules.tallies import has_open
 from ledger.cid import Cid
+from ledger.genesis import VALIDATORS_MAX
 from ledger.state import State
+from ledger.validators import TABLE, parse_set
 
 R = TypeVar("R")
 
@@ -132,6 +136,17 @@ def check_state(state: State, now: int) -> None:
     _check_waiting(state, jobs, tallies, by_job, now)
     _check_agenda(state, jobs, tallies, by_job, offers, bonds)
     _check_escrows(state)
+    _check_validators(state)
+
+
+def _check_validators(state: State) -> None:
+    """From one epoch to the next little stake moves, and there is always somebody to vote."""
+    sets = [parse_set(row).stakes for _, row in state.items(TABLE)]
+    assert 2 <= len(sets) <= 4, f"{len(sets)} epochs are kept"
+    for before, after in pairwise(sets):
+        assert 1 <= len(after) <= VALIDATORS_MAX
+        moved = sum(abs(after.get(key, 0) - before.get(key, 0)) for key in {*before, *after})
+        assert moved <= budget(before), f"{moved} moved of {sum(before.values())}"
 
 
 def _records(state: State, table: Table[R]) -> dict[bytes, R]:

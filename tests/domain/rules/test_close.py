@@ -143,5 +143,5 @@ def test_the_last_shard_ends_the_job_and_with_it_its_deadline() -> None:
     """)
     world.place()
     assert world.rules.due(world.state) == CREATED + 1 + 70_000
-    kept = {"account", "bond", "agenda", "idle", "offer", "params", "supply"}
+    kept = {"account", "bond", "agenda", "idle", "offer", "params", "supply", "validators"}
     assert set(world.state.tables()) == kept, "a job that is over left something"

@@ -20,6 +20,7 @@ from ledger import canonical
 from ledger.errors import UsageError
 from ledger.execution import OK, Rules
 from ledger.genesis import Genesis, Validator
+from tests.domain.rules.court import Court
 from tests.domain.rules.world import World, key_of
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "rules.json"
@@ -61,8 +62,12 @@ STORY = """
 
 
 def story() -> World:
-    world = World({"bond_min": 1000, "unbond_ms": 60_000}, alice=100_000, bob=100)
+    world = Court({"bond_min": 1000}, alice=100_000, bob=100)
     world.check(STORY)
+    for fault in (world.double_vote("alice"), world.fork("bob"), world.lie("validator")):
+        assert world.do("carol", fault) == "ok"
+    for _ in range(6):
+        world.close()
     return world
 
 
@@ -174,6 +179,8 @@ def test_parameters_have_the_documented_defaults() -> None:
         grace_checkpoints=600,
         bond_min=1_000_000_000,
         unbond_ms=14 * 86_400_000,
+        jail_ms=7 * 86_400_000,
+        slash_ppm=50_000,
     )
 
 

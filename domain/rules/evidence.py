@@ -1,0 +1,183 @@
+"""Evidence: a fault that anybody can check is punished once, whoever brings it.
+
+    votes     two votes of one validator that contradict each other      once an epoch of the votes; jail
+    fork      two events of one author at one place of a lane            once a lane; jail; the lane is closed
+    warrant   an event placed where it cannot stand                      once a place
+
+An offender loses a part of all it has at stake, bonded first and then what is leaving, earliest first:
+
+    min(1, slash_ppm + 3 * guilty / total)          rounded up to a micro-credit
+
+`guilty` is the stake of all who were punished in the present epoch, this one included, as it was when each
+was first punished; `total` is everything at stake, and what was slashed in this epoch. So a mistake of one
+among many is cheap, and whoever is one of a third that fails together loses everything (Ethereum's
+correlation penalty). One part in BOUNTY_PART goes to the reporter, the rest is burned.
+
+Only the key that signed is punished: a device that acts for an account has its own bond, or none.
+
+What must always hold: no evidence is punished twice; whoever signed nothing wrong loses nothing; checking is
+bounded by the sizes of the payloads (10 signatures at most).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from domain import effects
+from domain.effects import LaneClosed, Slashed
+from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant
+from domain.rules import accounts, bonds
+from domain.rules.bonds import Bond
+from domain.rules.codes import Refused
+from domain.rules.draft import Draft
+from domain.rules.records import ONLY, Table, flat, raw
+from ledger import cut, forks, warrants
+from ledger.errors import RemoteError
+from ledger.evidence import VoteFault, check_vote_fault
+from ledger.state import State
+from ledger.validators import epoch_of
+
+PPM: Final = 1_000_000
+CORRELATION: Final = 3
+"""Times the share of the stake that failed together: a third of it loses all."""
+
+BOUNTY_PART: Final = 20
+"""The reporter's part: enough to pay for looking, too little to make reporting oneself a way out."""
+
+
+class Guilt(msgspec.Struct, frozen=True):
+    """What was punished in `epoch` so far, in micro-credits: the offenders' stakes, and what they lost."""
+
+    epoch: int = 0
+    stake: int = 0
+    slashed: int = 0
+
+
+CLOSED: Final[Table[bytes]] = raw(cut.CLOSED)
+OFFENCE: Final[Table[bytes]] = raw("offence")
+"""Key: a letter, the offender, and what tells its offences of that sort apart; a row: it was punished."""
+
+GUILT: Final[Table[Guilt]] = flat("guilt", Guilt)
+
+
+def votes(draft: Draft, order: EvidenceVotes) -> None:
+    """Refused without effect: `already_punished`, `nothing_at_stake`, `bad_evidence`."""
+    fault = VoteFault(order.one, order.other)
+    offence = vote_offence(fault.by, fault.one.vote.epoch)
+    _require_new(draft, OFFENCE, offence)
+    _require_stake(draft, fault.by)
+    try:
+        check_vote_fault(fault, net=draft.context.net)
+    except RemoteError as error:
+        raise Refused("bad_evidence", f"the votes prove no fault of {fault.by.hex()}") from error
+    draft.put(OFFENCE, offence, b"")
+    _punish(draft, fault.by, "votes", jail=True)
+
+
+def fork(draft: Draft, order: EvidenceFork) -> None:
+    """Close the lane, whatever its author has at stake.
+
+    Refused without effect: `already_punished`, `bad_evidence`.
+    """
+    try:
+        header = order.proof.header(draft.context.net)
+        lane = cut.lane_key(header.by, header.lane)
+        _require_new(draft, CLOSED, lane)
+        forks.check(order.proof, net=draft.context.net)
+    except RemoteError as error:
+        raise Refused("bad_evidence", "the two headers prove no fork") from error
+    draft.put(CLOSED, lane, b"")
+    draft.tell(LaneClosed(header.by, header.lane))
+    _punish(draft, header.by, "fork", jail=True)
+
+
+def warrant(draft: Draft, order: EvidenceWarrant) -> None:
+    """Refused without effect: `already_punished`, `nothing_at_stake`, `bad_evidence`."""
+    try:
+        header = order.warrant.header(draft.context.net)
+        offence = warrant_offence(header.by, header.lane, header.seq)
+        _require_new(draft, OFFENCE, offence)
+        _require_stake(draft, header.by)
+        warrants.check(order.warrant, net=draft.context.net)
+    except RemoteError as error:
+        raise Refused("bad_evidence", "the headers prove no lie about a place") from error
+    draft.put(OFFENCE, offence, b"")
+    _punish(draft, header.by, "warrant", jail=False)
+
+
+# -- what was punished already ------------------------------------------------------------------------------
+
+
+def vote_offence(by: bytes, epoch: int) -> bytes:
+    """The key under which a punished fault of votes is remembered."""
+    return b"v" + by + epoch.to_bytes(8, "big")
+
+
+def warrant_offence(by: bytes, lane: int, seq: int) -> bytes:
+    return b"w" + by + bytes((lane,)) + seq.to_bytes(8, "big")
+
+
+def is_punished(state: State, offence: bytes) -> bool:
+    """For whoever would report it."""
+    return state.get(OFFENCE.name, offence) is not None
+
+
+def is_closed(state: State, by: bytes, lane: int) -> bool:
+    """Whether a fork of that lane was reported already."""
+    return state.get(CLOSED.name, cut.lane_key(by, lane)) is not None
+
+
+def _require_new(draft: Draft, table: Table[bytes], key: bytes) -> None:
+    if draft.get(table, key) is not None:
+        raise Refused("already_punished", "this offence was reported before, and punished")
+
+
+def _require_stake(draft: Draft, offender: bytes) -> None:
+    if not bonds.bond_of(draft, offender).at_stake:
+        raise Refused("nothing_at_stake", f"{offender.hex()} has nothing bonded and nothing unbonding")
+
+
+# -- what it costs ------------------------------------------------------------------------------------------
+
+
+def _punish(draft: Draft, offender: bytes, offence: effects.Offence, *, jail: bool) -> None:
+    before = bonds.bond_of(draft, offender)
+    stake = before.at_stake
+    if not stake:
+        return
+    params = draft.params
+    epoch = epoch_of(draft.context.height, params.epoch_checkpoints)
+    guilt = draft.get(GUILT, ONLY) or Guilt()
+    if guilt.epoch != epoch:
+        guilt = Guilt(epoch)
+    if before.punished != epoch + 1:
+        guilt = replace(guilt, stake=guilt.stake + stake)
+    supply = draft.supply
+    total = supply.bonded + supply.unbonding + guilt.slashed
+    part = params.slash_ppm * total + CORRELATION * PPM * guilt.stake
+    whole = PPM * total
+    amount = min(stake, -(-stake * part // whole))
+    bounty = amount // BOUNTY_PART
+    draft.put(GUILT, ONLY, replace(guilt, slashed=guilt.slashed + amount))
+    jailed = max(before.jailed, draft.time + params.jail_ms) if jail else before.jailed
+    bonds.change(draft, offender, _less(replace(before, jailed=jailed, punished=epoch + 1), amount))
+    accounts.move(draft, draft.author, bounty, 0)
+    draft.moved["burned"] += amount - bounty
+    draft.tell(Slashed(offender, offence, draft.author, amount, bounty, amount * PPM // stake))
+
+
+def _less(bond: Bond, amount: int) -> Bond:
+    """Take from what is bonded, then from what leaves first."""
+    taken = min(bond.bonded, amount)
+    rest = amount - taken
+    leaving = []
+    for time, part in bond.leaving:
+        here = min(part, rest)
+        rest -= here
+        if here < part:
+            leaving.append((time, part - here))
+    assert rest == 0, f"{amount} to be taken from {bond}"
+    return replace(bond, bonded=bond.bonded - taken, leaving=tuple(leaving))

@@ -1,0 +1,207 @@
+"""A proven fault costs once what it must, whoever brings the proof; nobody else loses anything."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant, Payload
+from domain.rules.bonds import bond_in
+from domain.rules.evidence import is_closed, is_punished, vote_offence, warrant_offence
+from domain.rules.records import ONLY, SUPPLY
+from ledger.votes import Phase
+from tests.domain.rules.court import Court
+
+TEN = dict.fromkeys("abcdefghij", 1000)
+
+
+def burned(world: Court) -> int:
+    return SUPPLY.decode(world.state.get(SUPPLY.name, ONLY) or b"").burned
+
+
+def test_one_of_ten_that_votes_twice_loses_a_twentieth_and_thrice_its_part() -> None:
+    """5 % + 3 x 10 % of 1000; a twentieth of that to the reporter, the rest to nobody."""
+    world = Court(stakes=TEN, rita=0)
+    assert world.do("rita", world.double_vote("a")) == "ok"
+    [slashed] = world.slashed
+    assert (slashed.offence, slashed.amount, slashed.bounty, slashed.share) == ("votes", 350, 17, 350_000)
+    world.check("""
+        holds    a 650 0 jailed
+        balance  rita 17
+    """)
+    assert burned(world) == 333
+    assert is_punished(world.state, vote_offence(world.account("a"), 0))
+
+
+def test_the_more_fail_together_the_more_each_of_them_loses() -> None:
+    """The second of ten pays for two, the third for three, the fourth with all it has: that was a third."""
+    world = Court(stakes=TEN)
+    for name in "abcd":
+        world.do("rita", world.double_vote(name))
+    assert [one.amount for one in world.slashed] == [350, 650, 950, 1_000]
+    assert world.name(world.slashed[-1].account) == "d"
+    world.check("holds d 0 0")
+
+
+def test_in_another_epoch_it_is_another_failure() -> None:
+    world = Court(stakes=TEN)
+    world.do("rita", world.double_vote("a"))
+    for _ in range(3):
+        world.close()
+    world.do("rita", world.double_vote("b"))
+    # 1000 of the 9650 that are left: 5 % + 31.0880 %, rounded up
+    assert [one.amount for one in world.slashed] == [350, 361]
+
+
+def test_two_offences_of_one_in_an_epoch_count_its_stake_once() -> None:
+    world = Court(stakes=TEN)
+    world.do("rita", world.double_vote("a"))
+    world.do("rita", world.fork("a"))
+    assert [(one.offence, one.amount) for one in world.slashed] == [("votes", 350), ("fork", 228)]
+
+
+def test_an_offence_is_punished_once_whoever_brings_it_in_whatever_form() -> None:
+    """All contradictions of one epoch are one offence of votes; all forks of one lane are one."""
+    world = Court(stakes=TEN)
+    assert world.do("rita", world.double_vote("a")) == "ok"
+    assert world.do("sam", world.double_vote("a")) == "already_punished"
+    assert world.do("sam", world.double_vote("a", slot=2)) == "already_punished"
+    assert world.do("sam", world.double_vote("a", epoch=1)) == "ok"
+    assert world.do("rita", world.fork("b")) == "ok"
+    assert world.do("sam", world.fork("b", seq=9)) == "already_punished"
+    assert world.do("sam", world.fork("b", lane=2)) == "ok"
+    assert world.do("rita", world.lie("c")) == "ok"
+    assert world.do("sam", world.lie("c")) == "already_punished"
+    assert world.do("sam", world.lie("c", seq=7)) == "ok"
+    assert len(world.slashed) == 6
+    assert is_punished(world.state, warrant_offence(world.account("c"), 0, 7))
+
+
+def test_finalizing_and_skipping_one_slot_is_a_fault_and_what_honest_voters_do_is_not() -> None:
+    world = Court(stakes=TEN)
+    final, skip = (world.vote("a", Phase.FINALIZE, "x"), world.vote("a", Phase.SKIP, None))
+    first, second = sorted((final, skip), key=lambda signed: signed.encode())
+    assert world.do("rita", EvidenceVotes(first, second)) == "ok"
+    notarized = world.vote("b", Phase.NOTARIZE, "x")
+    for other in (
+        notarized,
+        world.vote("b", Phase.FINALIZE, "y"),
+        world.vote("b", Phase.SKIP, None),
+        world.vote("b", Phase.NOTARIZE, "y", slot=2),
+        world.vote("c", Phase.NOTARIZE, "y"),
+    ):
+        first, second = sorted((notarized, other), key=lambda signed: signed.encode())
+        assert world.do("rita", EvidenceVotes(first, second)) == "bad_evidence"
+    assert len(world.slashed) == 1
+
+
+def forged(world: Court) -> list[Payload]:
+    """What proves nothing: signatures of others, halves exchanged, another network."""
+    votes, fork, warrant = world.double_vote("a"), world.fork("a"), world.lie("a")
+    sam = world.vote("sam", Phase.NOTARIZE, "a").sig
+    elsewhere = Court(stakes=TEN, somebody=1)
+    return [
+        replace(votes, one=replace(votes.one, sig=sam)),
+        EvidenceVotes(votes.other, votes.one),
+        elsewhere.double_vote("a"),
+        EvidenceFork(replace(fork.proof, s2=sam)),
+        EvidenceFork(replace(fork.proof, h2=fork.proof.h1, s2=fork.proof.s1)),
+        EvidenceFork(replace(fork.proof, h1=b"\xa0")),
+        elsewhere.fork("a"),
+        EvidenceWarrant(replace(warrant.warrant, s=sam)),
+        EvidenceWarrant(replace(warrant.warrant, parents=())),
+        EvidenceWarrant(replace(warrant.warrant, h=b"")),
+        elsewhere.lie("a"),
+    ]
+
+
+def test_what_proves_nothing_costs_nobody_anything() -> None:
+    world = Court(stakes=TEN)
+    for payload in forged(world):
+        assert world.do("rita", payload) == "bad_evidence"
+    assert not world.slashed
+    assert not world.closed
+    world.check("holds a 1000 0")
+
+
+def test_who_has_nothing_at_stake_loses_only_a_lane() -> None:
+    world = Court(stakes=TEN, alice=500)
+    assert world.do("rita", world.double_vote("alice")) == "nothing_at_stake"
+    assert world.do("rita", world.lie("alice")) == "nothing_at_stake"
+    assert world.do("rita", world.fork("alice", lane=2)) == "ok"
+    assert world.closed == [("alice", 2)]
+    assert is_closed(world.state, world.account("alice"), 2)
+    assert not is_closed(world.state, world.account("alice"), 0)
+    assert not world.slashed
+    world.check("balance alice 500")
+
+
+def test_a_lie_about_a_place_costs_stake_and_no_term_in_jail() -> None:
+    world = Court(stakes=TEN)
+    assert world.do("rita", world.lie("a")) == "ok"
+    assert [(one.offence, one.amount) for one in world.slashed] == [("warrant", 350)]
+    assert not world.closed
+    world.check("holds a 650 0")
+
+
+def test_what_is_leaving_is_within_reach_until_it_is_released() -> None:
+    """Bonded first, then what would be released first."""
+    world = Court({"slash_ppm": 500_000}, stakes={"a": 1_000, "z": 9_000})
+    world.check("""
+        unbond   a 300               ok
+        close    10000
+        unbond   a 400               ok
+    """)
+    assert world.do("rita", world.double_vote("a")) == "ok"  # 50 % + 3 x 10 %
+    world.check("holds a 0 200 jailed")
+    assert bond_in(world.state, world.account("a")).leaving[0][1] == 200
+    world.check("""
+        close    60000
+        close
+        balance  a 200
+        holds    a 0 0
+    """)
+    assert world.do("rita", world.double_vote("a", epoch=1)) == "nothing_at_stake"
+
+
+def test_jail_ends_with_its_term_and_a_word() -> None:
+    world = Court(stakes=TEN)
+    world.do("rita", world.double_vote("a"))
+    world.check("""
+        unjail   a                   jail_term
+        close    30000
+        unjail   a                   jail_term
+    """)
+    world.do("rita", world.fork("a"))
+    world.check("""
+        close    30000
+        unjail   a                   jail_term
+        close    30000
+        unjail   a                   ok
+        unjail   a                   not_jailed
+    """)
+
+
+@pytest.mark.parametrize(("stake", "lost"), [(1, 1), (100, 100), (33, 33)])
+def test_a_sole_validator_that_contradicts_itself_loses_everything(stake: int, lost: int) -> None:
+    """And goes on as the only one there is, until somebody else has a bond."""
+    world = Court(stakes={"a": stake})
+    assert world.do("rita", world.double_vote("a")) == "ok"
+    assert [one.amount for one in world.slashed] == [lost]
+    for _ in range(6):
+        world.close()
+
+
+def test_a_slash_rounds_up_and_a_bounty_down() -> None:
+    world = Court(stakes={"a": 1, "b": 10_000})
+    world.do("rita", world.lie("a"))
+    assert [(one.amount, one.bounty) for one in world.slashed] == [(1, 0)]
+    world.do("rita", world.lie("b"))
+    assert world.slashed[-1].amount == 10_000
+    assert world.slashed[-1].bounty == 500
+
+
+def test_the_fraction_that_is_lost_is_never_more_than_all() -> None:
+    world = Court({"slash_ppm": 1_000_000}, stakes=TEN)
+    world.do("rita", world.lie("a"))
+    assert world.slashed[0].amount == 1_000
