@@ -18,7 +18,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from domain.effects import JobState, RunRole, RunState, ShardState
+from domain.effects import EscrowState, JobState, RunRole, RunState, ShardState
 from ledger.cid import Cid
 
 T = TypeVar("T")
@@ -104,6 +104,24 @@ class Transfer(Record):
     target: Account
     amount: Amount
     time: Moment
+
+
+class Escrow(Record):
+    """Set aside by `payer` for the vouchers of `payee`; `redeemed` of `amount` was paid to it so far.
+
+    What was not redeemed when it ended went back to the payer.
+    """
+
+    escrow: Link
+    payer: Account
+    payee: Account
+    key: Account = Field(description="Signs its vouchers.")
+    state: EscrowState
+    amount: Amount
+    redeemed: Amount = Field(description="The highest total among the vouchers redeemed.")
+    opened: Height
+    expiry: Height = Field(description="Up to which the payer vouches.")
+    until: Height = Field(description="The last at which a voucher can be redeemed.")
 
 
 class Event(Shape):

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Query
 from starlette.responses import Response
 
-from domain.effects import JobState, ShardState
+from domain.effects import EscrowState, JobState, ShardState
 from domain.rules.records import ACCOUNT, JOB, OFFER, STANDING, TALLY
 from ledger.cid import Cid
 from projections import answers as a
-from projections import balances, log, pages, prices, proofs, reputation, schedules
+from projections import balances, escrows, log, pages, prices, proofs, reputation, schedules
 from projections.asking import Asker
 from projections.problems import DOCUMENTED, NOT_FOUND, NotHere, response
 from projections.proofs import ProvenOne, ProvenPage, answered
@@ -88,6 +88,21 @@ def _money(routes: APIRouter, asker: Asker) -> None:
     ) -> Any:
         """Final transfers, newest first; with `account`, those it sent or received."""
         return await asker.page(a.Transfer.model_validate, balances.transfers, _key(account), after, limit)
+
+    @routes.get("/escrows", response_model=a.Page[a.Escrow], tags=["money"])
+    async def list_escrows(
+        account: AccountQuery = None,
+        state: EscrowState | None = None,
+        after: After = None,
+        limit: Limit = pages.LIMIT_DEFAULT,
+    ) -> Any:
+        """Escrows for vouchers, newest first; with `account`, those it pays from or is paid from."""
+        return await asker.page(a.Escrow.model_validate, escrows.page, _key(account), state, after, limit)
+
+    @routes.get("/escrows/{escrow}", response_model=a.One[a.Escrow], responses=NOT_FOUND, tags=["money"])
+    async def escrow(escrow: CidPath) -> Any:
+        """One escrow; its id is that of the event that opened it."""
+        return await asker.one(a.Escrow.model_validate, f"no escrow {escrow}", escrows.one, Cid.parse(escrow))
 
 
 def _work(routes: APIRouter, asker: Asker) -> None:

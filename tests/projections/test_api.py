@@ -28,6 +28,8 @@ SHARED = [
     f"balances/{NOBODY}",
     "transfers",
     f"transfers?account={BOB.hex()}",
+    "escrows",
+    "escrows?state=open",
     "jobs",
     "jobs?state=done",
     f"jobs?submitter={ALICE.hex()}",

@@ -25,6 +25,8 @@ PATHS = (
     "checkpoints/{}",
     "balances?",
     "transfers?",
+    "escrows/{}",
+    "escrows?",
     "jobs?",
     "schedule?",
     "offers?",
