@@ -15,9 +15,10 @@ import trio
 
 from domain.payloads import JobCancel, Payload, Transfer
 from domain.rules.accounts import balance
-from fog import agenda, invite, methods
+from fog import agenda, escrow_methods, invite, methods
 from fog.agenda import Agenda
 from fog.control import Emit, Handler
+from fog.escrow_handlers import EscrowHandlers
 from fog.exits import Refused
 from fog.export import export
 from fog.live import Live
@@ -33,6 +34,8 @@ from network.host import Host
 from projections import log
 
 T = TypeVar("T", bound=Message)
+
+PARAMS: Final = methods.PARAMS | escrow_methods.PARAMS
 
 FINAL_S_MAX: Final = 60.0
 """How long a command waits for its event to become final before it is told that it is still pending."""
@@ -64,6 +67,7 @@ class Handlers:
         self._addresses = addresses
         self._api = api
         self._stop = stop
+        self._escrows = EscrowHandlers(ledger, agenda, seats.account, self._record)
 
     def table(self) -> Mapping[str, Handler]:
         """Method -> handler, for `fog.control.serve`."""
@@ -80,8 +84,9 @@ class Handlers:
             "export": self.export,
             "stop": self.stop,
         }
-        assert handlers.keys() == methods.PARAMS.keys(), "a method without a handler, or the other way round"
-        return {name: _framed(methods.PARAMS[name], handler) for name, handler in handlers.items()}
+        handlers |= self._escrows.table()
+        assert handlers.keys() == PARAMS.keys(), "a method without a handler, or the other way round"
+        return {name: _framed(PARAMS[name], handler) for name, handler in handlers.items()}
 
     # -- the node ----------------------------------------------------------------------------------------
 

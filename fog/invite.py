@@ -1,36 +1,33 @@
 """An invite: one printable line that lets another machine join a network.
 
-    fog1 + base32(sha256(body)[:4] + body)      body: DAG-CBOR {v, net, genesis bytes or null, addresses}
+    fog1…      body of the line (`fog.lines`): DAG-CBOR {v, net, genesis bytes or null, addresses}
 
 It carries the genesis object itself while that is small, because whoever joins needs it before they can
 check anything. A larger one must travel as a file beside the invite; its hash, the network's id, is in the
 invite either way. An invite is no secret: it gives addresses, not rights.
 
-Decoding is for something a person pasted: white space and upper case are forgiven, a wrong character is
-not, and every refusal is a UsageError (`bad_invite`) that says what to do.
+Every refusal is a UsageError (`bad_invite`) that says what to do.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from fog import lines
 from ledger import canonical, genesis
 from ledger.cid import Cid
 from ledger.errors import RemoteError, UsageError
 from ledger.genesis import Genesis
 
 PREFIX = "fog1"
-CHECK_SIZE = 4  # bytes of checksum: a slip of the keyboard passes once in 4 billion
 GENESIS_INLINE_MAX = 1024  # bytes; more would make the line a page
 ADDRESSES_MAX = 8
 ADDRESS_SIZE_MAX = 256
 BODY_SIZE_MAX = GENESIS_INLINE_MAX + ADDRESSES_MAX * (ADDRESS_SIZE_MAX + 3) + 128  # 3, 128: framing
-LINE_SIZE_MAX = len(PREFIX) + (CHECK_SIZE + BODY_SIZE_MAX) * 8 // 5 + 8
+LINE_SIZE_MAX = lines.size_max(PREFIX, BODY_SIZE_MAX)
 
 Address = Annotated[str, Meta(min_length=2, max_length=ADDRESS_SIZE_MAX, pattern=r"^/[!-~]+\Z")]
 
@@ -65,21 +62,12 @@ def make(network: Genesis, addresses: list[str]) -> str:
             code="bad_address",
             next_step=f"give at most {ADDRESSES_MAX} multiaddresses like /ip4/192.0.2.7/tcp/7419/p2p/12D3…",
         ) from error
-    body = canonical.encode(invite)
-    return PREFIX + _base32(_check(body) + body)
+    return lines.write(PREFIX, canonical.encode(invite))
 
 
 def read(line: str) -> Invite:
     """Raises UsageError (`bad_invite`) and nothing else, whatever was pasted."""
-    text = "".join(line[: 2 * LINE_SIZE_MAX].split()).lower()
-    if not text.startswith(PREFIX):
-        raise _bad(f"an invite begins with {PREFIX!r}, this begins with {text[:12]!r}")
-    if len(text) > LINE_SIZE_MAX:
-        raise _bad(f"an invite has at most {LINE_SIZE_MAX} characters, this has more")
-    packed = _unbase32(text[len(PREFIX) :])
-    check, body = packed[:CHECK_SIZE], packed[CHECK_SIZE:]
-    if check != _check(body):
-        raise _bad("the checksum does not match: a part is missing or was changed on the way")
+    body = lines.read(line, PREFIX, "an invite", BODY_SIZE_MAX, _bad)
     try:
         invite = canonical.decode_as(Invite, body, size_max=BODY_SIZE_MAX)
         network = invite.network()
@@ -88,25 +76,6 @@ def read(line: str) -> Invite:
     if network is not None and network.net != invite.net:
         raise _bad("it names one network and carries the genesis object of another")
     return invite
-
-
-def _check(body: bytes) -> bytes:
-    return hashlib.sha256(PREFIX.encode() + body).digest()[:CHECK_SIZE]
-
-
-def _base32(data: bytes) -> str:
-    return base64.b32encode(data).decode().lower().rstrip("=")
-
-
-def _unbase32(text: str) -> bytes:
-    """One spelling only: the unused bits at the end must be zero."""
-    try:
-        data = base64.b32decode(text.upper() + "=" * (-len(text) % 8))
-    except ValueError as error:
-        raise _bad("it has characters that an invite does not have, or lost its end") from error
-    if _base32(data) != text:
-        raise _bad("its end was changed or cut off")
-    return data
 
 
 def _bad(message: str) -> UsageError:

@@ -34,7 +34,7 @@ def balance(
 ) -> None:
     """Final credits, credits in escrow, and what becomes of them if all that is known becomes final."""
     session = session_of(context)
-    params = WalletBalance(account=None if account is None else _account(account))
+    params = WalletBalance(account=None if account is None else account_from(account))
     held = session.ask_quietly(Balance, "wallet.balance", params, "asking the node")
     table = Table(show_header=False, box=None)
     table.add_row("account", held.account)
@@ -57,14 +57,14 @@ def send(
     micro = credits_from(amount)
     if micro == 0:
         raise UsageError("a payment of nothing", code="bad_amount", next_step="give at least 0.000001")
-    asked = {"to": _account(to), "amount": micro, "memo": memo, "wait": wait}
+    asked = {"to": account_from(to), "amount": micro, "memo": memo, "wait": wait}
     params = methods.shape(WalletSend, asked)
     paid = session.ask_quietly(Recorded, "wallet.send", params, "waiting for it to be final")
     height = "" if paid.height is None else f" at height {paid.height}"
     session.say(paid, f"{paid.standing}{height}: {credits_text(micro)} credits to {to} (event {paid.event})")
 
 
-def _account(text: str) -> str:
+def account_from(text: str) -> str:
     """Raises UsageError (`bad_account`)."""
     lower = text.lower()
     if len(lower) != 64 or not set(lower) <= set("0123456789abcdef"):
