@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Path, Query
 from starlette.responses import Response
 
 from domain.effects import EscrowState, JobState, ShardState
-from domain.rules.records import ACCOUNT, JOB, OFFER, STANDING, TALLY
+from domain.rules.records import ACCOUNT, ESCROW, JOB, OFFER, STANDING, TALLY
 from ledger.cid import Cid
 from projections import answers as a
 from projections import balances, escrows, log, pages, prices, proofs, reputation, schedules
@@ -99,10 +99,24 @@ def _money(routes: APIRouter, asker: Asker) -> None:
         """Escrows for vouchers, newest first; with `account`, those it pays from or is paid from."""
         return await asker.page(a.Escrow.model_validate, escrows.page, _key(account), state, after, limit)
 
-    @routes.get("/escrows/{escrow}", response_model=a.One[a.Escrow], responses=NOT_FOUND, tags=["money"])
-    async def escrow(escrow: CidPath) -> Any:
-        """One escrow; its id is that of the event that opened it."""
-        return await asker.one(a.Escrow.model_validate, f"no escrow {escrow}", escrows.one, Cid.parse(escrow))
+    @routes.get(
+        "/escrows/{escrow}",
+        response_model=ProvenOne[a.Escrow] | a.One[a.Escrow],
+        responses=NOT_FOUND,
+        tags=["money"],
+    )
+    async def escrow(escrow: CidPath, proof: WithProof = False) -> Any:
+        """One escrow; its id is that of the event that opened it.
+
+        One that ended has left the state, and its proof says so.
+        """
+        id = Cid.parse(escrow)
+        return await answered(
+            asker,
+            lambda: asker.one(a.Escrow.model_validate, f"no escrow {escrow}", escrows.one, id),
+            lambda _: [(ESCROW.name, id)],
+            proven=proof,
+        )
 
 
 def _work(routes: APIRouter, asker: Asker) -> None:

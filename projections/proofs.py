@@ -185,6 +185,23 @@ def _tally(key: bytes, value: bytes | None) -> dict[str, Any]:
     }
 
 
+def _escrow(key: bytes, value: bytes | None) -> dict[str, Any]:
+    if value is None:
+        return {"escrow": a.link(key)}
+    escrow = records.ESCROW.decode(value)
+    return {
+        "escrow": a.link(key),
+        "payer": escrow.payer.hex(),
+        "payee": escrow.payee.hex(),
+        "key": escrow.key.hex(),
+        "state": "open",
+        "amount": str(escrow.amount),
+        "redeemed": str(escrow.redeemed),
+        "expiry": escrow.expiry,
+        "until": escrow.until,
+    }
+
+
 _STATES: Final = {JobState.RUNNING: "running", JobState.CANCELLED: "cancelled", JobState.EXPIRED: "expired"}
 
 TELLS: Final[Mapping[str, Callable[[bytes, bytes | None], dict[str, Any]]]] = {
@@ -193,6 +210,7 @@ TELLS: Final[Mapping[str, Callable[[bytes, bytes | None], dict[str, Any]]]] = {
     records.OFFER.name: _offer,
     records.JOB.name: _job,
     records.TALLY.name: _tally,
+    records.ESCROW.name: _escrow,
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from domain.payloads import JobSubmit, Offer, Transfer
+from domain.payloads import EscrowOpen, JobSubmit, Offer, Transfer
 from domain.rules.records import ACCOUNT
 from ledger import merkle, proofs
 from ledger.cid import Cid
@@ -34,6 +34,7 @@ class Told:
         self.payment = network.say("alice", Transfer(account("bob"), 5))
         self.refused = network.say("bob", Transfer(account("carol"), 10**9))
         network.say("carol", Offer(2, 50, CREATED + 3_600_000, ENGINE))
+        self.escrow = network.say("alice", EscrowOpen(account("bob"), 60, 1_000))
         network.finalize()
         submit = JobSubmit(cid("spec"), 2, 10 * 10**9, 100, 60_000, CREATED + 3_000_000, ENGINE, 1)
         self.job = network.say("alice", submit)
@@ -90,6 +91,7 @@ def paths(told: Told) -> list[str]:
         f"reputation/{account('carol').hex()}",
         f"reputation/{'07' * 32}",
         f"jobs/{told.job}",
+        f"escrows/{told.escrow}",
     ]
 
 
@@ -124,6 +126,8 @@ async def test_an_answer_that_was_changed_differs_from_its_rows(told: Told) -> N
     assert mismatches({}, proof.rows) == ["account", "free.value", "escrow.value"]
     answer, proof = await told.proven(f"jobs/{told.job}?proof=1")
     assert mismatches(answer["item"] | {"price": "1", "settled": 2}, proof.rows) == ["price", "settled"]
+    answer, proof = await told.proven(f"escrows/{told.escrow}?proof=1")
+    assert mismatches(answer["item"] | {"redeemed": "60"}, proof.rows) == ["redeemed"]
 
 
 async def test_an_event_is_proven_with_its_receipt(told: Told) -> None:
