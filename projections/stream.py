@@ -31,7 +31,9 @@ STREAMS_MAX: Final = 64  # each costs a socket, and one lot of entries while it 
 HEARTBEAT_S: Final = 15  # below the 30 s after which the impatient of proxies hang up
 RETRY_MS: Final = 2_000
 
-AMOUNTS: Final = frozenset(("free", "escrow", "amount", "price", "spent", "fuel", "paid", "redeemed"))
+AMOUNTS: Final = frozenset(
+    ("free", "escrow", "bonded", "unbonding", "amount", "price", "spent", "fuel", "paid", "redeemed")
+)
 """Fields written as strings of digits, as in `projections.answers`."""
 
 HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
