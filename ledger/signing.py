@@ -25,6 +25,10 @@ class Domain(bytes, enum.Enum):
     VOTE = b"fogledger/v1/vote\n"
     SYNC = b"fogledger/v1/sync\n"
     VOUCHER = b"fogledger/v1/voucher\n"
+    NOTE = b"fog/"
+    """Begins the text of a checkpoint note of ours, which is signed as it is (`ledger.notes`)."""
+    COSIGNATURE = b"cosignature/v1\n"
+    """Of a witness: the prefix that c2sp.org/tlog-cosignature asks for."""
 
 
 class SigningKey:
