@@ -13,6 +13,7 @@ from typing import Final
 import trio
 
 from domain.rules.accounts import balance
+from fog.cosigning import Notes
 from fog.replica_thread import ReplicaThread
 from fog.seats import Seats
 from fog.worker import Worker
@@ -34,13 +35,21 @@ REFRESH_S: Final = 0.25
 
 class Live:
     def __init__(
-        self, ledger: ReplicaThread, host: Host, seats: Seats, worker: Worker | None, *, started: int
+        self,
+        ledger: ReplicaThread,
+        host: Host,
+        seats: Seats,
+        worker: Worker | None,
+        notes: Notes,
+        *,
+        started: int,
     ) -> None:
         """`started` in unix ms."""
         self._ledger = ledger
         self._host = host
         self._seats = seats
         self._worker = worker
+        self._notes = notes
         self.started = started
         self.pulse = Pulse(0)
         self._tentative: State | None = None
@@ -124,8 +133,15 @@ class Live:
             **self._counters,
             "store_full": self._ledger.room.refused,
             **{f"worker.{name}": count for name, count in work.items()},
+            **self._notes.counts,
             **{f"net.{name}": count for name, count in self._host.counts.items()},
         }
+
+    async def note(self, *, cosigned: bool) -> bytes | None:
+        if cosigned:
+            return await trio.to_thread.run_sync(self._notes.cosigned)
+        note = await self._notes.signed()
+        return None if note is None else note.encode()
 
     async def final_state(self) -> FinalState | None:
         return await self._ledger.call(self._final_state)

@@ -29,6 +29,7 @@ from domain.rules import FogRules
 from domain.work import Work
 from fog import control
 from fog.agenda import Agenda
+from fog.cosigning import Notes, outside
 from fog.exchange import Exchange
 from fog.handlers import Handlers
 from fog.live import Live
@@ -132,7 +133,11 @@ class Node:
                 account, settings.worker, agenda, work, blobs, sandbox, home.work, insist, peers, now_ms
             )
         submitter = Submitter(account, agenda, work, blobs, home.root / "programs", say, peers, now_ms)
-        live = Live(ledger, host, seats, worker, started=now_ms())
+        cosigning = settings.finality
+        notes = Notes(
+            ledger, self._key, home.cosigned, outside(cosigning.witnesses), cosigning.witnesses_needed
+        )
+        live = Live(ledger, host, seats, worker, notes, started=now_ms())
         api = None if socket is None else "http://{}:{}".format(*socket.getsockname()[:2])
         handlers = Handlers(
             host, ledger, agenda, live, seats, worker, submitter, say, addresses, api, self._stop.set
@@ -156,6 +161,7 @@ class Node:
             self._ready.set()
             await outbox.announce_unseen(exchange)
             nursery.start_soon(outbox.watch)
+            nursery.start_soon(notes.run, settings.finality.witness_interval_ms)
             if seats.decides:
                 nursery.start_soon(validate, ledger, exchange, settings.finality.checkpoint_interval_ms)
             if worker is not None:

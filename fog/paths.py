@@ -66,6 +66,16 @@ class DataDir:
         return self.root / "work"
 
     @property
+    def cosigned(self) -> Path:
+        """The newest checkpoint note that enough witnesses cosigned."""
+        return self.root / "cosigned.note"
+
+    @property
+    def witness(self) -> DataDir:
+        """Where `fog witness` keeps its own key and what it cosigned; no part of a node."""
+        return DataDir(self.root / "witness")
+
+    @property
     def control(self) -> Path:
         """The Unix socket that the command line talks to a running node through."""
         return self.root / "control.sock"

@@ -18,6 +18,7 @@ from domain.payloads import SLOTS_MAX
 from ledger.types import INT63_MAX
 
 ADDRESSES_MAX = 64  # of one kind in a configuration; more would be a mistake
+WITNESSES_MAX = 16  # each is asked for each note; signed notes need not carry more
 
 Text = Annotated[str, Meta(max_length=1024)]
 Addresses = Annotated[tuple[Text, ...], Meta(max_length=ADDRESSES_MAX)]
@@ -95,6 +96,16 @@ class Finality(Section, frozen=True):
     checkpoint_interval_ms: Annotated[
         int, Meta(ge=10, le=600_000, description="Least time between two checkpoints while there is news.")
     ] = 50
+    witnesses: Annotated[
+        Annotated[tuple[Text, ...], Meta(max_length=WITNESSES_MAX)],
+        Meta(description="Witnesses to cosign our checkpoints, each `KEY URL` as `fog witness` prints it."),
+    ] = ()
+    witnesses_needed: Annotated[
+        int, Meta(ge=1, le=WITNESSES_MAX, description="How many must cosign a note for it to be kept.")
+    ] = 1
+    witness_interval_ms: Annotated[
+        int, Meta(ge=100, le=86_400_000, description="Least time between two notes taken to the witnesses.")
+    ] = 10_000
 
 
 class Log(Section, frozen=True):

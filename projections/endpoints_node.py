@@ -21,6 +21,9 @@ from projections.problems import DOCUMENTED, NOT_FOUND, NotHere
 from projections.proofs import ProvenOne, shown
 
 TAGS = ["this node"]
+NOTE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "A signed note."}
+}
 
 
 def router(asker: Asker) -> APIRouter:
@@ -82,6 +85,16 @@ def router(asker: Asker) -> APIRouter:
         if found is None:
             raise NotHere(f"{event} is not final yet, so nothing proves it; try again when it is")
         return whole | {"proof": shown(found)}
+
+    @routes.get("/checkpoint", response_class=Response, responses=NOT_FOUND | NOTE, tags=list(TAGS))
+    async def checkpoint(
+        cosigned: Annotated[bool, Query(description="The newest that enough witnesses cosigned.")] = False,
+    ) -> Response:
+        """The last final checkpoint as a signed note (c2sp.org/tlog-checkpoint), by this validator."""
+        note = await live.note(cosigned=cosigned)
+        if note is None:
+            raise NotHere("no note of this kind here; ask a validator, once a checkpoint is final")
+        return Response(note, media_type="text/plain")
 
     @routes.get("/metrics", response_class=Response, tags=list(TAGS))
     async def counters() -> Response:

@@ -99,6 +99,13 @@ class LiveView(Protocol):
         """Dotted names (`rejected.bad_schema`, `pending.peak`) and their numbers."""
         ...
 
+    async def note(self, *, cosigned: bool) -> bytes | None:
+        """A signed note (`ledger.notes`), None when there is none.
+
+        Of the last final checkpoint, by this validator; or the newest that enough witnesses cosigned.
+        """
+        ...
+
     async def final_state(self) -> FinalState | None:
         """Of the last final checkpoint; None before the first."""
         ...

@@ -29,6 +29,7 @@ class Node:
         self.maybe: dict[bytes, tuple[int, int]] = {}
         self.counted: dict[str, int] = {}
         self.neighbours: list[Peer] = []
+        self.notes: dict[bool, bytes] = {}
         self._folded = trio.Event()
         self.fold()
 
@@ -75,6 +76,9 @@ class Node:
 
     def counters(self) -> Mapping[str, int]:
         return self.counted
+
+    async def note(self, *, cosigned: bool) -> bytes | None:
+        return self.notes.get(cosigned)
 
     async def final_state(self) -> FinalState | None:
         return self.world.final_state

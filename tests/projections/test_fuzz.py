@@ -39,6 +39,7 @@ PATHS = (
     "proofs/state?",
     "proofs/inclusion?",
     "proofs/consistency?",
+    "checkpoint?",
 )
 PARAMETERS = (
     "after",
@@ -59,6 +60,7 @@ PARAMETERS = (
     "size",
     "first",
     "second",
+    "cosigned",
 )
 
 values = st.one_of(
