@@ -6,6 +6,9 @@ for another. No prefix is a prefix of another, and none is libp2p's.
 The rule (https://zips.z.cash/zip-0215): S < L; A and R any encoding that decompresses, small order
 included; the cofactored equation [8][S]B = [8]R + [8][k]A. What libsodium accepts is a subset of it, so
 its yes is final and quick; its no is decided by `ledger.zip215`. An honest signer never needs the second.
+
+Where it is installed (extra `fast`), ed25519-zebra, the library that ZIP215 was written after, says yes in two
+thirds of libsodium's time. But it holds the interpreter's lock, so it serves where a process does nothing else.
 """
 
 from __future__ import annotations
@@ -16,6 +19,11 @@ import nacl.bindings
 import nacl.exceptions
 
 from ledger import zip215
+
+try:
+    from ed25519_zebra import ed_verify as _zebra
+except ImportError:  # the extra `fast` is not installed
+    _zebra = None
 
 
 class Domain(bytes, enum.Enum):
@@ -72,3 +80,12 @@ def is_surely_good(public: bytes, signed: bytes) -> bool:
     except nacl.exceptions.BadSignatureError:
         return False
     return True
+
+
+def verify_alone(public: bytes, message: bytes, signature: bytes) -> bool:
+    """`verify_raw` for a process that has nothing to do meanwhile: quicker, but no other thread runs.
+
+    For key and signature of the right length.
+    """
+    quick = _zebra(signature, message, public) if _zebra else is_surely_good(public, signature + message)
+    return quick or zip215.verify(public, message, signature)
