@@ -7,8 +7,8 @@ The rule (https://zips.z.cash/zip-0215): S < L; A and R any encoding that decomp
 included; the cofactored equation [8][S]B = [8]R + [8][k]A. What libsodium accepts is a subset of it, so
 its yes is final and quick; its no is decided by `ledger.zip215`. An honest signer never needs the second.
 
-Where it is installed (extra `fast`), ed25519-zebra, the library that ZIP215 was written after, says yes in two
-thirds of libsodium's time. But it holds the interpreter's lock, so it serves where a process does nothing else.
+Where it is installed (extra `fast`), ed25519-zebra, the library that ZIP215 was written after, says yes in
+two thirds of libsodium's time. But it holds the interpreter's lock: it serves where no other thread waits.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ BATCH: Final = 64
 """Signatures in a batch, some 3 ms of work: a hundred times what handing it over takes."""
 
 SLOTS: Final = 32
-"""Batches that one worker holds at most: a full checkpoint's, so that it is busy while the cut is executed."""
+"""Batches that one worker holds at most: those of a full checkpoint, which is executed meanwhile."""
 
 WORTH_WORKERS: Final = 2_000
 """Signatures, 0.1 s, before workers are started: it takes 0.1 s until one has loaded what it needs."""
@@ -50,7 +50,7 @@ class _Batch:
 
 
 class Signatures:
-    """A queue of events to verify with `jobs` processes, this one included. Used by one thread; a context."""
+    """A queue of events to verify with `jobs` processes, this one included. A context, for one thread."""
 
     def __init__(self, jobs: int, *, workers_after: int = WORTH_WORKERS) -> None:
         self.good = 0
@@ -83,7 +83,7 @@ class Signatures:
         return self._is_bad
 
     def finish(self) -> bool:
-        """Whether all that was added is well signed. If not, the first that is not is the one after `good`."""
+        """Whether all that was added is well signed. If not, the first that is not comes after `good`."""
         if self._filling:
             self._hand_on()
         while self._open and not self._is_bad:
