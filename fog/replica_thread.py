@@ -21,6 +21,7 @@ from fog.room import Room
 from ledger.cid import Cid
 from ledger.event import Event
 from ledger.heads import Head, Lane
+from ledger.item_set import ItemSet
 from ledger.replica import Replica
 from network.sync_messages import Hello
 
@@ -63,6 +64,12 @@ class ReplicaThread:
 
     async def heads(self) -> Mapping[Lane, Head]:
         return await self.call(lambda: self.replica.heads)
+
+    async def frontier(self) -> ItemSet:
+        return await self.call(self.replica.frontier)
+
+    async def unordered(self) -> tuple[Cid | None, ItemSet]:
+        return await self.call(self.replica.unordered_set)
 
     async def lane_range(self, by: bytes, lane: int, first: int, last: int, bytes_max: int) -> list[bytes]:
         return await self.call(self.replica.store.lane_range, by, lane, first, last, bytes_max=bytes_max)

@@ -48,6 +48,8 @@ from ledger.finality import (
 )
 from ledger.forks import ForkProof
 from ledger.heads import Head, Lane
+from ledger.holdings import Holdings
+from ledger.item_set import ItemSet
 from ledger.merkle import Frontier
 from ledger.order import Cut, choose, cut_at
 from ledger.restart import frontier_after, state_after
@@ -96,12 +98,17 @@ class Missing:
 
 
 class Hello(NamedTuple):
-    """Where this replica stands. Two equal ones have nothing to tell each other."""
+    """Where this replica stands. Two equal ones have nothing to tell each other.
+
+    `heads` is a digest of those of all lanes that are not forked (of a forked one, two honest replicas may
+    have followed different branches for good); `unordered` a fingerprint of the events above the checkpoint.
+    """
 
     net: Cid
     height: int
     checkpoint: Cid | None
-    digest: bytes
+    heads: bytes
+    unordered: bytes
 
 
 class Replica:
@@ -111,6 +118,7 @@ class Replica:
     _state: State
     _tentative: State | None  # until something stands or becomes final
     _digest: bytes | None  # of the heads, until one moves
+    _holdings: Holdings
 
     def __init__(self, store: Store, rules: Rules, key: SigningKey | None, *, validator: bool) -> None:
         """Use `open`."""
@@ -163,9 +171,23 @@ class Replica:
     def hello(self) -> Hello:
         with self._turn:
             if self._digest is None:
-                self._digest = heads.digest(self._admission.heads)
+                forked = self._admission.forked
+                clear = {lane: head for lane, head in self._admission.heads.items() if lane not in forked}
+                self._digest = heads.digest(clear)
+            checkpoint, unordered = self.unordered_set()
+            return Hello(self.net, self.height, checkpoint, self._digest, unordered.whole)
+
+    def frontier(self) -> ItemSet:
+        """The heads of all lanes, to be reconciled."""
+        with self._turn:
+            return self._holdings.frontier(self._admission.heads)
+
+    def unordered_set(self) -> tuple[Cid | None, ItemSet]:
+        """The last checkpoint, and the events above it, to be reconciled with a peer that has it too."""
+        with self._turn:
             last = self._finality.last
-            return Hello(self.net, self.height, None if last is None else last[0].id, self._digest)
+            unordered = self._holdings.unordered(self._admission.unordered)
+            return None if last is None else last[0].id, unordered
 
     def missing(self, ids: Sequence[Cid]) -> list[Cid]:
         """Those events that do not stand here (they may be waiting in the pending buffer)."""
@@ -430,6 +452,7 @@ class Replica:
         self._frontier = frontier_after(self.store, last)
         self._state = state_after(self.store, self._rules, last)
         self._admission = Admission(self.store)
+        self._holdings = Holdings()
         self._tentative = None
         self._digest = None
         self._is_behind = False

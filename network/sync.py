@@ -2,17 +2,20 @@
 
 Gossip announces, sync makes it true: whatever was lost, two nodes that meet end with the same events.
 
-    hello        equal: done, one round trip. Another network: the peer is dropped
-    heads        a page of the peer's lane heads; compare with ours
-    ranges       ask for what the page has further than we do, until nothing of it is missing
+    hello        same: done, one round trip. Another network: the peer is dropped
+    heads        reconcile the heads of lanes; an answer brings some that differ
+    ranges       ask for what those lanes have further than ours, until nothing of it is missing
     ids          ask for forks' rivals and for parents that the ledger says are missing
-                 … then the next page of heads
+                 … then the next heads
     checkpoints  ask from our height up to the peer's
+    differences  on the same checkpoint: reconcile the events above it, which also shows rivals that no head
+                 leads to
+    lacking      ask for what our lists of the small ranges that differ do not name
     done
 
-Sans-IO: `start`, `receive` and `resume` return actions; time, bytes and the ledger are the caller's.
-Knows heads, ranges and ids. Does not know what is in an event, nor whether it is valid: the ledger judges
-what was delivered and answers with what is still missing.
+Sans-IO: `start`, `receive`, `resume` and `stocked` return actions; time, bytes and the ledger are the
+caller's. Knows heads, ranges and ids, and of an event its id and clock. Does not know whether it is valid:
+the ledger judges what was delivered and answers with what is still missing.
 
 Never, whatever arrives:
     - a question while another one is unanswered
@@ -23,34 +26,45 @@ Never, whatever arrives:
 from __future__ import annotations
 
 import enum
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from ledger.cid import Cid
 from ledger.errors import RemoteError
 from ledger.heads import Head, Lane, Range, conflicting, lacking
+from ledger.holdings import head_of, id_of, item_of
+from ledger.item_set import ItemSet
+from ledger.reconcile import FRAME_MAX, Initiator
 from network.sync_messages import (
     CHECKPOINTS_MAX,
     IDS_MAX,
+    RANGES_MAX,
     Bye,
     Checkpoints,
+    Differences,
     Events,
     GetCheckpoints,
+    GetDifferences,
     GetHeads,
     GetIds,
+    GetLacking,
     GetRanges,
     Heads,
     Hello,
     Question,
+    Same,
     decode_answer,
-    decode_hello,
+    decode_welcome,
     encode,
 )
 
+T = TypeVar("T")
+
 ROUNDS_MAX: Final = 8_192  # questions a session: 8 GiB of events; the next session goes on from there
 WRONG_NETWORK: Final = "wrong_network"
-IDS_ROUNDS_MAX: Final = 64  # questions by id after one page: a chain of missing parents of that depth
+IDS_ROUNDS_MAX: Final = 64  # questions by id in a row: a chain of missing parents of that depth
 
 
 class Stage(enum.Enum):
@@ -59,10 +73,13 @@ class Stage(enum.Enum):
     NEW = "new"
     HELLO = "hello"
     LOCAL = "local"  # our own heads and height, from the caller
+    STOCK = "stock"  # one of our own sets, from the caller
     HEADS = "heads"
     RANGES = "ranges"
     IDS = "ids"
     CHECKPOINTS = "checkpoints"
+    DIFFERENCES = "differences"
+    LACKING = "lacking"
     OVER = "over"
 
 
@@ -75,9 +92,21 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class LookUp:
-    """Tell `resume` where we stand now: our hello, our heads, and which of `ids` we do not hold."""
+    """Tell `resume` where we stand: our hello, our heads (if there are `ids`), and which of those we lack."""
 
     ids: tuple[Cid, ...] = ()
+
+
+class Stock(enum.Enum):
+    FRONTIER = "frontier"
+    UNORDERED = "unordered"
+
+
+@dataclass(frozen=True, slots=True)
+class TakeStock:
+    """Give this set of ours to `stocked`."""
+
+    of: Stock
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +128,7 @@ class Done:
     code: str
 
 
-Action = Send | LookUp | DeliverEvents | DeliverCheckpoints | Done
+Action = Send | LookUp | TakeStock | DeliverEvents | DeliverCheckpoints | Done
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +150,24 @@ class Delivered:
 
 @dataclass
 class Puller:
-    """One session of the asking side. `wanted`: ids that somebody already misses; asked for first."""
+    """One session of the asking side.
+
+    `wanted`: ids that somebody already misses; asked for first. `limit`: of frames of a reconciliation.
+    """
 
     hello: Hello
     wanted: tuple[Cid, ...] = ()
+    limit: int = FRAME_MAX
     stage: Stage = Stage.NEW
     rounds: int = 0
     learnt: int = 0  # events and checkpoints that were new to the ledger
     _theirs: Hello | None = None
-    _page: Heads | None = None  # the page of heads being worked through
-    _pages_done: bool = False
+    _frontier: Initiator | None = None
+    _heads_done: bool = False
+    _found: deque[tuple[Lane, Head]] = field(
+        default_factory=deque
+    )  # heads that differ, not worked through yet
+    _page: dict[Lane, Head] = field(default_factory=dict)  # those that are
     _stalled: bool = False  # something was asked for twice and did not come, or did not help
     _ranges: tuple[Range, ...] = ()
     _ids: list[Cid] = field(default_factory=list)  # wanted, not asked for yet
@@ -141,6 +178,9 @@ class Puller:
     _answer_ended: bool = False
     _answer_cut: bool = False
     _asked_height: tuple[int, int] | None = None  # (height, learnt) at the last GetCheckpoints
+    _unordered: Initiator | None = None
+    _base: Cid | None = None  # the checkpoint that `_unordered` lies above
+    _listed: deque[Cid] = field(default_factory=deque)  # of events above it that we do not hold
 
     def start(self) -> list[Action]:
         assert self.stage is Stage.NEW
@@ -152,52 +192,70 @@ class Puller:
     def receive(self, frame: bytes) -> list[Action]:
         """A frame came. Raises RemoteError (`unasked`, `bad_heads`, `wrong_network`, …); it is over then."""
         if self.stage is Stage.HELLO:
-            return self._on_hello(decode_hello(frame))
+            return self._on_welcome(decode_welcome(frame))
         answer = decode_answer(frame)
         if isinstance(answer, Bye):
             return self._over("bye")
         match self.stage, answer:
             case Stage.HEADS, Heads():
                 return self._on_heads(answer)
-            case Stage.RANGES | Stage.IDS, Events():
+            case Stage.RANGES | Stage.IDS | Stage.LACKING, Events():
                 return self._on_events(answer)
             case Stage.CHECKPOINTS, Checkpoints():
                 return [DeliverCheckpoints(answer.items)] if answer.items else self._over("stalled")
+            case Stage.DIFFERENCES, Differences():
+                return self._on_differences(answer)
         raise RemoteError(f"a {type(answer).__name__} while waiting for {self.stage.value}", code="unasked")
 
-    def _on_hello(self, theirs: Hello | Bye) -> list[Action]:
+    def _on_welcome(self, theirs: Hello | Same | Bye) -> list[Action]:
         if isinstance(theirs, Bye):
             if theirs.code == WRONG_NETWORK:
                 raise RemoteError("the peer is of another network", code=WRONG_NETWORK)
             return self._over("bye")
+        if isinstance(theirs, Same):
+            theirs = self.hello
         if theirs.net != self.hello.net:
             raise RemoteError(f"the peer is of network {theirs.net}", code=WRONG_NETWORK)
         self._theirs = theirs
         self._want(self.wanted)
         if theirs == self.hello and not self._ids:
             return self._over("equal")
-        self._pages_done = theirs.digest == self.hello.digest
+        self._heads_done = theirs.heads == self.hello.heads
         return self._go_on()
 
-    def _on_heads(self, page: Heads) -> list[Action]:
-        places = [head[:2] for head in page.heads]
-        after = self._after()
-        if places != sorted(set(places)) or (after is not None and places and places[0] <= after):
-            raise RemoteError("heads that are not sorted, or come again", code="bad_heads")
-        if page.more and not places:
-            raise RemoteError("an empty page of heads with more to come", code="bad_heads")
-        self._page, self._ranges, self._ids_rounds = page, (), 0
-        return self._look_up()
+    def _on_heads(self, answer: Heads) -> list[Action]:
+        assert self._frontier is not None
+        self._found.extend(head_of(item) for item in self._frontier.receive(answer.frame))
+        return self._go_on()
+
+    def _on_differences(self, answer: Differences) -> list[Action]:
+        assert self._unordered is not None
+        if answer.frame is None:
+            return self._finish()  # it went on to another checkpoint; the next session may meet it on ours
+        self._listed.extend(id_of(item) for item in self._unordered.receive(answer.frame))
+        return self._go_on()
 
     def _on_events(self, answer: Events) -> list[Action]:
         if not answer.events and not answer.end:
             raise RemoteError("an empty frame of events before the end", code="bad_events")
+        if self.stage is Stage.LACKING:
+            self._check_lacking(answer)
+        else:
+            self._check_expected(answer)
+        self._answer_ended, self._answer_cut = answer.end, answer.more
+        return [DeliverEvents(tuple(wire for _, wire in answer.events))]
+
+    def _check_expected(self, answer: Events) -> None:
         for index, _ in answer.events:
             if index >= len(self._expected) or not self._expected[index]:
                 raise RemoteError("an event that was not asked for", code="unasked")
             self._expected[index] -= 1
-        self._answer_ended, self._answer_cut = answer.end, answer.more
-        return [DeliverEvents(tuple(wire for _, wire in answer.events))]
+
+    def _check_lacking(self, answer: Events) -> None:
+        assert self._unordered is not None
+        self._unordered.given(item_of(wire, net=self.hello.net) for _, wire in answer.events)
+        if answer.end:
+            self._unordered.given_all(cut=answer.more)
 
     # -- answers from our own side
 
@@ -205,16 +263,25 @@ class Puller:
         """The answer to LookUp."""
         assert self.stage is Stage.LOCAL
         self.hello = local.hello
-        if self._pages_done:
-            return self._next_checkpoints(local.hello.height)
-        assert self._page is not None
-        theirs = {(by, lane): (seq, tip) for by, lane, seq, tip in self._page.heads}
-        ranges = tuple(lacking(local.heads, theirs))
+        if not self._page:
+            return self._next_checkpoints()
+        ranges = tuple(lacking(local.heads, self._page))
         if ranges == self._ranges and ranges:
             self._stalled, ranges = True, ()  # asked for, and we are no further: leave it to another session
         self._ranges = ranges
         unknown = set(local.unknown)
-        self._want(theirs[lane][1] for lane in conflicting(local.heads, theirs) if theirs[lane][1] in unknown)
+        tips = (self._page[lane][1] for lane in conflicting(local.heads, self._page))
+        self._want(tip for tip in tips if tip in unknown)
+        return self._go_on()
+
+    def stocked(self, items: ItemSet, base: Cid | None = None) -> list[Action]:
+        """The answer to TakeStock: of the unordered events with the checkpoint they lie above."""
+        assert self.stage is Stage.STOCK
+        if not self._heads_done:
+            self._frontier = Initiator(items, limit=self.limit)
+        else:
+            self._base = base
+            self._unordered = Initiator(items, limit=self.limit, direct=True, differs=False)
         return self._go_on()
 
     def delivered(self, result: Delivered) -> list[Action]:
@@ -230,7 +297,7 @@ class Puller:
             if self._answer_cut or self._ids:
                 return [*self._fetch_ids()] or self._look_up()
             self._ranges = ()
-        elif self._answer_cut:
+        elif self.stage is Stage.IDS and self._answer_cut:
             asked = zip(self._question_ids, self._expected, strict=True)
             self._ids[:0] = [cid for cid, left in asked if left]
         return self._go_on()
@@ -238,7 +305,7 @@ class Puller:
     # -- what next
 
     def _go_on(self) -> list[Action]:
-        """Missing ids first, then ranges, then the next page of heads, then checkpoints."""
+        """Missing ids first, then ranges, then the next heads, then checkpoints, then differences."""
         if asked := self._fetch_ids():
             return asked
         if self._ranges and self.stage is Stage.LOCAL:
@@ -246,9 +313,28 @@ class Puller:
             return self._ask(Stage.RANGES, GetRanges(self._ranges))
         if self._ranges:
             return self._look_up()
-        if not self._pages_done and (self._page is None or self._page.more):
-            return self._ask(Stage.HEADS, GetHeads(self._after()))
-        self._pages_done = True
+        self._page = dict(_first(self._found, RANGES_MAX))
+        if self._page:
+            self._ids_rounds = 0
+            return self._look_up()
+        if not self._heads_done:
+            return self._next_heads()
+        if self._unordered is None:
+            return self._look_up()
+        if self._listed:
+            self._ids_rounds = 0
+            self._want(_first(self._listed, IDS_MAX))
+            return self._go_on()
+        return self._next_differences()
+
+    def _next_heads(self) -> list[Action]:
+        if self._frontier is None:
+            return self._take_stock(Stock.FRONTIER)
+        frame = self._frontier.question()
+        if frame is not None:
+            return self._ask(Stage.HEADS, GetHeads(frame, self.limit))
+        self._heads_done = True
+        self._stalled |= self._frontier.gave_up
         return self._look_up()
 
     def _fetch_ids(self) -> list[Action]:
@@ -261,15 +347,29 @@ class Puller:
         self._expected = [1] * len(self._question_ids)
         return self._ask(Stage.IDS, GetIds(self._question_ids))
 
-    def _next_checkpoints(self, height: int) -> list[Action]:
-        assert self._theirs is not None
-        if height >= self._theirs.height:
-            return self._over("stalled" if self._stalled else "synced")
+    def _next_checkpoints(self) -> list[Action]:
+        theirs, height = self._theirs, self.hello.height
+        assert theirs is not None
+        if height > theirs.height:
+            return self._finish()  # what it has above an older checkpoint, we may have below ours
+        if height == theirs.height:
+            is_all = self.hello.unordered == theirs.unordered
+            return self._finish() if is_all else self._take_stock(Stock.UNORDERED)
         if self._asked_height == (height, self.learnt):
             return self._over("stalled")
         self._asked_height = (height, self.learnt)
-        limit = min(CHECKPOINTS_MAX, self._theirs.height - height)
+        limit = min(CHECKPOINTS_MAX, theirs.height - height)
         return self._ask(Stage.CHECKPOINTS, GetCheckpoints(height + 1, limit))
+
+    def _next_differences(self) -> list[Action]:
+        assert self._unordered is not None
+        frame = self._unordered.question()
+        if frame is None:
+            self._stalled |= self._unordered.gave_up
+            return self._finish()
+        if self._unordered.is_listing:
+            return self._ask(Stage.LACKING, GetLacking(self._base, frame))
+        return self._ask(Stage.DIFFERENCES, GetDifferences(self._base, frame, self.limit))
 
     def _want(self, ids: Iterable[Cid]) -> None:
         for cid in ids:
@@ -277,13 +377,13 @@ class Puller:
                 self._asked_ids.add(cid)
                 self._ids.append(cid)
 
-    def _after(self) -> tuple[bytes, int] | None:
-        return None if self._page is None else self._page.heads[-1][:2]
-
     def _look_up(self) -> list[Action]:
         self.stage = Stage.LOCAL
-        tips = () if self._page is None or self._pages_done else tuple(head[3] for head in self._page.heads)
-        return [LookUp(tips)]
+        return [LookUp(tuple(tip for _, tip in self._page.values()))]
+
+    def _take_stock(self, of: Stock) -> list[Action]:
+        self.stage = Stage.STOCK
+        return [TakeStock(of)]
 
     def _ask(self, stage: Stage, question: Question) -> list[Action]:
         self.rounds += 1
@@ -293,9 +393,17 @@ class Puller:
         self._answer_cut, self._answer_ended = False, False
         return [Send(encode(question))]
 
+    def _finish(self) -> list[Action]:
+        return self._over("stalled" if self._stalled else "synced")
+
     def _over(self, code: str) -> list[Action]:
         self.stage = Stage.OVER
         return [Done(code)]
 
     def __repr__(self) -> str:
         return f"<Puller {self.stage.value} rounds={self.rounds} learnt={self.learnt}>"
+
+
+def _first(queue: deque[T], most: int) -> list[T]:
+    """Up to so many from the front of the queue, which loses them."""
+    return [queue.popleft() for _ in range(min(most, len(queue)))]

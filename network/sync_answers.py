@@ -15,17 +15,9 @@ from typing import Final
 from ledger import canonical
 from ledger.cid import Cid
 from ledger.event import HEADER_SIZE_MAX, WIRE_SIZE_MAX
-from ledger.heads import Head, Lane
-from network.sync_messages import ANSWER_BYTES_MAX, EVENT_FRAME_BYTES, HEADS_PAGE, Events, Heads, encode
+from network.sync_messages import ANSWER_BYTES_MAX, EVENT_FRAME_BYTES, Events, encode
 
 SHARE_MIN: Final = 4 * 1024  # bytes read of each lane at first: a dozen small events
-
-
-def heads_page(heads: Mapping[Lane, Head], after: Lane | None) -> Heads:
-    """The first HEADS_PAGE heads after `after`."""
-    lanes = sorted(lane for lane in heads if after is None or lane > after)
-    page = tuple((by, lane, *heads[by, lane]) for by, lane in lanes[:HEADS_PAGE])
-    return Heads(page, more=len(lanes) > HEADS_PAGE)
 
 
 def share(ranges: int) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
@@ -17,6 +18,9 @@ import trio
 from ledger.cid import Cid
 from ledger.errors import RemoteError
 from ledger.heads import Head, Lane
+from ledger.holdings import id_of
+from ledger.item_set import ItemSet
+from ledger.reconcile import FRAME_MAX, answer, lacking
 from network.host import Host
 from network.links import Connected, Disconnected
 from network.stream import Stream
@@ -31,20 +35,28 @@ from network.sync import (
     LookUp,
     Puller,
     Send,
+    Stock,
+    TakeStock,
 )
-from network.sync_answers import Part, by_ids, event_frames, heads_page, merge, share
+from network.sync_answers import Part, by_ids, event_frames, merge, share
 from network.sync_messages import (
+    ANSWER_BYTES_MAX,
     FRAME_SIZE_MAX,
     IDS_MAX,
     PROTOCOL,
     Bye,
     Checkpoints,
+    Differences,
     GetCheckpoints,
+    GetDifferences,
     GetHeads,
     GetIds,
+    GetLacking,
     GetRanges,
+    Heads,
     Hello,
     Question,
+    Same,
     decode_hello,
     decode_question,
     encode,
@@ -69,6 +81,12 @@ class LedgerSource(Protocol):
     async def hello(self) -> Hello: ...
 
     async def heads(self) -> Mapping[Lane, Head]: ...
+
+    async def frontier(self) -> ItemSet:
+        """The heads as a set (`ledger.holdings`)."""
+
+    async def unordered(self) -> tuple[Cid | None, ItemSet]:
+        """The last checkpoint, and the events above it as a set."""
 
     async def lane_range(self, by: bytes, lane: int, first: int, last: int, bytes_max: int) -> list[bytes]:
         """Wires from `first` on, consecutive, up to `bytes_max` but at least one if there is one."""
@@ -101,9 +119,11 @@ class Sync:
         deliver_checkpoints: CheckpointSink,
         *,
         interval_s: float = INTERVAL_S,
+        frame_max: int = FRAME_MAX,
         equal: Callable[[Hello], None] = lambda hello: None,
     ) -> None:
         self._host, self._source, self._interval_s = host, source, interval_s
+        self._frame_max = frame_max  # of a reconciliation, in bytes: a link of small packets wants few
         self._equal = equal
         self._deliver_events, self._deliver_checkpoints = deliver_events, deliver_checkpoints
         self._peers: dict[str, _Peer] = {}
@@ -181,7 +201,7 @@ class Sync:
         Returns `equal`, `synced`, `stalled` (not all could be had) or `bye` (the peer left early).
         """
         ours = await self._source.hello()
-        puller = Puller(ours, tuple(wanted)[:IDS_MAX])
+        puller = Puller(ours, tuple(wanted)[:IDS_MAX], self._frame_max)
         async with await self._host.open(peer, PROTOCOL) as stream:
             actions = deque(puller.start())
             while True:
@@ -205,6 +225,11 @@ class Sync:
                 unknown = tuple(await self._source.unknown(ids)) if ids else ()
                 heads = await self._source.heads() if ids else {}
                 return puller.resume(Local(await self._source.hello(), heads, unknown))
+            case TakeStock(Stock.FRONTIER):
+                return puller.stocked(await self._source.frontier())
+            case TakeStock(Stock.UNORDERED):
+                base, items = await self._source.unordered()
+                return puller.stocked(items, base)
             case DeliverEvents(wires):
                 result = await self._deliver_events(wires, stream.peer) if wires else Delivered(0)
                 return puller.delivered(result)
@@ -223,10 +248,10 @@ class Sync:
             await stream.write_frame(encode(Bye(WRONG_NETWORK)))
             self._host.blame(peer, WRONG_NETWORK, fatal=True)
             return
-        await stream.write_frame(encode(ours))
+        await stream.write_frame(encode(Same() if theirs == ours else ours))
         if theirs == ours:
             self._equal(ours)
-        if theirs != ours and (state := self._peers.get(peer)) is not None:
+        elif (state := self._peers.get(peer)) is not None:
             state.differs.set()  # it may hold what we lack
         for _ in range(SESSION_QUESTIONS_MAX):
             try:
@@ -241,8 +266,9 @@ class Sync:
     async def _reply(self, question: Question, stream: Stream) -> bool:
         """Answer one question; False when the peer said goodbye."""
         match question:
-            case GetHeads(after):
-                await stream.write_frame(encode(heads_page(await self._source.heads(), after)))
+            case GetHeads(frame, limit):
+                found = await _answered(await self._source.frontier(), frame, limit)
+                await stream.write_frame(encode(Heads(found)))
             case GetRanges(ranges):
                 parts = [await self._part(*wanted, share(len(ranges))) for wanted in ranges]
                 await self._send_events(stream, *merge(parts))
@@ -251,9 +277,30 @@ class Sync:
             case GetCheckpoints(first, limit):
                 items = tuple((c, q) for c, q in await self._source.checkpoints(first, limit))
                 await stream.write_frame(encode(Checkpoints(items[:limit])))
+            case GetDifferences(base, frame, limit):
+                ours, above = await self._source.unordered()
+                differing = await _answered(above, frame, limit) if ours == base else None
+                await stream.write_frame(encode(Differences(differing)))
+            case GetLacking(base, frame):
+                ours, above = await self._source.unordered()
+                await self._send_events(stream, *await self._lacking(above, frame if ours == base else None))
             case Bye():
                 return False
         return True
+
+    async def _lacking(self, items: ItemSet, frame: bytes | None) -> tuple[list[tuple[int, bytes]], bool]:
+        """(events that the lists in the frame lack, whether there are more of them)."""
+        names = iter(lacking(items, frame) if frame is not None else ())
+        events: list[tuple[int, bytes]] = []
+        size = 0
+        while ids := [id_of(item) for item in islice(names, IDS_MAX)]:
+            held = await self._source.wires(ids)
+            for wire in (held[id] for id in ids if id in held):
+                size += len(wire)
+                if events and size > ANSWER_BYTES_MAX:
+                    return events, True
+                events.append((0, wire))
+        return events, False
 
     async def _part(self, by: bytes, lane: int, first: int, last: int, bytes_max: int) -> Part:
         if first > last:
@@ -267,6 +314,11 @@ class Sync:
 
     def __repr__(self) -> str:
         return f"<Sync peers={len(self._peers)}>"
+
+
+async def _answered(items: ItemSet, frame: bytes, limit: int) -> bytes:
+    """In a thread: a question of the largest size takes a tenth of a second."""
+    return await trio.to_thread.run_sync(answer, items, frame, limit)
 
 
 class _Peer:

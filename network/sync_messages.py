@@ -1,21 +1,28 @@
-"""The words of `/fog/sync/1`, and their limits. Each frame is one of these in canonical DAG-CBOR.
+"""The words of `/fog/sync/2`, and their limits. Each frame is one of these in canonical DAG-CBOR.
 
     who asks                              who answers
-    Hello(net, height, checkpoint, …)     Hello, or Bye(wrong_network)
-    GetHeads(after)                       Heads(heads, more)
+    Hello(net, height, checkpoint, …)     Hello, or Same when it stands there too, or Bye(wrong_network)
+    GetHeads(frame, limit)                Heads(frame): what differs among the heads of lanes
     GetRanges(ranges)                     Events… the last with `end`; `more` if the answer was cut
     GetIds(ids)                           Events… likewise; ids that are not held are left out
-    GetCheckpoints(first, limit)          Checkpoints(items, more)
+    GetCheckpoints(first, limit)          Checkpoints(items)
+    GetDifferences(base, frame, limit)    Differences(frame) among the events above the checkpoint `base`;
+                                          null when the answerer does not stand on it
+    GetLacking(base, frame)               Events… that the lists in the frame lack, sorted by (lc, id)
     Bye(code)
+
+The frames inside are those of `ledger.reconcile`, over the sets of `ledger.holdings`; `limit` is the largest
+that the asker takes.
 
 One side asks, the other answers; each side opens its own stream to learn what it lacks itself. There is
 never more than one question on the way, and an answer has at most ANSWER_BYTES_MAX of events: a peer
-that wants more must first take what it asked for.
+that wants more must first take what it asked for. An answer that is a frame has at most four times the bytes
+of the frame asked, and 16 KiB (`ledger.reconcile.answer_max`).
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -24,12 +31,14 @@ from ledger import canonical
 from ledger.checkpoint import CERTIFICATE_SIZE_MAX, CHECKPOINT_SIZE_MAX
 from ledger.cid import Cid
 from ledger.event import WIRE_SIZE_MAX
+from ledger.item_set import FINGERPRINT_SIZE
+from ledger.reconcile import FRAME_MAX
+from ledger.reconcile_frames import FRAME_MIN
 from ledger.types import Digest, Key, Name, Uint
 
-PROTOCOL: Final = "/fog/sync/1"
+PROTOCOL: Final = "/fog/sync/2"
 
-HEADS_PAGE: Final = 256  # lanes in one page: 22 KB
-RANGES_MAX: Final = HEADS_PAGE  # one page of heads gives at most so many ranges
+RANGES_MAX: Final = 256  # lanes asked about at once: 12 KB
 IDS_MAX: Final = 256  # what a peer may have pending here
 CHECKPOINTS_MAX: Final = 24  # in one answer: under a MiB at their largest
 ANSWER_BYTES_MAX: Final = 1024 * 1024  # of event wires in one answer
@@ -38,8 +47,12 @@ FRAME_SIZE_MAX: Final = 1024 * 1024  # the largest frame at all: an answer of ch
 assert EVENT_FRAME_BYTES + WIRE_SIZE_MAX < FRAME_SIZE_MAX
 assert CHECKPOINTS_MAX * (CHECKPOINT_SIZE_MAX + CERTIFICATE_SIZE_MAX + 16) < FRAME_SIZE_MAX
 assert RANGES_MAX * 64 < FRAME_SIZE_MAX
+assert FRAME_MAX + 256 < FRAME_SIZE_MAX
 
 LaneNumber = Annotated[int, Meta(ge=0, le=255)]
+Frame = Annotated[bytes, Meta(min_length=1, max_length=FRAME_MAX)]
+FrameLimit = Annotated[int, Meta(ge=FRAME_MIN, le=FRAME_MAX)]
+Fingerprint = Annotated[bytes, Meta(min_length=FINGERPRINT_SIZE, max_length=FINGERPRINT_SIZE)]
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="t"):
@@ -47,12 +60,17 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 
 
 class Hello(Message, frozen=True, tag="hello"):
-    """Where a node stands. Equal hellos: nothing to learn. `checkpoint` is null at height 0."""
+    """Where a node stands (`ledger.replica.Hello`). `checkpoint` is null at height 0."""
 
     net: Cid
     height: Uint
     checkpoint: Cid | None
-    digest: Digest
+    heads: Digest
+    unordered: Fingerprint
+
+
+class Same(Message, frozen=True, tag="same"):
+    """Where you stand, we stand: there is nothing to learn."""
 
 
 class Bye(Message, frozen=True, tag="bye"):
@@ -62,16 +80,14 @@ class Bye(Message, frozen=True, tag="bye"):
 
 
 class GetHeads(Message, frozen=True, tag="get_heads"):
-    """Heads of lanes after (by, lane), or from the first one."""
+    """Over `ledger.holdings` frontier items."""
 
-    after: tuple[Key, LaneNumber] | None
+    frame: Frame
+    limit: FrameLimit
 
 
 class Heads(Message, frozen=True, tag="heads"):
-    """(by, lane, seq, id), sorted; `more` when there are lanes after the last."""
-
-    heads: Annotated[tuple[tuple[Key, LaneNumber, Uint, Cid], ...], Meta(max_length=HEADS_PAGE)]
-    more: bool
+    frame: Frame
 
 
 class GetRanges(Message, frozen=True, tag="get_ranges"):
@@ -108,8 +124,26 @@ class Checkpoints(Message, frozen=True, tag="checkpoints"):
     items: Annotated[tuple[tuple[bytes, bytes], ...], Meta(max_length=CHECKPOINTS_MAX)]
 
 
-Question = GetHeads | GetRanges | GetIds | GetCheckpoints | Bye
-Answer = Hello | Heads | Events | Checkpoints | Bye
+class GetDifferences(Message, frozen=True, tag="get_differences"):
+    """Over `ledger.holdings` unordered items, of those who stand on the checkpoint `base`."""
+
+    base: Cid | None
+    frame: Frame
+    limit: FrameLimit
+
+
+class Differences(Message, frozen=True, tag="differences"):
+    frame: Frame | None
+
+
+class GetLacking(Message, frozen=True, tag="get_lacking"):
+    base: Cid | None
+    frame: Frame
+
+
+_Welcome: Any = Hello | Same | Bye
+Question = GetHeads | GetRanges | GetIds | GetCheckpoints | GetDifferences | GetLacking | Bye
+Answer = Heads | Events | Checkpoints | Differences | Bye
 
 
 def encode(message: Message) -> bytes:
@@ -119,8 +153,14 @@ def encode(message: Message) -> bytes:
 
 
 def decode_hello(frame: bytes) -> Hello | Bye:
-    """Raises RemoteError (`oversize`, `non_canonical`, `bad_schema`)."""
+    """The first frame of a stream. Raises RemoteError (`oversize`, `non_canonical`, `bad_schema`)."""
     return canonical.decode_as(Hello | Bye, frame, size_max=FRAME_SIZE_MAX)  # type: ignore[arg-type]
+
+
+def decode_welcome(frame: bytes) -> Hello | Same | Bye:
+    """The answer to the first frame. Raises RemoteError as `decode_hello` does."""
+    welcome: Hello | Same | Bye = canonical.decode_as(_Welcome, frame, size_max=FRAME_SIZE_MAX)
+    return welcome
 
 
 def decode_question(frame: bytes) -> Question:

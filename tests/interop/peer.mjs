@@ -1,6 +1,6 @@
 // A node made of stock js-libp2p that meets one of ours. Argument: JSON with `address`, `net`, `topic`, `expect`.
 //
-// It dials, pings, identifies, asks /fog/sync/1 for everything, listens to the events topic until `expect`
+// It dials, pings, identifies, asks /fog/sync/2 for everything, listens to the events topic until `expect`
 // events came, then publishes one event that it signed itself. Each step is told as a line of JSON. It trusts
 // nothing: every event is decoded, encoded again, hashed, and its signature checked with noble (ZIP215).
 
@@ -27,7 +27,7 @@ const dagCbor = await import('@ipld/dag-cbor')
 const { ed25519 } = await import('@noble/curves/ed25519.js')
 
 const { address, net, topic, expect } = JSON.parse(process.argv.at(-1))
-const SYNC = '/fog/sync/1'
+const SYNC = '/fog/sync/2'
 const EVENT_DOMAIN = new TextEncoder().encode('fogledger/v1/event\n')
 const tell = (what) => console.log(JSON.stringify(what))
 const concat = (...parts) => Uint8Array.from(Buffer.concat(parts))
@@ -81,13 +81,35 @@ function frames (stream) {
   }
 }
 
+// -- a reconciliation of one who has nothing: whoever answers lists all it has, in one span up to the end
+
+const ITEMS = 2
+const EVERYTHING = 4
+const HEAD_SIZE = 32 + 1 + 8 + 32 // key, lane, seq, digest of the id
+
+function listed (frame) {
+  if (frame[0] !== (EVERYTHING | ITEMS) || frame[1] > 127) throw new Error('more than one span, or many heads')
+  const heads = []
+  let before = new Uint8Array(0)
+  for (let at = 2; at < frame.length;) {
+    const shared = frame[at++]
+    before = concat(before.subarray(0, shared), frame.subarray(at, at + HEAD_SIZE - shared))
+    at += HEAD_SIZE - shared
+    heads.push([before.subarray(0, 32), before[32], Number(Buffer.from(before).readBigUInt64BE(33))])
+  }
+  if (heads.length !== frame[1]) throw new Error('not as many heads as it says')
+  return heads
+}
+
 async function pullEverything (node, peer) {
   const stream = await node.dialProtocol(peer, SYNC)
   const { read, write } = frames(stream)
-  write({ t: 'hello', net: CID.parse(net), height: 0, checkpoint: null, digest: new Uint8Array(32) })
+  write({
+    t: 'hello', net: CID.parse(net), height: 0, checkpoint: null, heads: new Uint8Array(32), unordered: new Uint8Array(16)
+  })
   const hello = await read()
-  write({ t: 'get_heads', after: null })
-  const { heads } = await read()
+  write({ t: 'get_heads', frame: Uint8Array.of(EVERYTHING | ITEMS, 0), limit: 65536 }) // we list nothing
+  const heads = listed((await read()).frame)
   write({ t: 'get_ranges', ranges: heads.map(([by, lane, seq]) => [by, lane, 0, seq]) })
   const checked = []
   for (let answer = { end: false }; !answer.end;) {

@@ -9,6 +9,8 @@ from ledger.cid import Cid
 from ledger.event import Event, make, parse
 from ledger.genesis import Genesis, Validator
 from ledger.heads import Head, Lane
+from ledger.holdings import UNORDERED_WIDTH, frontier_set, unordered_item
+from ledger.item_set import ItemSet
 from ledger.signing import SigningKey
 from network.sync import Delivered
 from network.sync_messages import Hello
@@ -87,11 +89,20 @@ class MemoryLedger:
                 self._offer(waiting)
 
     async def hello(self) -> Hello:
-        tip = Cid.of(self.finals[-1][0]) if self.finals else None
-        return Hello(self.net, len(self.finals), tip, lane_heads.digest(self.tips))
+        tip, unordered = await self.unordered()
+        return Hello(self.net, len(self.finals), tip, lane_heads.digest(self.tips), unordered.whole)
 
     async def heads(self) -> Mapping[Lane, Head]:
         return dict(self.tips)
+
+    async def frontier(self) -> ItemSet:
+        return frontier_set(self.tips)
+
+    async def unordered(self) -> tuple[Cid | None, ItemSet]:
+        """Nothing here is ever ordered."""
+        items = (unordered_item(event.header.lc, event.id) for event in self.events.values())
+        tip = Cid.of(self.finals[-1][0]) if self.finals else None
+        return tip, ItemSet.of(items, width=UNORDERED_WIDTH)
 
     async def lane_range(self, by: bytes, lane: int, first: int, last: int, bytes_max: int) -> list[bytes]:
         held = {e.header.seq: e.wire for e in self.events.values() if e.lane == (by, lane)}

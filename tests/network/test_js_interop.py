@@ -63,6 +63,8 @@ async def test_a_javascript_node_pings_identifies_syncs_and_gossips_with_ours(li
                 async for step in steps(node):
                     told[step.pop("step")] = step
                     if "subscribed" in told and "gossip" not in told:
+                        while not announcer.neighbours:  # it knows of us before we know of it
+                            await trio.sleep(0.01)
                         await announcer.announce([event.wire for event in gossiped])
                     if "published" in told:
                         break

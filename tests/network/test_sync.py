@@ -10,8 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ledger import reconcile
 from ledger.cid import Cid
 from ledger.errors import RemoteError
+from ledger.event import Event
+from ledger.heads import Head, Lane
+from ledger.holdings import FRONTIER_WIDTH, frontier_item, frontier_set, id_of
+from ledger.item_set import ItemSet
+from ledger.reconcile import FRAME_MAX
+from ledger.reconcile_frames import FRAME_MIN, Mode, Span, encode_frame
 from network import sync_messages as words
 from network.sync import (
     IDS_ROUNDS_MAX,
@@ -25,24 +32,31 @@ from network.sync import (
     Puller,
     Send,
     Stage,
+    Stock,
+    TakeStock,
 )
-from network.sync_answers import Part, by_ids, event_frames, heads_page, merge, share
+from network.sync_answers import Part, by_ids, event_frames, merge, share
 from network.sync_messages import (
     ANSWER_BYTES_MAX,
     EVENT_FRAME_BYTES,
-    HEADS_PAGE,
+    RANGES_MAX,
     Bye,
     Checkpoints,
+    Differences,
     Events,
     GetCheckpoints,
+    GetDifferences,
     GetHeads,
     GetIds,
+    GetLacking,
     GetRanges,
     Heads,
     Hello,
+    Same,
     decode_answer,
     decode_hello,
     decode_question,
+    decode_welcome,
     encode,
 )
 from tests.network.ledgers import NET, OTHER_NET, Author, MemoryLedger
@@ -51,10 +65,20 @@ from tests.network.ledgers import NET, OTHER_NET, Author, MemoryLedger
 class Session:
     """One puller and the ledger of each side, run in a loop without input or output."""
 
-    def __init__(self, ours: MemoryLedger, theirs: MemoryLedger, wanted: tuple[Cid, ...] = ()) -> None:
+    def __init__(
+        self,
+        ours: MemoryLedger,
+        theirs: MemoryLedger,
+        wanted: tuple[Cid, ...] = (),
+        *,
+        limit: int = FRAME_MAX,
+    ) -> None:
         self.ours, self.theirs = ours, theirs
         self.questions: list[object] = []
-        self.puller = Puller(now(ours.hello()), wanted)
+        self.puller = Puller(now(ours.hello()), wanted, limit)
+
+    def kinds(self) -> list[type]:
+        return [type(question) for question in self.questions]
 
     def run(self) -> str:
         actions = self.puller.start()
@@ -79,6 +103,11 @@ class Session:
                     now(self.ours.hello()), now(self.ours.heads()), tuple(now(self.ours.unknown(ids)))
                 )
                 return self.puller.resume(local)
+            case TakeStock(Stock.FRONTIER):
+                return self.puller.stocked(now(self.ours.frontier()))
+            case TakeStock(Stock.UNORDERED):
+                base, items = now(self.ours.unordered())
+                return self.puller.stocked(items, base)
             case DeliverEvents(wires):
                 return self.puller.delivered(now(self.ours.take_events(wires, "them")))
             case DeliverCheckpoints(items):
@@ -87,14 +116,24 @@ class Session:
 
     def answer(self, frame: bytes) -> Iterator[bytes]:
         if not self.questions:
-            self.questions.append(decode_hello(frame))
-            yield encode(now(self.theirs.hello()))
+            hello = decode_hello(frame)
+            self.questions.append(hello)
+            theirs = now(self.theirs.hello())
+            yield encode(Same() if theirs == hello else theirs)
             return
         question = decode_question(frame)
         self.questions.append(question)
         match question:
-            case GetHeads(after):
-                yield encode(heads_page(self.theirs.tips, after))
+            case GetHeads(frame, limit):
+                yield encode(Heads(reconcile.answer(now(self.theirs.frontier()), frame, limit)))
+            case GetDifferences(base, frame, limit):
+                ours, above = now(self.theirs.unordered())
+                yield encode(Differences(reconcile.answer(above, frame, limit) if ours == base else None))
+            case GetLacking(base, frame):
+                ours, above = now(self.theirs.unordered())
+                names = [id_of(item) for item in reconcile.lacking(above, frame)] if ours == base else []
+                events, more = by_ids(names, now(self.theirs.wires(names)))
+                yield from event_frames([(0, wire) for _, wire in events], more=more)
             case GetRanges(ranges):
                 parts = []
                 for by, lane, first, last in ranges:
@@ -145,7 +184,8 @@ def test_what_they_have_further_is_fetched_and_nothing_else():
     session = Session(ledger(*both, *ours), ledger(*both, *more))
     assert session.run() == "synced"
     assert set(session.ours.events) == {event.id for event in (*both, *more, *ours)}
-    assert session.questions[1:] == [GetHeads(None), GetRanges(((alice.key.public, 0, 5, 7),))]
+    assert session.kinds() == [Hello, GetHeads, GetRanges, GetLacking]
+    assert session.questions[2] == GetRanges(((alice.key.public, 0, 5, 7),))
 
 
 def test_many_lanes_that_name_each_other_come_parents_first():
@@ -181,12 +221,12 @@ def test_an_answer_is_bounded_and_the_rest_is_asked_for_again():
     assert sum(isinstance(question, GetRanges) for question in session.questions) == 5
 
 
-def test_more_lanes_than_a_page_are_worked_through_page_by_page():
-    authors = [Author(number) for number in range(1, HEADS_PAGE + 31)]
+def test_more_lanes_than_one_question_names_are_worked_through_one_after_the_other():
+    authors = [Author(number) for number in range(1, RANGES_MAX + 31)]
     session = Session(ledger(), ledger(*(author.write() for author in authors)))
     assert session.run() == "synced"
     assert same(session.ours, session.theirs)
-    assert sum(isinstance(question, GetHeads) for question in session.questions) == 2
+    assert session.kinds().count(GetRanges) == 2
 
 
 def test_a_fork_at_equal_height_is_seen_and_fetched():
@@ -198,7 +238,7 @@ def test_a_fork_at_equal_height_is_seen_and_fetched():
     session = Session(ledger(*common, mine), ledger(*common, rival))
     assert session.run() == "synced"
     assert rival.id in session.ours.events
-    assert session.questions[2] == GetIds((rival.id,))
+    assert GetIds((rival.id,)) in session.questions
 
 
 def test_a_fork_that_is_known_is_not_fetched_again():
@@ -209,6 +249,74 @@ def test_a_fork_that_is_known_is_not_fetched_again():
     session = Session(ledger(*common, mine, rival), ledger(*common, rival))
     assert session.run() == "synced"
     assert not any(isinstance(question, GetIds) for question in session.questions)
+
+
+def rivals(count: int) -> tuple[list[Event], list[Event]]:
+    """A lane of 40 events, and as many others that each stand beside one of them."""
+    author = Author(1)
+    chain = author.lane(40)
+    beside = []
+    for seq in range(count):
+        twin = Author(1)
+        twin.events = chain[:seq]
+        beside.append(twin.write(mark=1 + seq))
+    return chain, beside
+
+
+@pytest.mark.parametrize("limit", [FRAME_MIN, FRAME_MAX])
+@pytest.mark.parametrize("count", [1, 40])
+def test_rivals_that_no_head_leads_to_are_found_among_the_unordered_events(count: int, limit: int):
+    """Both stand at seq 39 of the lane, with one and the same event: no head shows what else there is."""
+    chain, beside = rivals(count)
+    session = Session(ledger(*chain), ledger(*chain, *beside), limit=limit)
+    session.theirs.tips = dict(session.ours.tips)
+    assert session.run() == "synced"
+    assert same(session.ours, session.theirs)
+    assert GetHeads not in session.kinds()
+    assert GetLacking in session.kinds() or GetIds in session.kinds()
+
+
+def test_events_above_another_checkpoint_are_not_compared():
+    """It stood on our checkpoint, and when it was asked it had gone on: the next session is for that."""
+    chain, beside = rivals(3)
+    session = Session(ledger(*chain), ledger(*chain, *beside))
+    for one in (session.ours, session.theirs):
+        one.finals = [(b"c", b"q")]
+    session.puller.hello = now(session.ours.hello())
+    welcome = encode(now(session.theirs.hello()))
+    session.theirs.finals.append((b"c2", b"q"))
+    actions = session.puller.start()
+    actions = session.puller.receive(welcome)
+    while not isinstance(actions[0], Send):
+        actions = session.perform(actions[0], [])
+    [frame] = actions
+    assert isinstance(frame, Send)
+    assert isinstance(question := decode_question(frame.frame), GetDifferences)
+    assert question.base == Cid.of(b"c")
+    assert session.puller.receive(encode(Differences(None))) == [Done("synced")]
+
+
+def test_a_peer_that_is_behind_is_not_asked_what_lies_above_its_checkpoint():
+    chain, beside = rivals(3)
+    session = Session(ledger(*chain), ledger(*chain, *beside))
+    session.ours.finals = [(b"c", b"q")]
+    session.puller.hello = now(session.ours.hello())
+    session.ours.add(Author(2).write())
+    assert session.run() == "synced"
+    assert session.kinds() == [Hello]
+
+
+def test_four_mib_of_rivals_come_in_bounded_answers():
+    chain = Author(1).lane(280, 100)
+    beside = []
+    for seq in range(280):
+        twin = Author(1)
+        twin.events = chain[:seq]
+        beside.append(twin.write(15_000))
+    session = Session(ledger(*chain), ledger(*chain, *beside))
+    session.theirs.tips = dict(session.ours.tips)
+    assert session.run() == "synced"
+    assert same(session.ours, session.theirs)
 
 
 def test_wanted_ids_are_asked_for_first():
@@ -285,6 +393,14 @@ def test_a_checkpoint_that_never_applies_is_not_asked_for_for_ever():
     assert session.run() == "stalled"
 
 
+VECTORS = Path(__file__).parents[1] / "vectors" / "sync_words.json"
+A, B = b"\x02" * 32, b"\x03" * 32
+TIP = Cid.of(b"tip")
+END = b"\xff" * (FRONTIER_WIDTH + 1)
+DIFFERS = encode_frame([Span(b"", END, Mode.FINGERPRINT, fingerprint=b"\x07" * 16)], width=FRONTIER_WIDTH)
+EQUAL = encode_frame([Span(b"", END, Mode.SKIP)], width=FRONTIER_WIDTH)
+
+
 @pytest.mark.parametrize("at", ["hello", "heads"])
 def test_a_peer_may_leave_at_any_time_and_its_reason_is_only_noise(at: str):
     """What it says is not used for anything: counters are named by us alone."""
@@ -294,47 +410,59 @@ def test_a_peer_may_leave_at_any_time_and_its_reason_is_only_noise(at: str):
 
 def in_stage(stage: Stage) -> Puller:
     """A puller that has just asked its first question of this kind."""
-    puller = Puller(Hello(NET, 0, None, b"\x00" * 32))
+    puller = Puller(Hello(NET, 0, None, b"\x00" * 32, b"\x00" * 16))
     puller.start()
     if stage is Stage.HELLO:
         return puller
     height = 5 if stage is Stage.CHECKPOINTS else 0
-    digest = b"\x00" * 32 if stage is Stage.CHECKPOINTS else b"\x01" * 32
+    heads = b"\x01" * 32 if stage in (Stage.HEADS, Stage.STOCK, Stage.RANGES, Stage.LOCAL) else b"\x00" * 32
     tip = Cid.of(b"final") if height else None
-    actions = puller.receive(encode(Hello(NET, height, tip, digest)))
-    if stage is Stage.CHECKPOINTS:
-        assert isinstance(actions[0], LookUp)
+    puller.receive(encode(Hello(NET, height, tip, heads, b"\x01" * 16)))
+    if stage in (Stage.CHECKPOINTS, Stage.DIFFERENCES, Stage.LACKING):
         puller.resume(Local(puller.hello, {}))
+    if stage is Stage.DIFFERENCES:
+        puller.stocked(ItemSet.of((bytes([n]) * 40 for n in range(1, 41)), width=40))
+    if stage is Stage.LACKING:
+        puller.stocked(ItemSet.of((), width=40))
+    if stage in (Stage.HEADS, Stage.RANGES, Stage.LOCAL):
+        puller.stocked(frontier_set({}))
     if stage in (Stage.RANGES, Stage.LOCAL):
-        puller.receive(encode(Heads(((b"\x02" * 32, 0, 1, Cid.of(b"tip")),), more=False)))
+        puller.receive(encode(heads_of({(A, 0): (1, TIP)})))
     if stage is Stage.RANGES:
         puller.resume(Local(puller.hello, {}))
     assert puller.stage is stage
     return puller
 
 
-VECTORS = Path(__file__).parents[1] / "vectors" / "sync_words.json"
-A, B = b"\x02" * 32, b"\x03" * 32
-TIP = Cid.of(b"tip")
+def heads_of(heads: dict[Lane, Head]) -> Heads:
+    """The answer that gives these heads to somebody who has none."""
+    items = tuple(sorted(frontier_item(lane, head) for lane, head in heads.items()))
+    return Heads(encode_frame([Span(b"", END, Mode.ITEMS, items=items)], width=FRONTIER_WIDTH))
 
 
 @pytest.mark.parametrize(
     ("stage", "answer", "code"),
     [
-        (Stage.HELLO, Hello(OTHER_NET, 0, None, b"\x00" * 32), "wrong_network"),
+        (Stage.HELLO, Hello(OTHER_NET, 0, None, b"\x00" * 32, b"\x00" * 16), "wrong_network"),
         (Stage.HELLO, Bye("wrong_network"), "wrong_network"),
-        (Stage.HELLO, Heads((), more=False), "bad_schema"),
+        (Stage.HELLO, Heads(EQUAL), "bad_schema"),
         (Stage.HEADS, Events((), end=True, more=False), "unasked"),
-        (Stage.HEADS, Hello(NET, 0, None, b"\x00" * 32), "unasked"),
-        (Stage.HEADS, Heads(((B, 0, 0, TIP), (A, 0, 0, TIP)), more=False), "bad_heads"),
-        (Stage.HEADS, Heads(((A, 0, 0, TIP), (A, 0, 1, TIP)), more=False), "bad_heads"),
-        (Stage.HEADS, Heads((), more=True), "bad_heads"),
+        (Stage.HEADS, Hello(NET, 0, None, b"\x00" * 32, b"\x00" * 16), "bad_schema"),
+        (Stage.HEADS, Differences(EQUAL), "unasked"),
+        (Stage.HEADS, Heads(DIFFERS), "unasked"),
+        (Stage.HEADS, Heads(b"\x01\x00"), "bad_frame"),
+        (Stage.HEADS, heads_of({(A, 0): (2**63, TIP)}), "bad_heads"),
+        (Stage.DIFFERENCES, Heads(EQUAL), "unasked"),
+        (Stage.LACKING, Differences(EQUAL), "unasked"),
+        (Stage.LACKING, Events(((0, b"no event"),), end=True, more=False), "non_canonical"),
+        (Stage.LACKING, Events((), end=True, more=True), "no_progress"),
         (Stage.RANGES, Events(((1, b"w"),), end=True, more=False), "unasked"),
         (Stage.RANGES, Events(((0, b"w"),) * 3, end=True, more=False), "unasked"),
         (Stage.RANGES, Events((), end=False, more=False), "bad_events"),
         (Stage.RANGES, Checkpoints(()), "unasked"),
-        (Stage.CHECKPOINTS, Heads((), more=False), "unasked"),
-        (Stage.LOCAL, Heads((), more=False), "unasked"),
+        (Stage.CHECKPOINTS, Heads(EQUAL), "unasked"),
+        (Stage.LOCAL, Heads(EQUAL), "unasked"),
+        (Stage.STOCK, Heads(EQUAL), "unasked"),
     ],
 )
 def test_an_answer_that_was_not_asked_for_ends_the_session(stage: Stage, answer: words.Message, code: str):
@@ -352,15 +480,20 @@ def test_garbage_in_any_stage_is_a_remote_error(stage: Stage, frame: bytes):
 
 
 WORDS = {
-    "hello": Hello(NET, 1, TIP, b"\x07" * 32),
-    "hello at height 0": Hello(NET, 0, None, b"\x07" * 32),
+    "hello": Hello(NET, 1, TIP, b"\x07" * 32, b"\x08" * 16),
+    "hello at height 0": Hello(NET, 0, None, b"\x07" * 32, b"\x08" * 16),
+    "same": Same(),
     "bye": Bye("busy"),
-    "first heads": GetHeads(None),
-    "next heads": GetHeads((A, 0)),
+    "get heads": GetHeads(DIFFERS, 256),
     "ranges": GetRanges(((A, 0, 1, 2), (B, 2, 0, 0))),
     "ids": GetIds((TIP,)),
     "get checkpoints": GetCheckpoints(1, 2),
-    "heads": Heads(((A, 0, 3, TIP),), more=True),
+    "get differences": GetDifferences(TIP, DIFFERS, FRAME_MAX),
+    "get differences at height 0": GetDifferences(None, DIFFERS, FRAME_MAX),
+    "get lacking": GetLacking(TIP, EQUAL),
+    "heads": heads_of({(A, 0): (3, TIP), (B, 2): (4, TIP)}),
+    "differences": Differences(EQUAL),
+    "differences on another checkpoint": Differences(None),
     "events": Events(((0, b"wire"), (7, b"")), end=False, more=True),
     "checkpoints": Checkpoints(((b"c", b"q"),)),
 }
@@ -368,11 +501,11 @@ WORDS = {
 
 @pytest.mark.parametrize("name", WORDS)
 def test_words_survive_the_wire_and_their_bytes_are_pinned(name: str):
-    """A difference cuts the network in two: it needs a new protocol name, `/fog/sync/2`."""
+    """A difference cuts the network in two: it needs a new protocol name, `/fog/sync/3`."""
     word = WORDS[name]
     data = encode(word)
-    decoders = (decode_hello, decode_question, decode_answer)
-    decode = decoders[0 if isinstance(word, Hello) else 1 if isinstance(word, words.Question) else 2]
+    decoders = (decode_welcome, decode_question, decode_answer)
+    decode = decoders[0 if isinstance(word, Hello | Same) else 1 if isinstance(word, words.Question) else 2]
     assert decode(data) == word
     assert json.loads(VECTORS.read_text())[name] == data.hex()
 
@@ -384,11 +517,13 @@ def test_words_survive_the_wire_and_their_bytes_are_pinned(name: str):
         words.canonical.encode({"t": "get_ids", "ids": []}),
         words.canonical.encode({"t": "get_ids", "ids": [TIP] * 257}),
         words.canonical.encode({"t": "get_ranges", "ranges": []}),
-        words.canonical.encode({"t": "get_heads", "after": [b"short", 0]}),
+        words.canonical.encode({"t": "get_heads", "frame": b"", "limit": 256}),
+        words.canonical.encode({"t": "get_heads", "frame": b"\x00", "limit": 255}),
+        words.canonical.encode({"t": "get_heads", "frame": bytes(FRAME_MAX + 1), "limit": 256}),
         words.canonical.encode({"t": "get_checkpoints", "first": 1, "limit": 0}),
         words.canonical.encode({"t": "get_checkpoints", "first": 1, "limit": 10**6}),
         words.canonical.encode({"t": "unheard of"}),
-        words.canonical.encode({"t": "get_heads", "after": None, "extra": 1}),
+        words.canonical.encode({"t": "get_heads", "frame": b"\x00", "limit": 256, "extra": 1}),
         b"",
     ],
 )

@@ -17,7 +17,17 @@ from network.links import Connected, Disconnected
 from network.stream import Stream
 from network.sync import Delivered
 from network.sync_io import Sync
-from network.sync_messages import PROTOCOL, Bye, GetHeads, Hello, decode_hello, encode
+from network.sync_messages import (
+    PROTOCOL,
+    Bye,
+    Differences,
+    GetHeads,
+    Hello,
+    Same,
+    decode_hello,
+    decode_welcome,
+    encode,
+)
 from network.transports.memory import Air
 from tests.network.conftest import air_host, tcp_host
 from tests.network.ledgers import NET, OTHER_NET, Author, MemoryLedger
@@ -57,12 +67,23 @@ async def test_two_nodes_that_meet_end_with_the_same_events_and_checkpoints():
         nursery.cancel_scope.cancel()
 
 
-async def test_equal_nodes_are_done_in_one_round_trip():
+EQUAL_BYTES_MAX = 400  # both ways
+
+
+async def test_equal_nodes_are_done_in_one_round_trip_and_few_bytes():
+    """The whole talk, with the length before each frame."""
     async with tcp_host(1) as a, tcp_host(2) as b, trio.open_nursery() as nursery:
         here, there = Node(a, MemoryLedger()), Node(b, MemoryLedger())
-        await start(nursery, here, there)
+        for node in (here, there):
+            node.ledger.add(*Author(1).lane(3))
+            node.ledger.finals = [(b"c", b"q")] * 5
+        await start(nursery, here)
         peer = await b.dial(a.addresses()[0])
         assert await there.sync.pull(peer) == "equal"
+        async with await b.open(peer, PROTOCOL) as stream:
+            await stream.write_frame(encode(await there.ledger.hello()))
+            assert decode_welcome(await stream.read_frame(size_max=1000)) == Same()
+            assert stream.bytes_in + stream.bytes_out < EQUAL_BYTES_MAX
         nursery.cancel_scope.cancel()
 
 
@@ -175,12 +196,12 @@ async def test_the_answering_side_says_goodbye_to_another_network_by_name():
     async with tcp_host(1) as a, tcp_host(2) as b, trio.open_nursery() as nursery:
         await start(nursery, Node(a, MemoryLedger()))
         stream = await b.open(await b.dial(a.addresses()[0]), PROTOCOL)
-        await stream.write_frame(encode(Hello(OTHER_NET, 0, None, b"\x00" * 32)))
+        await stream.write_frame(encode(Hello(OTHER_NET, 0, None, b"\x00" * 32, b"\x00" * 16)))
         assert decode_hello(await stream.read_frame(size_max=1000)) == Bye("wrong_network")
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("garbage", [b"", b"\xff" * 50, encode(GetHeads(None))])
+@pytest.mark.parametrize("garbage", [b"", b"\xff" * 50, encode(GetHeads(b"\x05", 256))])
 async def test_a_peer_that_opens_with_garbage_is_refused_and_the_node_goes_on(garbage: bytes):
     async with tcp_host(1) as a, tcp_host(2) as b, trio.open_nursery() as nursery:
         node = Node(a, MemoryLedger())
@@ -198,9 +219,9 @@ async def test_a_peer_that_opens_with_garbage_is_refused_and_the_node_goes_on(ga
 async def test_a_liar_that_sends_what_was_not_asked_for_is_blamed():
     async def liar(stream: Stream, peer: str) -> None:
         await stream.read_frame(size_max=1000)
-        await stream.write_frame(encode(Hello(NET, 7, Cid.of(b"x"), b"\x01" * 32)))
+        await stream.write_frame(encode(Hello(NET, 7, Cid.of(b"x"), b"\x01" * 32, b"\x01" * 16)))
         await stream.read_frame(size_max=1000)
-        await stream.write_frame(encode(Hello(NET, 7, Cid.of(b"x"), b"\x01" * 32)))
+        await stream.write_frame(encode(Differences(None)))
 
     async with tcp_host(1) as a, tcp_host(2) as b, trio.open_nursery() as nursery:
         a.handle(PROTOCOL, liar)

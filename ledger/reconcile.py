@@ -1,0 +1,291 @@
+"""Range-based set reconciliation: what does the other side hold that we do not, without listing either set?
+
+    asks                                            answers
+    fingerprints of 16 parts of a range      ->     equal parts are skipped; a part that differs is split into
+                                                    16 fingerprints, or listed when it holds few items
+    a list of its items, when it has few     ->     those of the range that are not in the list
+
+Each round trip narrows what differs by a factor of up to 256, so n items take log256(n) of them, and a
+difference costs about its own size (see `benchmarks/sync.py`). One side asks and learns; the other answers
+from its set and remembers nothing. What the answerer lacks, it learns by asking itself.
+
+Two ways to end, the choice of the one who asks:
+    the lists are answered with items, in frames like everything else (`direct=False`), or
+    `question` gives the lists last and on their own, and what they lack comes by itself, in order (`given`):
+    for items that are only the names of something larger, which then need not be named at all.
+
+Sans-IO and pure. Knows sets of byte strings (`ledger.item_set`) and frames (`ledger.reconcile_frames`); does
+not know what an item means or how frames travel.
+
+What must always hold, whatever the other side says:
+    an answer has at most `answer_max` bytes: AMPLIFICATION times its question and ANSWER_FREE; and at most
+        the frame limit that the asker chose. The answerer keeps to it, the asker refuses more
+    each answer settles a part of what was asked, or is a RemoteError
+    a range is narrowed at most log16(n) + 2 times, n being our items, since we split by these; at most
+        `rounds_max` questions are asked, and at most `open_max` ranges are open
+    the asker ends with all that an honest answerer held, unless it ran out of rounds (`gave_up`); two honest
+        sides that ask each other in turn end equal all the same, each time beginning with what came before
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Final
+
+from ledger.errors import RemoteError
+from ledger.item_set import ItemSet
+from ledger.reconcile_frames import FRAME_MIN, FrameWriter, Mode, Span, decode_frame
+
+FRAME_MAX: Final = 64 * 1024  # bytes; a link of small packets chooses less, down to FRAME_MIN
+PARTS: Final = 16  # of a range that differs
+LIST_MAX: Final = 2 * PARTS - 1  # items that are listed rather than split
+AMPLIFICATION: Final = 4
+ANSWER_FREE: Final = 16 * 1024  # bytes of answer that a question has for nothing: 350 lane heads at once
+ROUNDS_MAX: Final = 1_024  # questions in one session: the lists of a million items in the largest frames
+OPEN_MAX: Final = 131_072  # ranges that differ, known at once: twice what two sets of 200,000 strangers have
+
+
+def answer_max(question: int, limit: int) -> int:
+    """Bytes that an answer may have, by those of its question and the asker's limit on frames."""
+    return min(limit, AMPLIFICATION * question + ANSWER_FREE)
+
+
+# -- the side that answers
+
+
+def answer(items: ItemSet, question: bytes, limit: int) -> bytes:
+    """One answer from `items`. Raises RemoteError (`oversize`, `bad_frame`)."""
+    spans = decode_frame(question, width=items.width, size_max=FRAME_MAX)
+    limit = max(FRAME_MIN, min(limit, FRAME_MAX))
+    writer = FrameWriter(items.width, answer_max(len(question), limit))
+    for span in spans:
+        reached = _answer_span(items, span, writer)
+        if reached < span.upper:
+            return writer.finish(reached)
+    return writer.finish(spans[-1].upper)
+
+
+def _answer_span(items: ItemSet, span: Span, writer: FrameWriter) -> bytes:
+    """Up to where there was room."""
+    lower, upper = span.lower, span.upper
+    if span.mode is Mode.SKIP or (
+        span.mode is Mode.FINGERPRINT and items.fingerprint(lower, upper) == span.fingerprint
+    ):
+        return upper
+    if span.mode is Mode.ITEMS:
+        given = list(_without(items, span))
+        return writer.add_items(lower, upper, given) if given else upper
+    if items.count(lower, upper) <= LIST_MAX:
+        return writer.add_items(lower, upper, items.between(lower, upper))
+    for start, end in pairwise([lower, *items.split(lower, upper, PARTS)]):
+        if not writer.add_fingerprint(start, end, items.fingerprint(start, end)):
+            return start
+    return upper
+
+
+def lacking(items: ItemSet, question: bytes) -> Iterator[bytes]:
+    """What the lists of a question lack, in order: the answer to the last questions of a `direct` session.
+
+    Raises RemoteError (`oversize`, `bad_frame`) at once.
+    """
+    spans = decode_frame(question, width=items.width, size_max=FRAME_MAX)
+    return (item for span in spans if span.mode is Mode.ITEMS for item in _without(items, span))
+
+
+def _without(items: ItemSet, span: Span) -> Iterator[bytes]:
+    theirs = set(span.items)
+    return (item for item in items.between(span.lower, span.upper) if item not in theirs)
+
+
+# -- the side that asks
+
+
+class How(enum.Enum):
+    """How a range that differs, or may, is asked about."""
+
+    SPLIT = "split"  # in parts: that it differs is known
+    WHOLE = "whole"  # by one fingerprint
+    LISTED = "listed"  # it was small enough to list
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    lower: bytes
+    upper: bytes
+    how: How
+
+
+class Initiator:
+    """One session of the asking side over one set, which stays as it is meanwhile.
+
+    `question` until it gives None; each answer to `receive`, or to `given` while `is_listing`. `limit`: the
+    largest frame in bytes, either way. `differs`: whether it is known beforehand that the sets are not equal.
+    """
+
+    def __init__(
+        self,
+        items: ItemSet,
+        *,
+        limit: int = FRAME_MAX,
+        direct: bool = False,
+        differs: bool = True,
+        rounds_max: int = ROUNDS_MAX,
+        open_max: int = OPEN_MAX,
+    ) -> None:
+        self.items = items
+        self.limit = limit
+        self.rounds = 0
+        self.gave_up = False
+        self.is_listing = False  # what was asked last is answered by `given`
+        self._direct = direct
+        self._rounds_max, self._open_max = rounds_max, open_max
+        self._fill = max(FRAME_MIN, limit // 8)  # bytes of the next question: about what an answer settles
+        self._question = 0
+        self._asked: list[_Open] = []
+        self._open: deque[_Open] = deque()  # ascending
+        self._lists: deque[_Open] = deque()  # `direct`: small ranges that differ, ascending when asked
+        self._given = b""  # the last of the items given in answer to the lists
+        self._put_back([_Open(b"", items.end, How.SPLIT if differs else How.WHOLE)])
+
+    def question(self) -> bytes | None:
+        """The next frame to send, or None: all that differs was found, or `gave_up` after too many rounds."""
+        assert not self._asked, "a question while another one is unanswered"
+        if not self._open and not self._lists:
+            return None
+        if self.rounds == self._rounds_max:
+            self.gave_up = True
+            return None
+        self.rounds += 1
+        self.is_listing = not self._open
+        if self.is_listing:
+            self._lists = deque(sorted(self._lists, key=lambda entry: entry.lower))
+            self._given = b""
+        waiting = self._lists if self.is_listing else self._open
+        writer = FrameWriter(self.items.width, self.limit if self.is_listing else self._fill)
+        while waiting and self._ask(writer, waiting):
+            pass
+        assert self._asked, "a frame in which nothing fits"
+        frame = writer.finish(self._asked[-1].upper)
+        self._question = len(frame)
+        return frame
+
+    def _ask(self, writer: FrameWriter, waiting: deque[_Open]) -> bool:
+        """Put the first of the waiting ranges into the frame; False when it is full."""
+        entry = waiting.popleft()
+        lower, upper = entry.lower, entry.upper
+        count = self.items.count(lower, upper)
+        if not count or self.is_listing or (count <= LIST_MAX and entry.how is How.SPLIT):
+            reached = writer.add_items(lower, upper, self.items.between(lower, upper))
+            if reached > lower:
+                self._asked.append(replace(entry, upper=reached, how=How.LISTED))
+            if reached < upper:
+                waiting.appendleft(replace(entry, lower=reached))
+            return reached == upper
+        if entry.how is How.SPLIT:
+            bounds = pairwise([lower, *self.items.split(lower, upper, PARTS)])
+            waiting.extendleft(reversed([_Open(start, end, How.WHOLE) for start, end in bounds]))
+            return True
+        if not writer.add_fingerprint(lower, upper, self.items.fingerprint(lower, upper)):
+            waiting.appendleft(entry)
+            return False
+        self._asked.append(entry)
+        return True
+
+    def receive(self, frame: bytes) -> list[bytes]:
+        """An answer came: the items in it that we do not hold.
+
+        Raises RemoteError (`oversize`, `bad_frame`, `unasked`, `no_progress`, `too_many_ranges`).
+        """
+        assert self._asked
+        assert not self.is_listing
+        most = answer_max(self._question, self.limit)
+        spans = decode_frame(frame, width=self.items.width, size_max=most)
+        asked, self._asked = self._asked, []
+        reached = spans[-1].upper
+        if reached > asked[-1].upper:
+            raise RemoteError("an answer to more than was asked", code="unasked")
+        if reached <= asked[0].lower:
+            raise RemoteError("an answer that settles nothing", code="no_progress")
+        found: list[bytes] = []
+        narrowed: list[_Open] = []
+        questions = iter(asked)
+        entry = next(questions)
+        for span in spans:
+            if span.mode is Mode.SKIP:
+                continue
+            while entry.upper <= span.lower:
+                entry = next(questions)
+            if span.lower < entry.lower or span.upper > entry.upper:
+                raise RemoteError("an answer about a range that was not asked about", code="unasked")
+            if span.mode is Mode.ITEMS:
+                found += (item for item in span.items if item not in self.items)
+            else:
+                narrowed += self._narrowed(entry, span)
+        self._rest(asked, reached, narrowed)
+        return found
+
+    def _narrowed(self, entry: _Open, span: Span) -> Iterator[_Open]:
+        if entry.how is How.LISTED:
+            raise RemoteError("a fingerprint in answer to a list", code="unasked")
+        if self.items.fingerprint(span.lower, span.upper) == span.fingerprint:
+            return
+        yield _Open(span.lower, span.upper, How.SPLIT)
+
+    def _rest(self, asked: list[_Open], reached: bytes, narrowed: list[_Open]) -> None:
+        """What an answer left open goes before what was not asked yet."""
+        left = [
+            replace(entry, lower=max(entry.lower, reached), how=_again(entry.how))
+            for entry in asked
+            if entry.upper > reached
+        ]
+        if left:
+            self._fill = max(FRAME_MIN, self._question * (len(asked) - len(left)) // len(asked))
+        else:
+            self._fill = min(self.limit, 2 * self._fill)
+        self._put_back([*narrowed, *left])
+        if len(self._open) + len(self._lists) > self._open_max:
+            raise RemoteError(f"more than {self._open_max} ranges that differ", code="too_many_ranges")
+
+    def _put_back(self, entries: Sequence[_Open]) -> None:
+        for entry in reversed(entries):
+            few = self._direct and self.items.count(entry.lower, entry.upper) <= LIST_MAX
+            (self._lists if few else self._open).appendleft(entry)
+
+    # -- the end of a `direct` session
+
+    def given(self, items: Iterable[bytes]) -> None:
+        """These came in answer to the lists. Raises RemoteError (`unasked`)."""
+        assert self.is_listing
+        for item in items:
+            while self._asked and self._asked[0].upper <= item:
+                self._asked.pop(0)
+            if not self._asked or item < self._asked[0].lower or item <= self._given or item in self.items:
+                raise RemoteError("something that the lists do not lack", code="unasked")
+            self._given = item
+
+    def given_all(self, *, cut: bool) -> None:
+        """The answer is over; `cut`: there is more where it stopped. Raises RemoteError (`no_progress`)."""
+        assert self.is_listing
+        if cut and not self._given:
+            raise RemoteError("an answer that settles nothing", code="no_progress")
+        if cut:
+            rest = [replace(entry, lower=max(entry.lower, _next(self._given))) for entry in self._asked]
+            self._lists.extendleft(entry for entry in reversed(rest) if entry.lower < entry.upper)
+        self._asked = []
+
+    def __repr__(self) -> str:
+        return f"<Initiator rounds={self.rounds} open={len(self._open)} lists={len(self._lists)}>"
+
+
+def _again(how: How) -> How:
+    return How.SPLIT if how is How.LISTED else How.WHOLE
+
+
+def _next(item: bytes) -> bytes:
+    """The lowest bound above an item; not longer than the item, so that it can be said in a frame."""
+    higher = item.rstrip(b"\xff")
+    return higher[:-1] + bytes((higher[-1] + 1,)) if higher else item + b"\xff"
