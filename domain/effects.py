@@ -25,6 +25,7 @@ ShardState = Literal["open", "leased", "checking", "disputed", "settled", "faile
 RunState = Literal["leased", "committed", "revealed", "paid", "unpaid", "expired", "released"]
 RunRole = Literal["work", "check"]
 Offence = Literal["votes", "fork", "warrant"]
+RecoveryState = Literal["asked", "waiting", "done", "cancelled"]
 EscrowState = Literal["open", "closed", "expired"]
 
 
@@ -186,6 +187,32 @@ class Seat(Effect, frozen=True, tag="seat"):
     stake: Micro
 
 
+class IdentityIs(Effect, frozen=True, tag="identity"):
+    """Who may act for an account beside its own key (not it, when `retired`), and who may recover it."""
+
+    account: Key
+    devices: tuple[Key, ...]
+    guardians: tuple[Key, ...]
+    threshold: Uint
+    retired: bool = False
+
+
+class RecoveryIs(Effect, frozen=True, tag="recovery"):
+    """Guardians would have `device` act for `account`; `agreed` of them, where `needed` are enough.
+
+    waiting    enough agreed; it takes effect at `height` or later, and not before ledger time `time`
+    done       it did, or found that the device may act already;  cancelled  by the account, or in vain
+    """
+
+    account: Key
+    device: Key
+    state: RecoveryState
+    agreed: Uint
+    needed: Uint
+    height: Uint = 0
+    time: Millis = 0
+
+
 class Refusal(Effect, frozen=True, tag="refusal"):
     """Why an event had no effect, for people; the receipt's code is the public word."""
 
@@ -203,6 +230,8 @@ AnyEffect = (
     | Contribution
     | Reputation
     | EscrowIs
+    | IdentityIs
+    | RecoveryIs
     | BondIs
     | Slashed
     | LaneClosed

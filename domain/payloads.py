@@ -24,6 +24,7 @@ SHARDS_MAX: Final = 4096
 SLOTS_MAX: Final = 256
 LEASE_MIN_MS: Final = 1_000
 LEASE_MAX_MS: Final = 24 * 3_600_000
+GUARDIANS_MAX: Final = 8
 
 Shard = Annotated[int, Meta(ge=0, lt=SHARDS_MAX)]
 Attempt = Annotated[int, Meta(ge=0, lt=64)]
@@ -140,6 +141,39 @@ class EscrowClose(Payload, frozen=True):
     escrow: Cid
 
 
+class IdentityDelegate(Payload, frozen=True):
+    """From now on `device` may act for the author's account, as the account itself may."""
+
+    device: Key
+
+
+class IdentityRevoke(Payload, frozen=True):
+    """`device` may not act for the author's account any more; it may be the account's own key."""
+
+    device: Key
+
+
+class IdentityGuard(Payload, frozen=True):
+    """Who may recover the author's account: `threshold` of `guardians` together; replaces who could before.
+
+    guardians  accounts, sorted, without repeats; none, with a threshold of 0: nobody
+    """
+
+    guardians: Annotated[tuple[Key, ...], Meta(max_length=GUARDIANS_MAX)]
+    threshold: Annotated[int, Meta(ge=0, le=GUARDIANS_MAX)]
+
+
+class IdentityRecover(Payload, frozen=True):
+    """By a guardian of `account`: let `device` act for it. Replaces what this guardian asked for before."""
+
+    account: Key
+    device: Key
+
+
+class IdentityCancel(Payload, frozen=True):
+    """By the account: it needs no recovery."""
+
+
 class StakeBond(Payload, frozen=True):
     """Move `amount` of the author's free credits into its bond: the weight of its votes, and their pledge."""
 
@@ -186,6 +220,11 @@ KINDS: Final[dict[tuple[str, int], type[Payload]]] = {
     ("escrow.open", 1): EscrowOpen,
     ("escrow.redeem", 1): EscrowRedeem,
     ("escrow.close", 1): EscrowClose,
+    ("identity.delegate", 1): IdentityDelegate,
+    ("identity.revoke", 1): IdentityRevoke,
+    ("identity.guard", 1): IdentityGuard,
+    ("identity.recover", 1): IdentityRecover,
+    ("identity.cancel", 1): IdentityCancel,
     ("stake.bond", 1): StakeBond,
     ("stake.unbond", 1): StakeUnbond,
     ("stake.unjail", 1): StakeUnjail,

@@ -130,4 +130,6 @@ def _written(name: str, value: Any) -> Any:
         return str(value)
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, tuple):
+        return [_written(name, item) for item in value]
     return str(value) if name in AMOUNTS else value

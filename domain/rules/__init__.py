@@ -8,6 +8,7 @@
     jobs          submitted, cancelled, expired            terms         what a job's terms cost
     leases        commit, reveal, release                  runs          one run, as a state machine
     shards        what a shard needs next                  settlement    how it ends and who is paid
+    identity      devices, guardians, recovery
     escrows       set aside for one payee's vouchers       calendar      what ends at which height
     placement     which offer gets which lease             close         the end of a checkpoint
     tallies agenda pulse packed                            the indexes that keep a close short

@@ -8,8 +8,8 @@ sorted in chunks of some four minutes; table `agenda` has
 
 and for runs, which often end together, table `due` has, by entry, the shard (2) and attempt (1) of each.
 
-What must always hold: every lease that runs, every job that runs, every offer that stands and everything that
-is unbonding has its entry, and no entry is left of one that ended.
+What must always hold: every lease that runs, every job that runs, every offer that stands, every recovery
+whose epoch is over and everything that is unbonding has its entry, and no entry is left of one that ended.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ RUN: Final = b"a"
 JOB: Final = b"b"
 OFFER: Final = b"c"
 BOND: Final = b"d"
+RECOVERY: Final = b"e"
 
-OF_ACCOUNTS: Final = (OFFER, BOND)
+OF_ACCOUNTS: Final = (OFFER, BOND, RECOVERY)
 """Kinds whose id is an account: 32 bytes of the 36."""
 
 

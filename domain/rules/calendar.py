@@ -17,6 +17,7 @@ from domain.rules.records import CALENDAR
 from ledger.state import State
 
 ESCROW: Final = b"e"
+RECOVERY: Final = b"r"
 
 
 def has(state: State, what: bytes, height: int) -> bool:

@@ -1,7 +1,8 @@
 """The end of a checkpoint: what time has run out for, and, with a fresh clock, what is placed.
 
-    1  lapses       whatever the agenda has up to this ledger time: leases, offers, jobs, bonds to release
-    2  heights      whatever the calendar has for this height: escrows that expire
+    1  lapses       whatever the agenda has up to this ledger time: leases, offers, jobs, bonds to release,
+                    recoveries
+    2  heights      whatever the calendar has for this height: escrows that expire, recoveries past an epoch
     3  epochs       at the end of one: who may vote in the one after the next
     4  windows      committed runs whose time to reveal begins            ) only at a ready close:
     5  placement    checkers are drawn, work is leased                    ) see `domain.rules.pulse`
@@ -9,14 +10,14 @@
 
 What must always hold: the work is bounded by LAPSES_MAX, PLACEMENTS_MAX and the indexes' own bounds; what is
 left over makes the next close due at once. The end of a job is done whole, so up to SHARDS_MAX may be added;
-and a height has at most ENDS_PER_CLOSE_MAX escrows.
+and a height has at most ENDS_PER_CLOSE_MAX escrows, and recoveries of one checkpoint's events.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from domain.rules import agenda, epochs, escrows, jobs, offers, pulse, reputation, stake
+from domain.rules import agenda, epochs, escrows, identity, jobs, offers, pulse, reputation, stake
 from domain.rules.agenda import Entry
 from domain.rules.draft import Draft
 from domain.rules.placement import place
@@ -34,9 +35,10 @@ LAPSES_MAX: Final = 4096
 
 def close(state: State, context: Context) -> tuple[State, tuple[bytes, ...]]:
     state, told, more = _lapse(state, context)
-    if escrows.any_ends(state, context.height):
+    if escrows.any_ends(state, context.height) or identity.any_ripens(state, context.height):
         draft = Draft(state, context)
         escrows.expire(draft)
+        identity.ripen(draft)
         state, ended = draft.finish()
         told += ended
     if epochs.ends(state, context):
@@ -85,6 +87,8 @@ def _fall_due(draft: Draft, entry: Entry) -> int:
         offers.withdraw(draft, entry.id)
     elif entry.kind == agenda.BOND:
         stake.release(draft, entry)
+    elif entry.kind == agenda.RECOVERY:
+        identity.take_effect(draft, entry)
     elif entry.kind == agenda.JOB:
         return 1 + jobs.fall_due(draft, Cid(entry.id))
     else:

@@ -47,6 +47,18 @@ CODES: Final = {
     "too_early": "A run that must be independent of this one has not committed yet.",
     "wrong_opening": "Result, fuel and salt do not hash to the run's commitment.",
     "fuel_over_limit": "The run claims more fuel than the job allows for one shard.",
+    # Devices and guardians of an account.
+    "unknown_account": "The account never held a credit, so there is nothing to act for.",
+    "own_key": "The device is the account's own key.",
+    "already_delegated": "The device may act for the account already.",
+    "device_closed": "A lane of the device is closed by a fork, and it will not be trusted again.",
+    "devices_full": "As many devices act for the account as may; one must be revoked first.",
+    "unknown_device": "The device does not act for the account.",
+    "last_device": "Nothing could act for the account any more.",
+    "bad_guardians": "Guardians are sorted, all different, and others; the threshold is 1 to their number.",
+    "not_guardian": "The author is not a guardian of the account.",
+    "recovery_waiting": "Guardians agreed already, and what they agreed on is about to take effect.",
+    "no_recovery": "No guardian has asked to recover the account.",
     # Escrows and vouchers.
     "expiry_too_soon": "The escrow expires at or before the present height.",
     "expiry_too_far": "The escrow expires further ahead than any escrow may.",

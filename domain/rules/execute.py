@@ -19,6 +19,11 @@ from domain.payloads import (
     EvidenceFork,
     EvidenceVotes,
     EvidenceWarrant,
+    IdentityCancel,
+    IdentityDelegate,
+    IdentityGuard,
+    IdentityRecover,
+    IdentityRevoke,
     JobCancel,
     JobSubmit,
     LeaseCommit,
@@ -31,7 +36,19 @@ from domain.payloads import (
     StakeUnjail,
     Transfer,
 )
-from domain.rules import accounts, close, epochs, escrows, evidence, jobs, leases, offers, params, stake
+from domain.rules import (
+    accounts,
+    close,
+    epochs,
+    escrows,
+    evidence,
+    identity,
+    jobs,
+    leases,
+    offers,
+    params,
+    stake,
+)
 from domain.rules.bonds import BOND, Bond
 from domain.rules.codes import Refused
 from domain.rules.draft import Draft
@@ -57,6 +74,11 @@ RULES: Final[dict[type[Payload], Callable[[Draft, Any], None]]] = {
     EscrowOpen: escrows.open,
     EscrowRedeem: escrows.redeem,
     EscrowClose: escrows.close,
+    IdentityDelegate: identity.delegate,
+    IdentityRevoke: identity.revoke,
+    IdentityGuard: identity.guard,
+    IdentityRecover: identity.recover,
+    IdentityCancel: identity.cancel,
     StakeBond: stake.bond,
     StakeUnbond: stake.unbond,
     StakeUnjail: stake.unjail,
@@ -106,6 +128,7 @@ class FogRules:
         """One event: `ok` with its effects, or a code with a `Refusal` and the state as it was."""
         draft = Draft(state, context, author=event.account, device=event.header.by, id=event.id)
         try:
+            identity.require_not_retired(state, event)
             payload = payload_of(event)
             RULES[type(payload)](draft, payload)
         except Refused as refused:

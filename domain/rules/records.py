@@ -11,6 +11,9 @@
     shard       job, shard (2)                        Shard, from its first lease until it ends
     escrow      escrow                                Escrow: set aside for vouchers, until it ends
     escrows     payer; (empty)                        how many escrows it has open (4); and all together
+    identity    account                               Identity (`domain.rules.identity`)
+    recovery    account                               Recovery, while guardians ask for one
+    delegation  account, device                       (nothing): read by `ledger.cut`
     bond        account                               Bond, while it holds anything (`domain.rules.bonds`)
 
 Indexes, so that closing a checkpoint looks only at what it acts on:

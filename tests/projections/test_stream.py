@@ -18,7 +18,7 @@ from projections import stream
 from projections.model import Entry
 from projections.reader import Cursor, Reader
 from tests.projections import history
-from tests.projections.history import ALICE, held
+from tests.projections.history import ALICE, BOB, held
 from tests.projections.node import Node, serving
 from tests.projections.world import World
 
@@ -206,3 +206,9 @@ def test_every_amount_in_an_effect_is_written_as_digits(kind: type[effects.Effec
     money = {name for name, hint in kind.__annotations__.items() if hint in ("Micro", Micro)}
     fuel = {name for name in kind.__struct_fields__ if name == "fuel"}
     assert money | fuel <= stream.AMOUNTS
+
+
+def test_keys_in_a_list_are_written_like_keys_alone() -> None:
+    told = stream.written(effects.IdentityIs(ALICE, (ALICE, BOB), (), 0))
+    assert told["devices"] == [ALICE.hex(), BOB.hex()]
+    assert (told["t"], told["account"], told["guardians"]) == ("identity", ALICE.hex(), [])

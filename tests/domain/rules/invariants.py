@@ -8,10 +8,12 @@ from itertools import pairwise
 from typing import TypeVar
 
 from domain.effects import Contribution, JobIs, RunIs, ShardIs
+from domain.payloads import GUARDIANS_MAX
 from domain.rules import agenda, calendar, conservation, packed, terms
 from domain.rules.bonds import BOND, BONDS_MAX, LEAVING_MAX, Bond
 from domain.rules.epochs import budget
 from domain.rules.escrows import ENDS_PER_CLOSE_MAX
+from domain.rules.identity import DELEGATION, DEVICES_MAX, IDENTITY, RECOVERY, Recovery
 from domain.rules.params import Params
 from domain.rules.records import (
     AGENDA,
@@ -134,8 +136,10 @@ def check_state(state: State, now: int) -> None:
     assert all(bond.at_stake and len(bond.leaving) <= LEAVING_MAX for bond in bonds.values())
     _check_offers(state, offers, shards)
     _check_waiting(state, jobs, tallies, by_job, now)
-    _check_agenda(state, jobs, tallies, by_job, offers, bonds)
+    recoveries = _records(state, RECOVERY)
+    _check_agenda(state, jobs, tallies, by_job, offers, bonds, recoveries)
     _check_escrows(state)
+    _check_identities(state, recoveries)
     _check_validators(state)
 
 
@@ -212,8 +216,12 @@ def _check_agenda(
     shards: dict[bytes, dict[int, Shard]],
     offers: dict[bytes, Offer],
     bonds: dict[bytes, Bond],
+    recoveries: dict[bytes, Recovery],
 ) -> None:
     expected: dict[bytes, bytes] = {}
+    for account, recovery in recoveries.items():
+        if recovery.device and not recovery.height:
+            expected[agenda._pack(recovery.time, agenda.RECOVERY, account)] = b""
     for account, bond in bonds.items():
         assert [time for time, _ in bond.leaving] == sorted({time for time, _ in bond.leaving})
         expected |= {agenda._pack(time, agenda.BOND, account): b"" for time, _ in bond.leaving}
@@ -254,3 +262,40 @@ def _check_escrows(state: State) -> None:
     counted = {key: int.from_bytes(row, "big") for key, row in state.items(ESCROWS.name)}
     by_payer = Counter(escrow.payer for escrow in escrows.values())
     assert counted == by_payer | ({ONLY: len(escrows)} if escrows else {})
+
+
+def _check_identities(state: State, recoveries: dict[bytes, Recovery]) -> None:
+    """What the ledger asks before it lets a device act is what the identities say."""
+    delegated, booked = set(), defaultdict(list)
+    for account, identity in _records(state, IDENTITY).items():
+        devices, guardians = _split(identity.devices, 32), _split(identity.guardians, 32)
+        delegated |= {account + device for device in devices}
+        assert len(devices) <= DEVICES_MAX
+        assert len(guardians) <= GUARDIANS_MAX
+        assert identity.threshold <= len(guardians)
+        assert bool(identity.threshold) == bool(guardians)
+        assert account not in devices + guardians
+        assert devices or not identity.retired, "nothing acts for an account whose key is retired"
+    assert delegated == {key for key, _ in state.items(DELEGATION.name)}
+    for account, recovery in recoveries.items():
+        row = state.get(IDENTITY.name, account)
+        assert row is not None, "somebody recovers an account that has no guardians"
+        identity = IDENTITY.decode(row)
+        guardians = _split(identity.guardians, 32)
+        asked = _split(recovery.asked, 64)
+        assert asked, "nobody asks"
+        assert len({pair[:32] for pair in asked}) == len(asked), "a guardian that asks twice"
+        assert all(pair[:32] in guardians for pair in asked)
+        most = max(Counter(pair[32:] for pair in asked).values())
+        assert bool(recovery.device) == (most >= identity.threshold)
+        if recovery.height:
+            booked[calendar.RECOVERY + recovery.height.to_bytes(8, "big")].append(account)
+    written = {key: row for key, row in state.items(CALENDAR.name) if key.startswith(calendar.RECOVERY)}
+    assert written == {day: b"".join(sorted(accounts)) for day, accounts in booked.items()}
+
+
+def _split(row: bytes, width: int) -> list[bytes]:
+    """Sorted, each once."""
+    items = [row[at : at + width] for at in range(0, len(row), width)]
+    assert items == sorted(set(items))
+    return items

@@ -178,6 +178,7 @@ def test_parameters_have_the_documented_defaults() -> None:
         epoch_checkpoints=600,
         grace_checkpoints=600,
         bond_min=1_000_000_000,
+        recovery_ms=2 * 86_400_000,
         unbond_ms=14 * 86_400_000,
         jail_ms=7 * 86_400_000,
         slash_ppm=50_000,
