@@ -27,7 +27,7 @@ from domain.compute.sandbox import open_sandbox
 from domain.payloads import Payload
 from domain.rules import FogRules
 from domain.work import Work
-from fog import control
+from fog import acquaintances, control
 from fog.agenda import Agenda
 from fog.cosigning import Notes, outside
 from fog.exchange import Exchange
@@ -49,7 +49,7 @@ from ledger.signing import SigningKey
 from ledger.store import Store
 from network.blobs import BlockStore
 from network.blobs_io import Blobs
-from network.discovery import Bootstrap
+from network.discovery import Bootstrap, Reunion
 from network.host import open_host
 from network.mdns import Mdns
 from network.peer_exchange import PeerExchange
@@ -148,7 +148,11 @@ class Node:
             nursery.start_soon(fold, runner, ledger, agenda, live)
             nursery.start_soon(live.refresh)
             await nursery.start(exchange.run)
-            nursery.start_soon(Bootstrap(host, settings.network.bootstrap).run)
+            given = settings.network.bootstrap
+            reunion = Reunion(host, acquaintances.read(home.peers), held=given)
+            nursery.start_soon(Bootstrap(host, given).run)
+            nursery.start_soon(reunion.run)
+            nursery.start_soon(acquaintances.keep, home.peers, host, reunion)
             nursery.start_soon(PeerExchange(host, addresses).run)
             if settings.network.mdns:
                 nursery.start_soon(Mdns(host, replica.net).run)

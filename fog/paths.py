@@ -76,6 +76,11 @@ class DataDir:
         return DataDir(self.root / "witness")
 
     @property
+    def peers(self) -> Path:
+        """Addresses of nodes that were connected, one a line. Hints, and made again when lost."""
+        return self.root / "peers"
+
+    @property
     def control(self) -> Path:
         """The Unix socket that the command line talks to a running node through."""
         return self.root / "control.sock"

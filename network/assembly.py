@@ -1,7 +1,8 @@
 """libp2p's parts put together, with every default that surprises replaced.
 
 security      the stock list offers plaintext: here Noise alone
-muxer         yamux alone
+muxer         yamux alone, with pings that end a link when nothing comes back
+tcp           watched by the kernel: a silent partition ends a link in seconds
 auto-connect  dials peers it has heard of even with both watermarks at 0: here never
 retries       none: who dials decides when to try again
 one link      a peer; more, and every dial waits 250 ms
@@ -26,11 +27,11 @@ from libp2p.rcmgr import ResourceLimits, ResourceManager
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
-from libp2p.stream_muxer.yamux.yamux import Yamux
-from libp2p.transport.tcp.tcp import TCP
 
 from network.links import Limits
 from network.listening import expand
+from network.muxer import LivingYamux, YamuxAlone
+from network.transports.tcp import ImpatientTCP
 from network.transports.websocket import WebSocket
 
 
@@ -51,7 +52,7 @@ def build(seed: bytes, transports: Sequence[ITransport] | None, limits: Limits) 
     host = new_host(
         key_pair=keys,
         sec_opt={NOISE: noise},
-        muxer_opt={TProtocol(YAMUX): Yamux},
+        muxer_opt={TProtocol(YAMUX): LivingYamux},
         connection_config=ConnectionConfig(
             max_connections=limits.connections,
             high_watermark=limits.connections,
@@ -68,11 +69,12 @@ def build(seed: bytes, transports: Sequence[ITransport] | None, limits: Limits) 
         ),
         addrs_factory=expand,
         disable_identify_address_discovery=True,
-        transports=[TCP(), WebSocket()] if transports is None else transports,
+        transports=[ImpatientTCP(), WebSocket()] if transports is None else transports,
     )
     assert isinstance(host, BasicHost)
     swarm = host.get_network()
     assert isinstance(swarm, Swarm)
+    swarm.upgrader.muxer_multistream = YamuxAlone()
     swarm.auto_connector = _NeverDials(swarm)
     swarm.retry_config = RetryConfig(max_retries=0)  # who dials decides when to try again
     return host, swarm

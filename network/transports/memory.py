@@ -7,7 +7,7 @@ address that is no IP address. Under trio's MockClock a second of latency costs 
     open_host(seed, ["/mem/alice"], transports=[MemoryTransport(air, "alice")])
 
 Loss shows as it does over a real stream: not as missing bytes, but as a link that breaks (`air.snap`,
-`air.cut`). What was on its way is lost with it.
+`air.cut`). What was on its way is lost with it. Or nothing shows (`air.mute`): bytes go and none come.
 
 Knows names, bytes and time in flight. Does not know peers, protocols or what the bytes mean.
 """
@@ -41,6 +41,7 @@ class Air:
         self.latency_ms = latency_ms
         self._latency_of: dict[frozenset[str], int] = {}
         self._cut: set[frozenset[str]] = set()
+        self._mute: set[frozenset[str]] = set()
         self._listeners: dict[str, MemoryListener] = {}
         self._links: dict[frozenset[str], set[MemoryStream]] = {}
 
@@ -61,9 +62,21 @@ class Air:
                     for b in sorted(other):
                         self.cut(a, b)
 
+    def mute(self, a: str, b: str) -> None:
+        """Silence between the two until `heal`: links stay, and carry nothing; a dial is never answered."""
+        self._mute.add(frozenset((a, b)))
+
+    def is_mute(self, pair: frozenset[str]) -> bool:
+        return pair in self._mute
+
     def heal(self) -> None:
-        """Every pair can dial again. What broke stays broken."""
+        """Every pair can dial again. What broke stays broken, and what lost bytes breaks."""
         self._cut.clear()
+        self._mute.clear()
+        for streams in list(self._links.values()):
+            if any(stream.has_lost for stream in streams):
+                for stream in list(streams):
+                    stream.snap()
 
     def snap(self, a: str, b: str) -> None:
         """Break the links of two names once; both ends see a closed connection."""
@@ -105,11 +118,16 @@ class MemoryStream(ReadWriteCloser):
         self._air, self._pair, self._out, self._in = air, pair, out, into
         self._rest = bytearray()
         self._is_broken = False
+        self.has_lost = False  # bytes, in silence
         self._arriving = trio.CancelScope()  # of the read that waits, if one does
         self._reading = trio.Lock()
         self._writing = trio.Lock()
 
     async def write(self, data: bytes) -> None:
+        if self._air.is_mute(self._pair):
+            self.has_lost = True
+            await trio.lowlevel.checkpoint()
+            return
         async with self._writing:
             try:
                 await self._out.send((trio.current_time() + self._air.delay_s(self._pair), bytes(data)))
@@ -217,6 +235,8 @@ class MemoryTransport(ITransport):
         name = maddr.value_for_protocol("mem")
         assert name is not None
         await trio.lowlevel.checkpoint()
+        if self._air.is_mute(frozenset((self._name, name))):
+            await trio.sleep_forever()  # the dialler's deadline ends it
         stream = self._air.connect(self._name, name)
         return RawConnection(stream, True, ConnectionType.DIRECT, [memory_address(name)])
 

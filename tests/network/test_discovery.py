@@ -9,7 +9,16 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from network.discovery import PAUSE_MAX_S, Backoff, Bootstrap
+from network import discovery
+from network.discovery import (
+    ADDRESSES_AT_ONCE,
+    LOST_MAX,
+    PAUSE_MAX_S,
+    TRIES_FIRST,
+    Backoff,
+    Bootstrap,
+    Reunion,
+)
 from network.links import Connected, Disconnected
 from network.mdns import ADDRESSES_MAX, Mdns, addresses_in, announcement, service_type
 from network.transports.memory import Air
@@ -19,19 +28,21 @@ from tests.network.ledgers import NET, OTHER_NET
 LO = ["127.0.0.1"]
 
 
-def test_pauses_double_up_to_five_minutes():
-    backoff, pauses = Backoff(), []
-    for _ in range(12):
-        pauses.append(backoff.pause_s(jitter=1.0))
-        backoff = backoff.failed()
-    assert pauses == [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+def test_a_peer_is_tried_every_second_for_ten_minutes_and_then_less_and_less_often():
+    pauses = [Backoff(failures).pause_s(jitter=1.0) for failures in range(TRIES_FIRST + 8)]
+    assert pauses[0] == 0
+    assert set(pauses[1 : TRIES_FIRST + 1]) == {1}
+    assert pauses[TRIES_FIRST + 1 :] == [2, 4, 8, 16, 30, 30, 30]
 
 
-@given(st.integers(0, 10_000), st.floats(0, 1))
-def test_a_pause_is_never_longer_than_the_longest(failures: int, jitter: float):
-    pause = Backoff(failures).pause_s(jitter)
-    assert 0 <= pause <= PAUSE_MAX_S
+@given(st.integers(0, 10_000), st.floats(0, 1), st.integers(1, discovery.ADDRESSES_MAX + LOST_MAX))
+def test_all_tries_together_are_bounded(failures: int, jitter: float, away: int):
+    """Whatever is away: at most sixteen dials a second, and each within minutes."""
+    pause = Backoff(failures).pause_s(jitter, away)
     assert (pause == 0) == (failures == 0)
+    assert 0 <= pause <= PAUSE_MAX_S * away
+    if failures:
+        assert away / pause <= 2 * ADDRESSES_AT_ONCE
 
 
 async def test_a_peer_that_is_away_is_dialled_until_it_comes(autojump_clock: trio.testing.MockClock):
@@ -40,9 +51,10 @@ async def test_a_peer_that_is_away_is_dialled_until_it_comes(autojump_clock: tri
         address = alice.addresses()[0]
     async with air_host(air, "bob") as bob, trio.open_nursery() as nursery:
         links = bob.watch_links()
-        nursery.start_soon(Bootstrap(bob, [address], jitter=lambda: 0.5).run)
-        await trio.sleep(600)
-        assert bob.counts["bootstrap.unreachable"] == 10  # at 0, 0.75, 2.25 … 383 s
+        nursery.start_soon(Bootstrap(bob, [address], jitter=lambda: 1.0).run)
+        await trio.sleep(99.5)
+        assert bob.counts["bootstrap.unreachable"] == 100
+        await trio.sleep(24 * 3600)
         async with air_host(air, "alice") as alice:
             with trio.fail_after(PAUSE_MAX_S):
                 assert await links.receive() == Connected(alice.peer_id, "outbound")
@@ -54,11 +66,78 @@ async def test_a_peer_that_was_lost_is_dialled_again_soon(autojump_clock: trio.t
     async with air_host(air, "alice") as alice, air_host(air, "bob") as bob, trio.open_nursery() as nursery:
         links = bob.watch_links()
         nursery.start_soon(Bootstrap(bob, alice.addresses(), jitter=lambda: 1.0).run)
+        for _ in range(3):
+            with trio.fail_after(3):
+                assert await links.receive() == Connected(alice.peer_id, "outbound")
+                air.snap("alice", "bob")
+                assert await links.receive() == Disconnected(alice.peer_id)
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_was_reached_once_is_looked_for_by_the_one_who_reached_it(
+    autojump_clock: trio.testing.MockClock,
+):
+    """Bob had dialled Alice, so he looks for her; she does not know where he can be dialled and need not."""
+    air = Air()
+    async with air_host(air, "alice") as alice, air_host(air, "bob") as bob, trio.open_nursery() as nursery:
+        links = bob.watch_links()
+        for host in (alice, bob):
+            nursery.start_soon(Reunion(host, jitter=lambda: 1.0).run)
+        await bob.dial(alice.addresses()[0])
         assert await links.receive() == Connected(alice.peer_id, "outbound")
-        air.snap("alice", "bob")
-        with trio.fail_after(3):
-            assert await links.receive() == Disconnected(alice.peer_id)
+        air.cut("alice", "bob")
+        assert await links.receive() == Disconnected(alice.peer_id)
+        await trio.sleep(60)
+        assert 58 <= bob.counts["reunion.unreachable"] <= 60
+        air.heal()
+        with trio.fail_after(2):
             assert await links.receive() == Connected(alice.peer_id, "outbound")
+        assert alice.counts["reunion.unreachable"] == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_never_comes_back_is_given_up(autojump_clock: trio.testing.MockClock):
+    air = Air()
+    async with air_host(air, "alice") as alice:
+        address = alice.addresses()[0]
+    async with air_host(air, "bob") as bob, trio.open_nursery() as nursery:
+        reunion = Reunion(bob, [address], jitter=lambda: 1.0)
+        assert reunion.addresses == [address]
+        nursery.start_soon(reunion.run)
+        await trio.sleep(TRIES_FIRST + 40 * PAUSE_MAX_S)
+        assert "seeking=0" in repr(reunion)
+        assert bob.counts["reunion.gave_up"] == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_link_that_comes_up_has_everybody_tried_at_once(autojump_clock: trio.testing.MockClock):
+    """After an hour without any network, the first sign of life ends all waiting."""
+    air = Air()
+    async with (
+        air_host(air, "alice") as alice,
+        air_host(air, "carol") as carol,
+        air_host(air, "bob") as bob,
+        trio.open_nursery() as nursery,
+    ):
+        air.partition({"bob"}, {"alice", "carol"})
+        nursery.start_soon(Bootstrap(bob, alice.addresses(), jitter=lambda: 1.0).run)
+        await trio.sleep(3_600)
+        air.heal()
+        links = bob.watch_links()
+        with trio.fail_after(1):
+            await carol.dial(bob.addresses()[0])
+            assert await links.receive() == Connected(carol.peer_id, "inbound")
+            assert await links.receive() == Connected(alice.peer_id, "outbound")
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_is_remembered_and_no_address_is_left_out(air: Air):
+    async with air_host(air, "alice") as alice, trio.open_nursery() as nursery:
+        reunion = Reunion(alice, ["nonsense", *alice.addresses()], jitter=lambda: 0.0)
+        nursery.start_soon(reunion.run)
+        with trio.fail_after(10):
+            while reunion.addresses:
+                await trio.sleep(0.05)
         nursery.cancel_scope.cancel()
 
 
