@@ -30,7 +30,7 @@ try at 1 s. A link slower than this is no link for a ledger."""
 
 ASK_AFTER_S: Final = 2  # of silence; what is sent and received anyway asks by itself
 ASK_EVERY_S: Final = 1
-DEAD_AFTER_MS: Final = 6_000
+DEAD_AFTER_MS: Final = 4_000
 """Without any answer of the other machine. Longer than the gaps of a busy radio, and short enough that most
 partitions end with a new dial and not with TCP's next try, which comes up to as much later as the partition
 was long."""

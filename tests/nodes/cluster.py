@@ -33,6 +33,7 @@ import psutil
 from fog import cli, control
 from fog.paths import DataDir
 from ledger.errors import FogError
+from tests.nodes.namespaces import Lan, Machine
 
 T = TypeVar("T")
 
@@ -40,6 +41,8 @@ START_S_MAX: Final = 60.0
 STOP_S_MAX: Final = 20.0
 SETTLE_S_MAX: Final = 60.0  # for anything that nodes do among themselves, on a busy machine
 LOOK_EVERY_S: Final = 0.1  # a look costs the node milliseconds that it needs itself
+
+PORT: Final = 7419  # on a machine of its own; on this one a node takes any that is free
 
 CREDIT: Final = 1_000_000  # micro-credits
 
@@ -91,10 +94,16 @@ class Ended:
 class Node:
     """One data directory, and the process that runs on it while there is one."""
 
-    def __init__(self, home: DataDir, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, home: DataDir, settings: Mapping[str, str], machine: Machine | None = None
+    ) -> None:
+        """On `machine`, or else on this one's loopback interface."""
         self.home = home
+        self.machine = machine
         self.name = home.root.name
         self.settings = dict(settings)
+        if machine is not None:
+            self.settings["FOG_NETWORK_LISTEN"] = f"/ip4/{machine.ip}/tcp/{PORT}"
         self.process: subprocess.Popen[bytes] | None = None
         self.account = self.api = ""  # known once it was up
 
@@ -104,8 +113,9 @@ class Node:
         """Start the process, without waiting for it to be up."""
         assert self.process is None or self.has_ended, f"{self.name} runs already"
         with self.log_path.open("ab") as log:
+            command = self._command("node")
             self.process = subprocess.Popen(
-                self._command("node"), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
+                command if self.machine is None else self.machine.enter(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
             )
         return self
 
@@ -113,8 +123,9 @@ class Node:
         eventually(self._is_up, f"{self.name} is up", within_s=START_S_MAX)
         status = self.status()
         self.account, self.api = status["account"], status["api"]
-        port = status["addresses"][0].split("/")[4]
-        self.settings["FOG_NETWORK_LISTEN"] = f"/ip4/127.0.0.1/tcp/{port}"  # others remember it
+        if self.machine is None:
+            port = status["addresses"][0].split("/")[4]
+            self.settings["FOG_NETWORK_LISTEN"] = f"/ip4/127.0.0.1/tcp/{port}"  # others remember it
         return self
 
     def start(self) -> Self:
@@ -178,9 +189,13 @@ class Node:
 
     def get(self, path: str) -> bytes:
         """The body of an answer of the HTTP API, byte for byte."""
-        with urllib.request.urlopen(self.api + path, timeout=20) as answer:
-            body: bytes = answer.read()
-        return body
+
+        def ask() -> bytes:
+            with urllib.request.urlopen(self.api + path, timeout=20) as answer:
+                body: bytes = answer.read()
+            return body
+
+        return ask() if self.machine is None else self.machine.inside(ask)
 
     def item(self, path: str) -> dict[str, Any]:
         """A single thing of the API."""
@@ -236,10 +251,14 @@ class Node:
 
 
 class Cluster:
-    """Nodes of one network, below one folder. The first is its only validator."""
+    """Nodes of one network, below one folder. The first is its only validator.
 
-    def __init__(self, folder: Path) -> None:
+    With a `lan`, each is on a machine there that has its name.
+    """
+
+    def __init__(self, folder: Path, lan: Lan | None = None) -> None:
         self.folder = folder
+        self.lan = lan
         self.nodes: dict[str, Node] = {}
 
     def __enter__(self) -> Self:
@@ -268,7 +287,8 @@ class Cluster:
 
     def place(self, name: str, settings: Mapping[str, str] = BUYS) -> Node:
         """A node that is not set up and does not run."""
-        node = self.nodes[name] = Node(DataDir(self.folder / name), settings)
+        machine = None if self.lan is None else self.lan.machine(name)
+        node = self.nodes[name] = Node(DataDir(self.folder / name), settings, machine)
         return node
 
     def __getitem__(self, name: str) -> Node:
