@@ -68,6 +68,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 30.0
+RETRY_S: Final = 3.0  # after a session that failed, on a link that is still there
 GAP_S: Final = 1.0  # between two sessions with one peer, whoever asks for them
 DIFFERS_S: Final = 4.0  # after a peer's hello that differed from ours
 ANSWER_S: Final = 30.0  # for a peer to answer one question
@@ -172,19 +173,19 @@ class Sync:
                 state.due = trio.Event()
                 wanted, state.wanted = state.wanted, ()
                 state.differs = trio.Event()
-                await self._try_pull(peer, wanted)
+                went_well = await self._try_pull(peer, wanted)
                 await trio.sleep(GAP_S)
-                await self._rest(state)
+                await self._rest(state, self._interval_s if went_well else min(RETRY_S, self._interval_s))
 
-    async def _rest(self, state: _Peer) -> None:
+    async def _rest(self, state: _Peer, interval_s: float) -> None:
         """Until the next session is due: asked for, or the peer's hello differed, or in any case."""
-        with trio.move_on_after(self._interval_s), trio.CancelScope() as asked:
+        with trio.move_on_after(interval_s), trio.CancelScope() as asked:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_then, state.due, 0, asked)
                 # Soon after an event was made, hellos differ everywhere: gossip gets its chance first.
                 nursery.start_soon(_then, state.differs, DIFFERS_S, asked)
 
-    async def _try_pull(self, peer: str, wanted: Sequence[Cid]) -> None:
+    async def _try_pull(self, peer: str, wanted: Sequence[Cid]) -> bool:
         try:
             code = await self.pull(peer, wanted)
         except RemoteError as error:
@@ -192,8 +193,9 @@ class Sync:
             log.info("sync with %s failed: %s", peer, error)
             if error.code not in _NO_FAULT:
                 self._host.blame(peer, error.code, fatal=error.code == WRONG_NETWORK)
-        else:
-            self.counts[f"sync.{code}"] += 1
+            return False
+        self.counts[f"sync.{code}"] += 1
+        return True
 
     async def pull(self, peer: str, wanted: Sequence[Cid] = ()) -> str:
         """One session with a connected peer. Raises RemoteError.

@@ -94,9 +94,7 @@ class Ended:
 class Node:
     """One data directory, and the process that runs on it while there is one."""
 
-    def __init__(
-        self, home: DataDir, settings: Mapping[str, str], machine: Machine | None = None
-    ) -> None:
+    def __init__(self, home: DataDir, settings: Mapping[str, str], machine: Machine | None = None) -> None:
         """On `machine`, or else on this one's loopback interface."""
         self.home = home
         self.machine = machine
@@ -115,7 +113,11 @@ class Node:
         with self.log_path.open("ab") as log:
             command = self._command("node")
             self.process = subprocess.Popen(
-                command if self.machine is None else self.machine.enter(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
+                command if self.machine is None else self.machine.enter(command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
             )
         return self
 

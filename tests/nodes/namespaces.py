@@ -172,7 +172,9 @@ class Lan:
         except FileNotFoundError:
             raise AssertionError("there is no `ip`: apt-get install iproute2") from None
         if done.returncode:
-            raise AssertionError(f"`ip {' '.join(words)}` ended with {done.returncode}: {done.stderr.strip()}")
+            raise AssertionError(
+                f"`ip {' '.join(words)}` ended with {done.returncode}: {done.stderr.strip()}"
+            )
 
     def __repr__(self) -> str:
         return f"<Lan {self._tag} {', '.join(self._machines)}>"
