@@ -18,7 +18,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from domain.effects import EscrowState, JobState, RunRole, RunState, ShardState
+from domain.effects import EscrowState, JobState, Offence, RunRole, RunState, ShardState
 from ledger.cid import Cid
 
 T = TypeVar("T")
@@ -89,6 +89,42 @@ class Balance(Shape):
             for name in ("free", "escrow")
         }
         return cls.model_validate({"account": row["account"], **amounts})
+
+
+class Supply(Shape):
+    """All the money there is: the other amounts add up to `minted`. What was burned is gone for good."""
+
+    minted: Amount
+    free: Amount
+    escrow: Amount
+    bonded: Amount
+    unbonding: Amount
+    burned: Amount
+
+
+class Validator(Record):
+    """`votes` is its stake in the present epoch, `votes_next` in the next; 0: it does not vote in it."""
+
+    account: Account
+    bonded: Amount
+    unbonding: Amount = Field(description="On its way out, and still within reach of evidence.")
+    jailed: Moment = Field(description="In jail until then, and until it asks to be let out; 0: it is not.")
+    votes: Amount
+    votes_next: Amount
+    slashed: Amount = Field(description="All that it ever lost for faults.")
+
+
+class Slash(Record):
+    """One punishment: of `amount`, `bounty` went to the reporter; the rest was burned."""
+
+    event: Link | None
+    account: Account
+    offence: Offence
+    reporter: Account
+    amount: Amount
+    bounty: Amount
+    share: Annotated[int, Field(ge=0, le=1_000_000, description="Of its stake, in millionths.")]
+    time: Moment
 
 
 class BothBalances(Shape):

@@ -11,10 +11,11 @@ from fastapi import APIRouter, Header, Path, Query
 from starlette.responses import Response
 
 from domain.effects import EscrowState, JobState, ShardState
-from domain.rules.records import ACCOUNT, ESCROW, JOB, OFFER, STANDING, TALLY
+from domain.rules.bonds import BOND
+from domain.rules.records import ACCOUNT, ESCROW, JOB, OFFER, ONLY, STANDING, SUPPLY, TALLY
 from ledger.cid import Cid
 from projections import answers as a
-from projections import balances, escrows, log, pages, prices, proofs, reputation, schedules
+from projections import balances, escrows, log, pages, prices, proofs, reputation, schedules, validators
 from projections.asking import Asker
 from projections.problems import DOCUMENTED, NOT_FOUND, NotHere, response
 from projections.proofs import ProvenOne, ProvenPage, answered
@@ -60,6 +61,7 @@ def router(asker: Asker) -> APIRouter:
     _money(routes, asker)
     _work(routes, asker)
     _market(routes, asker)
+    _stake(routes, asker)
     _history(routes, asker)
     _stream(routes, asker)
     return routes
@@ -240,6 +242,54 @@ def _market(routes: APIRouter, asker: Asker) -> None:
         return await asker.page(
             a.Contribution.model_validate, reputation.contributions, _key(account), _cid(job), after, limit
         )
+
+
+def _stake(routes: APIRouter, asker: Asker) -> None:
+    @routes.get("/supply", response_model=ProvenOne[a.Supply] | a.One[a.Supply], tags=["money"])
+    async def supply(proof: WithProof = False) -> Any:
+        """All the money there is, and where, counted over every account."""
+        return await answered(
+            asker,
+            lambda: asker.one(a.Supply.model_validate, "", validators.supply),
+            lambda _: [(SUPPLY.name, ONLY)],
+            proven=proof,
+        )
+
+    @routes.get(
+        "/validators", response_model=ProvenPage[a.Validator] | a.Page[a.Validator], tags=["validators"]
+    )
+    async def list_validators(
+        after: After = None, limit: Limit = pages.LIMIT_DEFAULT, proof: WithProof = False
+    ) -> Any:
+        """Every account that ever had a bond: what it has at stake, and with how much it votes."""
+        return await answered(
+            asker,
+            lambda: asker.page(a.Validator.model_validate, validators.page, after, limit),
+            lambda answer: [(BOND.name, bytes.fromhex(one.account)) for one in answer["items"]],
+            proven=proof,
+        )
+
+    @routes.get(
+        "/validators/{account}",
+        response_model=ProvenOne[a.Validator] | a.One[a.Validator],
+        tags=["validators"],
+    )
+    async def one_validator(account: AccountPath, proof: WithProof = False) -> Any:
+        """What one account has at stake; one that never had a bond has zeros."""
+        key = bytes.fromhex(account)
+        return await answered(
+            asker,
+            lambda: asker.one(a.Validator.model_validate, "", validators.one, key),
+            lambda _: [(BOND.name, key)],
+            proven=proof,
+        )
+
+    @routes.get("/slashes", response_model=a.Page[a.Slash], tags=["validators"])
+    async def slashes(
+        account: AccountQuery = None, after: After = None, limit: Limit = pages.LIMIT_DEFAULT
+    ) -> Any:
+        """Punishments for proven faults, newest first."""
+        return await asker.page(a.Slash.model_validate, validators.slashes, _key(account), after, limit)
 
 
 def _history(routes: APIRouter, asker: Asker) -> None:

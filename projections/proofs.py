@@ -19,7 +19,7 @@ import msgspec
 import trio
 from pydantic import BaseModel, BeforeValidator, Field
 
-from domain.rules import records
+from domain.rules import bonds, records
 from domain.rules.records import JobState
 from ledger import proving
 from ledger.errors import FogError
@@ -202,6 +202,23 @@ def _escrow(key: bytes, value: bytes | None) -> dict[str, Any]:
     }
 
 
+def _bond(key: bytes, value: bytes | None) -> dict[str, Any]:
+    bond = bonds.NOTHING if value is None else bonds.BOND.decode(value)
+    return {
+        "account": key.hex(),
+        "bonded": str(bond.bonded),
+        "unbonding": str(bond.unbonding),
+        "jailed": bond.jailed,
+    }
+
+
+def _supply(key: bytes, value: bytes | None) -> dict[str, Any]:
+    if value is None:
+        return {"minted": None}
+    held = records.SUPPLY.decode(value)
+    return {name: str(getattr(held, name)) for name in ("minted", *records.POTS)}
+
+
 _STATES: Final = {JobState.RUNNING: "running", JobState.CANCELLED: "cancelled", JobState.EXPIRED: "expired"}
 
 TELLS: Final[Mapping[str, Callable[[bytes, bytes | None], dict[str, Any]]]] = {
@@ -211,6 +228,8 @@ TELLS: Final[Mapping[str, Callable[[bytes, bytes | None], dict[str, Any]]]] = {
     records.JOB.name: _job,
     records.TALLY.name: _tally,
     records.ESCROW.name: _escrow,
+    records.SUPPLY.name: _supply,
+    bonds.BOND.name: _bond,
 }
 
 

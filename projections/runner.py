@@ -26,12 +26,20 @@ from eventsourcing.persistence import Tracking
 from ledger.checkpoint import DELTA_EVENTS_MAX
 from ledger.database import reading, writing
 from ledger.store import Store
-from projections import balances, escrows, log, prices, reputation, schedules
+from projections import balances, escrows, log, prices, reputation, schedules, validators
 from projections.model import METADATA, Entry, ReadModel, read
 
-MODELS: Final = (log.MODEL, balances.MODEL, escrows.MODEL, prices.MODEL, schedules.MODEL, reputation.MODEL)
+MODELS: Final = (
+    log.MODEL,
+    balances.MODEL,
+    escrows.MODEL,
+    prices.MODEL,
+    schedules.MODEL,
+    reputation.MODEL,
+    validators.MODEL,
+)
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the tables and folds together. A store with another version is rebuilt when it is opened."""
 
 BATCH_MAX: Final = 2 * (DELTA_EVENTS_MAX + 1)

@@ -32,7 +32,20 @@ HEARTBEAT_S: Final = 15  # below the 30 s after which the impatient of proxies h
 RETRY_MS: Final = 2_000
 
 AMOUNTS: Final = frozenset(
-    ("free", "escrow", "bonded", "unbonding", "amount", "price", "spent", "fuel", "paid", "redeemed")
+    [
+        "free",
+        "escrow",
+        "bonded",
+        "unbonding",
+        "amount",
+        "price",
+        "spent",
+        "fuel",
+        "paid",
+        "redeemed",
+        "stake",
+        "bounty",
+    ]
 )
 """Fields written as strings of digits, as in `projections.answers`."""
 

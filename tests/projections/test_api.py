@@ -51,6 +51,12 @@ SHARED = [
     "events?kind=offer&limit=2",
     "events?height=1",
     "events/{job}",
+    "supply",
+    "validators",
+    f"validators/{ALICE.hex()}",
+    f"validators/{NOBODY}",
+    "slashes",
+    f"slashes?account={ALICE.hex()}",
     "checkpoints",
     "checkpoints/3",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from domain.payloads import EscrowOpen, JobSubmit, Offer, Transfer
+from domain.payloads import EscrowOpen, JobSubmit, Offer, StakeBond, Transfer
 from domain.rules.records import ACCOUNT
 from ledger import merkle, proofs
 from ledger.cid import Cid
@@ -21,7 +21,7 @@ from projections.live import FinalState
 from projections.proofs import mismatches
 from tests.projections.node import Node, asking
 from tests.projections.test_real_rules import Network
-from tests.projections.world import CREATED, ENGINE, account, cid
+from tests.projections.world import CREATED, ENGINE, VALIDATOR, account, cid
 
 pytestmark = pytest.mark.trio
 
@@ -33,6 +33,7 @@ class Told:
         self.network = network = Network(folder)
         self.payment = network.say("alice", Transfer(account("bob"), 5))
         self.refused = network.say("bob", Transfer(account("carol"), 10**9))
+        network.say("alice", StakeBond(1_000))
         network.say("carol", Offer(2, 50, CREATED + 3_600_000, ENGINE))
         self.escrow = network.say("alice", EscrowOpen(account("bob"), 60, 1_000))
         network.finalize()
@@ -92,6 +93,10 @@ def paths(told: Told) -> list[str]:
         f"reputation/{'07' * 32}",
         f"jobs/{told.job}",
         f"escrows/{told.escrow}",
+        "supply",
+        f"validators/{account('alice').hex()}",
+        f"validators/{VALIDATOR.public.hex()}",
+        f"validators/{'07' * 32}",
     ]
 
 

@@ -44,6 +44,8 @@ COMMITMENT = commitment(cid("result"), FUEL, SALT)
 class Network:
     """One validator and four people who sign by hand; time goes on by a second with each checkpoint."""
 
+    epoch = 3
+
     def __init__(self, folder: Path) -> None:
         allocations = sorted((account(name), amount) for name, amount in HELD.items())
         genesis = Genesis(
@@ -53,7 +55,7 @@ class Network:
             2,
             (Validator(VALIDATOR.public, 1),),
             tuple(Allocation(*allocation) for allocation in allocations),
-            {},
+            {"bond_min": 1_000, "epoch_checkpoints": self.epoch},
         )
         self.store = Store.create(f"sqlite:///{folder}/ledger.db", genesis)
         self.replica = Replica.open(self.store, FogRules(), VALIDATOR, validator=True)
