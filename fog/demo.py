@@ -10,7 +10,7 @@ nothing here is privileged: the demo asks the nodes what anybody could ask them,
 and their HTTP APIs, and trusts the answers no further than it can check them:
 
     results     equal to those of the same program compiled by the system's C compiler and run here
-    credits     the balances of everybody add up to what genesis minted
+    credits     the balances and bonds of everybody add up to what genesis minted
     the log     exported, then audited in a fresh process that sees nothing but the file
 """
 
@@ -235,18 +235,25 @@ def wait_for_one_height(players: list[Player]) -> int:
 
 
 def conserve(show: Console, players: dict[str, Player]) -> int:
-    """Everybody's balances, as the submitter's API tells them, add up to what genesis minted."""
-    minted: int = sum(allocation.amount for allocation in players["anchor"].home.read_genesis().accounts)
+    """Everybody's balances and bonds, as the submitter's API tells them, add up to what genesis minted."""
+    genesis = players["anchor"].home.read_genesis()
+    minted: int = sum(allocation.amount for allocation in genesis.accounts) + genesis.stake
     names = {player.ask("status")["account"]: name for name, player in players.items()}
-    answer = players["submitter"].read("/v1/balances?limit=200")
-    table = Table("account", "who", "credits", "in escrow", box=None)
-    total = 0
-    for row in answer["items"]:
-        free, escrow = int(row["free"]["value"]), int(row["escrow"]["value"])
-        total += free + escrow
-        table.add_row(
-            row["account"][:16], names.get(row["account"], "?"), credits_text(free), credits_text(escrow)
-        )
+    read = players["submitter"].read
+    bonds = {
+        row["account"]: int(row["bonded"]) + int(row["unbonding"])
+        for row in read("/v1/validators?limit=200")["items"]
+    }
+    held = {
+        row["account"]: (int(row["free"]["value"]), int(row["escrow"]["value"]))
+        for row in read("/v1/balances?limit=200")["items"]
+    }
+    table = Table("account", "who", "credits", "in escrow", "at stake", box=None)
+    total = int(read("/v1/supply")["item"]["burned"])
+    for account in sorted({*held, *bonds}):
+        amounts = (*held.get(account, (0, 0)), bonds.get(account, 0))
+        total += sum(amounts)
+        table.add_row(account[:16], names.get(account, "?"), *map(credits_text, amounts))
     show.rule("balances")
     show.print(table)
     show.print(f"together {credits_text(total)}, minted {credits_text(minted)}")

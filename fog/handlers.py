@@ -15,7 +15,7 @@ import trio
 
 from domain.payloads import JobCancel, Payload, Transfer
 from domain.rules.accounts import balance
-from fog import agenda, escrow_methods, invite, methods
+from fog import agenda, escrow_methods, invite, methods, stake_methods
 from fog.agenda import Agenda
 from fog.control import Emit, Handler
 from fog.escrow_handlers import EscrowHandlers
@@ -25,6 +25,7 @@ from fog.live import Live
 from fog.methods import Message, plain, shape
 from fog.replica_thread import ReplicaThread
 from fog.seats import Seats
+from fog.stake_handlers import StakeHandlers
 from fog.submitter import Submitter
 from fog.worker import Say, Worker
 from ledger.cid import Cid
@@ -35,7 +36,7 @@ from projections import log
 
 T = TypeVar("T", bound=Message)
 
-PARAMS: Final = methods.PARAMS | escrow_methods.PARAMS
+PARAMS: Final = methods.PARAMS | escrow_methods.PARAMS | stake_methods.PARAMS
 
 FINAL_S_MAX: Final = 60.0
 """How long a command waits for its event to become final before it is told that it is still pending."""
@@ -68,6 +69,7 @@ class Handlers:
         self._api = api
         self._stop = stop
         self._escrows = EscrowHandlers(ledger, agenda, seats.account, self._record)
+        self._stake = StakeHandlers(ledger, seats.account, self._record)
 
     def table(self) -> Mapping[str, Handler]:
         """Method -> handler, for `fog.control.serve`."""
@@ -84,7 +86,7 @@ class Handlers:
             "export": self.export,
             "stop": self.stop,
         }
-        handlers |= self._escrows.table()
+        handlers |= self._escrows.table() | self._stake.table()
         assert handlers.keys() == PARAMS.keys(), "a method without a handler, or the other way round"
         return {name: _framed(PARAMS[name], handler) for name, handler in handlers.items()}
 

@@ -13,7 +13,7 @@
     export          Export           Exported       Exported
     stop            Nothing          -              Nothing
 
-Escrows have methods of their own: `fog.escrow_methods`.
+Escrows and stake have methods of their own: `fog.escrow_methods`, `fog.stake_methods`.
 
 The structs are the contract between `fog.cli` and `fog.node`; a handler shapes what it was sent with
 `shape`, and replies with `plain(struct)`. On the socket they are JSON (`fog.control`), so:

@@ -12,12 +12,14 @@ from msgspec.structs import replace
 
 from domain.payloads import (
     EscrowOpen,
+    EvidenceVotes,
     JobCancel,
     JobSubmit,
     LeaseCommit,
     LeaseReveal,
     Offer,
     Payload,
+    StakeBond,
     Transfer,
     kind_of,
 )
@@ -27,9 +29,11 @@ from ledger import event as events
 from ledger.cid import Cid
 from ledger.database import reading
 from ledger.event import Event
+from ledger.evidence import VoteFault
 from ledger.genesis import Allocation, Genesis, Validator
 from ledger.replica import Replica
 from ledger.store import Store
+from ledger.votes import Phase, SignedVote, Vote
 from projections import balances, log, prices, reputation, schedules
 from projections.runner import MODELS, Runner
 from tests.projections.world import CREATED, ENGINE, VALIDATOR, account, cid, key
@@ -114,6 +118,11 @@ class Network:
                 ]
                 for table in tables
             }
+
+    def double_vote(self, name: str) -> EvidenceVotes:
+        votes = (Vote(self.store.net, 0, 1, Phase.NOTARIZE, cid(what), CREATED) for what in "ab")
+        fault = VoteFault.of(*(SignedVote.make(key(name), vote) for vote in votes))
+        return EvidenceVotes(fault.one, fault.other)
 
     def finalize(self) -> None:
         self.now += 1_000
@@ -220,6 +229,8 @@ def test_tables_made_anew_equal_the_live_ones_row_by_row(network: Network) -> No
             break
         network.work(done)
     network.say("alice", JobCancel(cancelled))
+    network.say("alice", StakeBond(1_000))
+    network.say("bob", network.double_vote("alice"))
     network.say("alice", EscrowOpen(account("bob"), 1_000, 400))
     network.say("bob", Transfer(account("carol"), 10**15))
     network.say("dave", Transfer(account("dave"), 1))

@@ -7,18 +7,16 @@ from typing import Any
 import pytest
 
 from domain.effects import Balance, BondIs, Seat, Slashed
-from domain.payloads import EvidenceVotes, StakeBond, StakeUnbond, Transfer
+from domain.payloads import StakeBond, StakeUnbond, Transfer
 from domain.rules import conservation
 from domain.rules.bonds import BOND
 from ledger.database import reading
-from ledger.evidence import VoteFault
 from ledger.validators import validators_of
-from ledger.votes import Phase, SignedVote, Vote
 from projections import validators
 from projections.runner import Runner
 from tests.projections.history import ALICE, BOB
 from tests.projections.test_real_rules import Network, network
-from tests.projections.world import VALIDATOR, World, account, cid, key
+from tests.projections.world import VALIDATOR, World, account
 
 __all__ = ["network"]
 
@@ -116,11 +114,6 @@ def test_tables_agree_with_the_state_over_epochs_of_bonds_and_faults(network: Ne
         if step == 3:
             network.say("alice", StakeUnbond(500_000))
         if step == 6:
-            pair = [
-                SignedVote.make(key("alice"), Vote(network.store.net, 0, 1, Phase.NOTARIZE, cid(what), 1))
-                for what in "ab"
-            ]
-            fault = VoteFault.of(*pair)
-            network.say("bob", EvidenceVotes(fault.one, fault.other))
+            network.say("bob", network.double_vote("alice"))
     [slash] = network.ask(validators.slashes, account("alice"), None, 10).rows
     assert slash["reporter"] == account("bob")
