@@ -1,4 +1,4 @@
-"""`fog init`, `fog join`, `fog config`: a node's directory, before anything runs."""
+"""`fog init`, `fog key`, `fog join`, `fog config`: a node's directory, before anything runs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from rich.table import Column, Table
 
 from domain.rules.params import Params
 from fog import config as configuration
-from fog import invite, keys
+from fog import founders, invite, keys
 from fog.cli.session import Session, examples, session_of
 from fog.paths import write_private
 from fog.quantities import credits_from, credits_text
 from ledger import genesis as ledger_genesis
 from ledger.errors import RemoteError, UsageError
-from ledger.genesis import Allocation, Genesis, Validator
+from ledger.genesis import Genesis
 from ledger.signing import SigningKey
-from ledger.types import INT63_MAX
 
 RULES_VERSION = 2
 
@@ -36,9 +35,11 @@ def add_to(app: typer.Typer) -> None:
         epilog=examples(
             "fog init",
             "fog init --name lab --credits 5000 --stake 2000 --param attempts_max=5",
+            "fog init --founder 3f1c… --founder 77ab…=50000",
             "fog --data-dir /srv/fog init --passphrase",
         )
     )(init)
+    app.command(epilog=examples("fog key", "fog key --json", "fog key --passphrase"))(key)
     app.command(epilog=examples("fog join fog1aeba…", "fog join fog1aeba… --genesis genesis.cbor"))(join)
     app.command(epilog=examples("fog config", "FOG_API_PORT=9000 fog config", "fog config --json"))(config)
 
@@ -47,7 +48,10 @@ def init(
     context: typer.Context,
     name: Annotated[str, typer.Option(help="Name of the network, for people.")] = "fog",
     credit: Annotated[
-        str, typer.Option("--credits", help="Credits that exist from the start, all on your account.")
+        str,
+        typer.Option(
+            "--credits", help="Credits that exist from the start: yours, or equal parts of founders."
+        ),
     ] = "1000000",
     bonded: Annotated[
         str,
@@ -56,37 +60,59 @@ def init(
             help="Credits beside those: your bond, which weighs against those of later validators.",
         ),
     ] = "100000",
+    founder: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY[=STAKE]",
+            help="A validator beside you, by what its `fog key` prints; its stake is yours unless given. "
+            "May be repeated.",
+        ),
+    ] = None,
     param: Annotated[
         list[str] | None, typer.Option(help="A parameter of the rules, NAME=NUMBER; may be repeated.")
     ] = None,
     passphrase: Passphrase = False,
 ) -> None:
-    """Start a network of your own: a key, a genesis with you as its validator, and a data directory."""
+    """Start a network: a key, a genesis with you (and other founders) as validators, and a data directory."""
     session = session_of(context)
-    free, stake = credits_from(credit), credits_from(bonded)
-    if stake == 0:
-        raise UsageError("a validator without stake decides nothing", next_step="fog init --stake 100000")
-    if free + stake > INT63_MAX:
-        raise UsageError(
-            f"{credits_text(free + stake)} credits are more than can be counted",
-            next_step=f"at most {credits_text(INT63_MAX)} in all",
-        )
+    free, stake = credits_from(credit), _stake(bonded)
+    others = founders.read(founder or [], stake, free)
     if not 1 <= len(name) <= 255:
         raise UsageError("a network's name has 1 to 255 characters", next_step="fog init --name lab")
     chosen = dict(_parameter(text) for text in param or [])
-    key = _prepare(session, wanted=passphrase)
+    own = _prepare(session, wanted=passphrase)
+    validators, accounts = founders.divide(own.public, stake, others, free)
     network = Genesis(
         v=1,
         name=name,
         created=time.time_ns() // 1_000_000,
         rules=RULES_VERSION,
-        validators=(Validator(key.public, stake),),
-        accounts=(Allocation(key.public, free),),
+        validators=validators,
+        accounts=accounts,
         params=chosen,
     )
     _settle(session, network, ())
-    held = f"{credits_text(free)} credits are on your account, {credits_text(stake)} more are your stake."
-    _say_ready(session, network, key, held)
+    mine = next(one.amount for one in accounts if one.account == own.public)
+    held = f"{credits_text(mine)} credits are on your account, {credits_text(stake)} more are your stake."
+    if others:
+        held += (
+            f"\n{len(validators)} validators: more than two thirds of the stake must be up for anything to "
+            "become final.\nRun `fog node`, and send each other founder what `fog invite` prints."
+        )
+    _say_ready(session, network, own, held)
+
+
+def key(context: typer.Context, passphrase: Passphrase = False) -> None:
+    """Print this directory's public key, made now if there is none: what a founder needs of you."""
+    session = session_of(context)
+    session.home.make()
+    public = _own_key(session, wanted=passphrase).public.hex()
+    more = (
+        ""
+        if session.home.genesis.exists()
+        else "\nSend it to whoever runs `fog init --founder`; then: fog join"
+    )
+    session.say({"data_dir": os.fspath(session.home.root), "account": public}, f"{public}{more}")
 
 
 def join(
@@ -101,10 +127,13 @@ def join(
     session = session_of(context)
     invitation = invite.read(line)
     network = invitation.network() or _genesis_from(genesis, invitation)
-    key = _prepare(session, wanted=passphrase)
+    own = _prepare(session, wanted=passphrase)
     _settle(session, network, invitation.addresses)
     calls = ", ".join(invitation.addresses) or "nobody yet: set network.bootstrap, or rely on mDNS"
-    _say_ready(session, network, key, f"It will call {calls}.")
+    seat = ""
+    if any(validator.key == own.public for validator in network.validators):
+        seat = f"\nYou are one of its {len(network.validators)} validators: keep this node running."
+    _say_ready(session, network, own, f"It will call {calls}.{seat}")
 
 
 def config(context: typer.Context) -> None:
@@ -115,11 +144,18 @@ def config(context: typer.Context) -> None:
         *[Column(name, overflow="fold") for name in ("setting", "value", "from", "variable")], box=None
     )
     rows = {}
-    for key in configuration.every_key():
-        value = msgspec.json.encode(effective.value(key)).decode()
-        table.add_row(key.path, value, effective.origins[key.path], key.variable)
-        rows[key.path] = {"value": effective.value(key), "origin": effective.origins[key.path]}
+    for one in configuration.every_key():
+        value = msgspec.json.encode(effective.value(one)).decode()
+        table.add_row(one.path, value, effective.origins[one.path], one.variable)
+        rows[one.path] = {"value": effective.value(one), "origin": effective.origins[one.path]}
     session.say(rows, table)
+
+
+def _stake(text: str) -> int:
+    stake = credits_from(text)
+    if stake == 0:
+        raise UsageError("a validator without stake decides nothing", next_step="fog init --stake 100000")
+    return stake
 
 
 def _parameter(text: str) -> tuple[str, int]:
@@ -142,6 +178,10 @@ def _prepare(session: Session, *, wanted: bool) -> SigningKey:
     """The directory and the device key. A key that is there already is kept: it is an identity."""
     session.home.require_no_network()
     session.home.make()
+    return _own_key(session, wanted=wanted)
+
+
+def _own_key(session: Session, *, wanted: bool) -> SigningKey:
     if session.home.key.exists():
         encrypted = keys.is_encrypted(session.home.key)
         return keys.load(session.home.key, passphrase=session.known_passphrase() if encrypted else None)
@@ -179,14 +219,15 @@ def _genesis_from(path: Path | None, invitation: invite.Invite) -> Genesis:
     return network
 
 
-def _say_ready(session: Session, network: Genesis, key: SigningKey, more: str) -> None:
+def _say_ready(session: Session, network: Genesis, own: SigningKey, more: str) -> None:
     session.say(
         {
             "data_dir": os.fspath(session.home.root),
             "name": network.name,
             "net": str(network.net),
-            "account": key.public.hex(),
+            "account": own.public.hex(),
+            "validators": len(network.validators),
         },
-        f"Network {network.name!r} ({network.net})\nyour account  {key.public.hex()}\n"
+        f"Network {network.name!r} ({network.net})\nyour account  {own.public.hex()}\n"
         f"in  {session.home.root}\n{more}\nnext: fog node",
     )

@@ -95,6 +95,7 @@ def test_init_makes_a_key_a_network_and_settings(home: DataDir, capsys: pytest.C
         "name": "lab",
         "net": str(network.net),
         "account": key.public.hex(),
+        "validators": 1,
     }
     assert network.validators == (Validator(key.public, 7_000_000),)
     assert network.accounts == (Allocation(key.public, 12_500_000),)
