@@ -21,6 +21,7 @@ import trio
 from fog.replica_thread import ReplicaThread
 from ledger.admission import INGEST_MAX
 from ledger.errors import RemoteError
+from ledger.forks import ForkProof
 from ledger.replica import Applied, Ingested, Missing
 from network.gossip_io import Announcer, FinalNotice
 from network.host import Host
@@ -50,6 +51,7 @@ class Exchange:
         self._ledger = ledger
         self._early: dict[int, FinalNotice] = {}
         self._equal: Callable[[Hello], None] = lambda hello: None
+        self._forked: Callable[[Sequence[ForkProof]], None] = lambda proofs: None
         self.sync = Sync(
             host,
             ledger,
@@ -61,6 +63,10 @@ class Exchange:
     def on_equal(self, told: Callable[[Hello], None]) -> None:
         """`told` hears of every peer that holds exactly what we hold."""
         self._equal = told
+
+    def on_forks(self, told: Callable[[Sequence[ForkProof]], None]) -> None:
+        """`told` hears of every lane that what arrived showed to be forked."""
+        self._forked = told
 
     @classmethod
     async def open(cls, host: Host, ledger: ReplicaThread, *, flush_ms: int) -> Exchange:
@@ -129,6 +135,8 @@ class Exchange:
             self._host.blame(peer, code)
         for proof in result.forks:
             log.warning("a forked lane: %r", proof)
+        if result.forks:
+            self._forked(result.forks)
         if result.admitted:
             ledger.arrived.advance()
         return result

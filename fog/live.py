@@ -52,6 +52,7 @@ class Live:
         self._notes = notes
         self.started = started
         self.pulse = Pulse(0)
+        self.others: dict[str, Mapping[str, int]] = {}  # counters of further parts, by their first word
         self._tentative: State | None = None
         self._waiting: list[Waiting] = []
         self._counters: dict[str, int] = {}
@@ -134,6 +135,7 @@ class Live:
             "store_full": self._ledger.room.refused,
             **{f"worker.{name}": count for name, count in work.items()},
             **self._notes.counts,
+            **{f"{of}.{name}": count for of, counts in self.others.items() for name, count in counts.items()},
             **{f"net.{name}": count for name, count in self._host.counts.items()},
         }
 

@@ -19,6 +19,7 @@ import signal
 import time
 from contextlib import AsyncExitStack
 from functools import partial
+from random import SystemRandom
 from typing import Final
 
 import trio
@@ -28,6 +29,7 @@ from domain.payloads import Payload
 from domain.rules import FogRules
 from domain.work import Work
 from fog import acquaintances, control
+from fog.accuser import PATIENCE_S, Accuser
 from fog.agenda import Agenda
 from fog.cosigning import Notes, outside
 from fog.exchange import Exchange
@@ -127,6 +129,8 @@ class Node:
         def addresses() -> list[str]:
             return list(settings.network.announce) or host.addresses()
 
+        accuser = Accuser(ledger, account, insist, lambda: SystemRandom().uniform(0, PATIENCE_S))
+        exchange.on_forks(accuser.forks)
         worker = None
         if settings.worker.enabled:
             worker = Worker(
@@ -138,6 +142,7 @@ class Node:
             ledger, self._key, home.cosigned, outside(cosigning.witnesses), cosigning.witnesses_needed
         )
         live = Live(ledger, host, seats, worker, notes, started=now_ms())
+        live.others["accused"] = accuser.counts
         api = None if socket is None else "http://{}:{}".format(*socket.getsockname()[:2])
         handlers = Handlers(
             host, ledger, agenda, live, seats, worker, submitter, say, addresses, api, self._stop.set
@@ -168,6 +173,7 @@ class Node:
             nursery.start_soon(notes.run, settings.finality.witness_interval_ms)
             if seats.decides:
                 nursery.start_soon(validate, ledger, exchange, settings.finality.checkpoint_interval_ms)
+            nursery.start_soon(accuser.run)
             if worker is not None:
                 nursery.start_soon(worker.run)
             nursery.start_soon(submitter.run)

@@ -94,14 +94,18 @@ def assert_each_shard_was_paid_once(node: Node, job: str, *, runs: int = 2) -> N
 
 
 def assert_conserved(node: Node) -> None:
-    """All balances together are what genesis minted; with no job open, nothing is in escrow."""
+    """All balances and bonds, and what was burned, are what genesis minted; with no job open, nothing is in
+    escrow."""
     rows = node.items("/v1/balances")
     free = sum(int(row["free"]["value"]) for row in rows)
     escrow = sum(int(row["escrow"]["value"]) for row in rows)
-    assert free + escrow == minted(node.home.read_genesis())
+    bonds = node.items("/v1/validators")
+    at_stake = sum(int(row["bonded"]) + int(row["unbonding"]) for row in bonds)
+    burned = int(node.item("/v1/supply")["burned"])
+    assert free + escrow + at_stake + burned == minted(node.home.read_genesis())
     if all(job["state"] != "running" for job in node.items("/v1/jobs")):
         assert escrow == 0, f"{escrow} micro-credits are in escrow for no job"
 
 
 def minted(genesis: Genesis) -> int:
-    return sum(allocation.amount for allocation in genesis.accounts)
+    return sum(allocation.amount for allocation in genesis.accounts) + genesis.stake

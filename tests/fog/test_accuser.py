@@ -1,0 +1,199 @@
+"""What a node says of others' faults: once, when it would change something, and never of itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant, Payload
+from domain.rules import FogRules
+from fog.accuser import WAITING_MAX, Accuser, is_worth_saying, offence_of
+from fog.replica_thread import ReplicaThread
+from ledger import event as events
+from ledger.errors import UsageError
+from ledger.event import Event
+from ledger.evidence import VoteFault
+from ledger.forks import ForkProof
+from ledger.genesis import Allocation, Genesis, Validator
+from ledger.replica import Replica
+from ledger.store import Store
+from ledger.warrants import Warrant
+from tests.domain.rules.court import Court
+from tests.domain.rules.world import key_of
+
+US = key_of("us").public
+DEADLINE_S = 10
+
+
+# -- what is worth saying -----------------------------------------------------------------------------------
+
+
+def worth(court: Court, evidence: EvidenceVotes | EvidenceFork, account: bytes = US) -> bool:
+    return is_worth_saying(evidence, court.state, court.genesis.net, account)
+
+
+def test_what_was_punished_is_not_said_again() -> None:
+    court = Court(stakes={"a": 1_000, "b": 9_000})
+    for evidence in (court.double_vote("a"), court.fork("a"), court.lie("a")):
+        assert worth(court, evidence)  # type: ignore[arg-type]
+        court.do("rita", evidence)
+        assert not worth(court, evidence)  # type: ignore[arg-type]
+
+
+def test_who_has_nothing_to_lose_is_not_accused_but_of_a_fork() -> None:
+    """Of the others nothing would follow; a lane is worth closing whoever forks it."""
+    court = Court(stakes={"b": 9_000}, alice=1)
+    assert not worth(court, court.double_vote("alice"))
+    assert not worth(court, court.lie("alice"))  # type: ignore[arg-type]
+    assert worth(court, court.fork("alice"))
+
+
+def test_nobody_accuses_itself() -> None:
+    court = Court(stakes={"a": 1_000, "b": 9_000})
+    for evidence in (court.double_vote("a"), court.fork("a"), court.lie("a")):
+        assert not worth(court, evidence, court.account("a"))  # type: ignore[arg-type]
+
+
+def test_two_proofs_of_one_offence_have_one_name() -> None:
+    court = Court(stakes={"a": 1_000})
+    net = court.genesis.net
+    assert offence_of(court.fork("a"), net) == offence_of(court.fork("a", seq=9), net)
+    assert offence_of(court.double_vote("a"), net) == offence_of(court.double_vote("a", slot=7), net)
+    others = {
+        offence_of(evidence, net)
+        for evidence in (
+            court.fork("a"),
+            court.fork("a", lane=2),
+            court.double_vote("a"),
+            court.double_vote("a", epoch=1),
+            court.double_vote("b"),
+            court.lie("a"),
+            court.lie("a", seq=7),
+        )
+    }
+    assert len(others) == 7
+
+
+# -- saying it ----------------------------------------------------------------------------------------------
+
+
+class Desk:
+    """An accuser over a real replica of a network whose validators are a, b, c and d.
+
+    What it says comes out of `heard`; `waits` counts how often it was patient.
+    """
+
+    def __init__(self) -> None:
+        validators = sorted((key_of(name).public, 1_000) for name in "abcd")
+        self.genesis = Genesis(
+            1, "test", 0, 2, tuple(Validator(*row) for row in validators), (Allocation(US, 5),), {}
+        )
+        self.store = Store.create("sqlite://", self.genesis)
+        self.replica = Replica.open(self.store, FogRules(), key_of("us"), validator=False)
+        self.says, self.heard = trio.open_memory_channel[Payload](10)
+        self.waits = 0
+        self.closed = False
+        self.accuser = self.new()
+
+    def new(self) -> Accuser:
+        return Accuser(ReplicaThread(self.replica, lambda: 1_000), US, self.say, self.patience)
+
+    def patience(self) -> float:
+        self.waits += 1
+        return 0
+
+    async def say(self, payload: Payload) -> Event:
+        await self.says.send(payload)
+        if self.closed:
+            raise UsageError("our lane is closed", code="lane_closed")
+        return self.event("us")
+
+    @asynccontextmanager
+    async def sitting(self, accuser: Accuser) -> AsyncIterator[None]:
+        with trio.fail_after(DEADLINE_S):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(accuser.run)
+                yield
+                nursery.cancel_scope.cancel()
+
+    def event(self, name: str, **fields: object) -> Event:
+        usual: dict[str, object] = {
+            "net": self.genesis.net,
+            "lane": 0,
+            "seq": 0,
+            "prev": None,
+            "parents": (),
+            "lc": 1,
+            "ts": 5,
+            "kind": "transfer",
+            "body": b"\xa0",
+        }
+        return events.make(key_of(name), **(usual | fields))  # type: ignore[arg-type]
+
+    def rivals(self, name: str) -> tuple[Event, Event]:
+        return self.event(name), self.event(name, ts=6)
+
+    def fork(self, name: str) -> ForkProof:
+        return ForkProof.of(*self.rivals(name))
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    desk = Desk()
+    yield desk
+    desk.store.close()
+
+
+@pytest.mark.trio
+async def test_a_fork_is_said_once_after_a_while(desk: Desk) -> None:
+    """However often it is found; another one is said after it."""
+    async with desk.sitting(desk.accuser):
+        for _ in range(3):
+            desk.accuser.forks([desk.fork("a")])
+        desk.accuser.forks([desk.fork("b")])
+        assert await desk.heard.receive() == EvidenceFork(desk.fork("a"))
+        assert await desk.heard.receive() == EvidenceFork(desk.fork("b"))
+        desk.accuser.forks([desk.fork("a"), desk.fork("c")])
+        assert await desk.heard.receive() == EvidenceFork(desk.fork("c"))
+    assert desk.waits == 3
+
+
+@pytest.mark.trio
+async def test_faults_and_lies_are_said_as_well(desk: Desk) -> None:
+    votes = Court(stakes={"a": 1}).double_vote("a")
+    first = desk.event("b")
+    warrant = Warrant.of(desk.event("b", seq=1, prev=first.id, lc=7), [first])
+    async with desk.sitting(desk.accuser):
+        desk.accuser.faults([VoteFault(votes.one, votes.other)])
+        desk.accuser.warrants([warrant])
+        assert await desk.heard.receive() == votes
+        assert await desk.heard.receive() == EvidenceWarrant(warrant)
+
+
+@pytest.mark.trio
+async def test_what_an_earlier_run_saw_is_said_on_the_next_start(desk: Desk) -> None:
+    """The proof is in the store; the node had no time to say it."""
+    for event in desk.rivals("a"):
+        desk.replica.ingest([event.wire], peer="p", now=1_000)
+    async with desk.sitting(desk.new()):
+        assert await desk.heard.receive() == EvidenceFork(desk.fork("a"))
+
+
+@pytest.mark.trio
+async def test_a_flood_of_faults_is_bounded_and_counted(desk: Desk) -> None:
+    for number in range(WAITING_MAX + 5):
+        desk.accuser.forks([desk.fork(f"stranger {number}")])
+    assert desk.accuser.counts == {"dropped": 5}
+
+
+@pytest.mark.trio
+async def test_a_node_that_cannot_speak_goes_on(desk: Desk) -> None:
+    desk.closed = True
+    async with desk.sitting(desk.accuser):
+        desk.accuser.forks([desk.fork(name) for name in "abc"])
+        for _ in range(3):
+            await desk.heard.receive()
+    assert desk.accuser.counts["unsaid"] >= 2
