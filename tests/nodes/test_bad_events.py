@@ -155,6 +155,42 @@ def test_a_forked_lane_is_proven_and_void_and_the_node_lives(market: Market) -> 
     assert_the_node_works(market)
 
 
+def test_who_forks_with_a_bond_is_accused_by_whoever_sees_it_and_loses_by_it(market: Market) -> None:
+    """The anchor finds the fork, says so in an event of its own, and the rules do the rest on every node."""
+    anchor = market.anchor
+    one = author(market, "wealthy")
+    anchor.ask("wallet.send", to=one.account, amount=2_000 * CREDIT)
+    bond = one.write("stake.bond", {"amount": 1_500 * CREDIT})
+    left = one.write("note", {"text": "left"})
+    right = one.write("note", {"text": "right"}, after=bond)
+    tell(
+        anchor,
+        one.seed,
+        [encode_events([event.wire]) for event in (bond, left, right)],
+        lambda: market.buyer.items(f"/v1/slashes?account={one.account}"),
+        "the fork is punished everywhere",
+    )
+    assert market.buyer.item(f"/v1/events/{bond.id}")["code"] == "ok"
+    [slash] = market.buyer.items(f"/v1/slashes?account={one.account}")
+    assert (slash["offence"], slash["reporter"]) in {
+        ("fork", node.account) for node in market.cluster if node is not None
+    }
+    held = market.buyer.item(f"/v1/validators/{one.account}")
+    assert int(held["bonded"]) == 1_500 * CREDIT - int(slash["amount"])
+    assert held["jailed"] > 0
+    assert anchor.counter("accused.said") + market.buyer.counter("accused.said") >= 1
+    after = one.write("transfer", {"to": bytes.fromhex(anchor.account), "amount": CREDIT}, after=left)
+    tell(
+        anchor,
+        one.seed,
+        [encode_events([after.wire])],
+        lambda: are_final(market, [after]),
+        "what it says next is final",
+    )
+    assert anchor.item(f"/v1/events/{after.id}")["code"] == "fork_void"
+    assert_the_node_works(market)
+
+
 def test_spending_more_than_there_is_is_refused_and_costs_nothing(market: Market) -> None:
     """What, how much, what next; the attempt is in the log, the balance as before."""
     buyer = market.buyer
