@@ -98,9 +98,9 @@ def template(**overrides: Any) -> str:
             lines += ["", f"[{section}]"]
         lines.append(f"# {key.description}")
         lines.append(
-            f"{key.name} = {_toml(given.pop(key.path))}"
+            f"{key.name} = {toml_text(given.pop(key.path))}"
             if key.path in given
-            else f"# {key.name} = {_toml(key.default)}"
+            else f"# {key.name} = {toml_text(key.default)}"
         )
     assert not given, f"no such settings: {sorted(given)}"
     return "\n".join(lines) + "\n"
@@ -187,11 +187,11 @@ def _settings(known: Mapping[str, Key], values: Mapping[str, Any], origins: Mapp
         try:
             sections[key.section][key.name] = msgspec.convert(value, key.kind, strict=True)
         except msgspec.ValidationError as error:
-            raise _bad(f"{path} = {_toml(value)} ({origins[path]}): {error}") from error
+            raise _bad(f"{path} = {toml_text(value)} ({origins[path]}): {error}") from error
     return msgspec.convert(sections, Settings)
 
 
-def _toml(value: Any) -> str:
+def toml_text(value: Any) -> str:
     """A value as it would be written in the file. JSON's strings, numbers and lists are TOML's too."""
     try:
         return msgspec.json.encode(value).decode()

@@ -41,10 +41,9 @@ class Record(Protocol):
 
 
 class EscrowHandlers:
-    def __init__(self, ledger: ReplicaThread, agenda: Agenda, account: bytes, record: Record) -> None:
+    def __init__(self, ledger: ReplicaThread, agenda: Agenda, record: Record) -> None:
         self._ledger = ledger
         self._agenda = agenda
-        self._account = account
         self._record = record
 
     def table(self) -> dict[str, Callable[[Any, Emit], Awaitable[Message]]]:
@@ -79,7 +78,7 @@ class EscrowHandlers:
     async def list(self, request: methods.EscrowList, emit: Emit) -> methods.Escrows:
         account = None
         if not request.everyone:
-            account = self._account if request.account is None else bytes.fromhex(request.account)
+            account = self._ledger.account if request.account is None else bytes.fromhex(request.account)
         page = await self._agenda.ask(escrows.page, account, request.state, None, request.limit)
         height, _, _ = await self._agenda.ask(log.last)
         return methods.Escrows(escrows=[_line(row) for row in page.rows], height=height)

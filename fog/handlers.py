@@ -15,12 +15,13 @@ import trio
 
 from domain.payloads import JobCancel, Payload, Transfer
 from domain.rules.accounts import balance
-from fog import agenda, escrow_methods, invite, methods, stake_methods
+from fog import agenda, escrow_methods, identity_methods, invite, methods, stake_methods
 from fog.agenda import Agenda
 from fog.control import Emit, Handler
 from fog.escrow_handlers import EscrowHandlers
 from fog.exits import Refused
 from fog.export import export
+from fog.identity_handlers import IdentityHandlers
 from fog.live import Live
 from fog.methods import Message, plain, shape
 from fog.replica_thread import ReplicaThread
@@ -36,7 +37,7 @@ from projections import log
 
 T = TypeVar("T", bound=Message)
 
-PARAMS: Final = methods.PARAMS | escrow_methods.PARAMS | stake_methods.PARAMS
+PARAMS: Final = methods.PARAMS | escrow_methods.PARAMS | identity_methods.PARAMS | stake_methods.PARAMS
 
 FINAL_S_MAX: Final = 60.0
 """How long a command waits for its event to become final before it is told that it is still pending."""
@@ -68,8 +69,9 @@ class Handlers:
         self._addresses = addresses
         self._api = api
         self._stop = stop
-        self._escrows = EscrowHandlers(ledger, agenda, seats.account, self._record)
-        self._stake = StakeHandlers(ledger, seats.account, self._record)
+        self._escrows = EscrowHandlers(ledger, agenda, self._record)
+        self._identities = IdentityHandlers(ledger, self._record)
+        self._stake = StakeHandlers(ledger, ledger.account, self._record)
 
     def table(self) -> Mapping[str, Handler]:
         """Method -> handler, for `fog.control.serve`."""
@@ -86,7 +88,7 @@ class Handlers:
             "export": self.export,
             "stop": self.stop,
         }
-        handlers |= self._escrows.table() | self._stake.table()
+        handlers |= self._escrows.table() | self._identities.table() | self._stake.table()
         assert handlers.keys() == PARAMS.keys(), "a method without a handler, or the other way round"
         return {name: _framed(PARAMS[name], handler) for name, handler in handlers.items()}
 
@@ -100,7 +102,8 @@ class Handlers:
             version=version("fog"),
             name=replica.genesis.name,
             net=str(replica.net),
-            account=seats.account.hex(),
+            account=self._ledger.account.hex(),
+            device=self._ledger.device.hex(),
             peer_id=self._host.peer_id,
             addresses=self._addresses(),
             api=self._api,
@@ -177,7 +180,7 @@ class Handlers:
         return await self._submitter.result(job)
 
     async def job_list(self, request: methods.JobList, emit: Emit) -> methods.Jobs:
-        submitter = None if request.everyone else self._seats.account
+        submitter = None if request.everyone else self._ledger.account
         rows = await self._agenda.ask(agenda.newest_jobs, submitter, request.limit)
         return methods.Jobs(jobs=await self._submitter.lines(rows))
 
@@ -222,7 +225,7 @@ class Handlers:
     # -- money and the ledger ----------------------------------------------------------------------------
 
     async def wallet_balance(self, request: methods.WalletBalance, emit: Emit) -> methods.Balance:
-        account = self._seats.account if request.account is None else bytes.fromhex(request.account)
+        account = self._ledger.account if request.account is None else bytes.fromhex(request.account)
         replica = self._ledger.replica
         tentative = await self._ledger.call(replica.tentative)
         free, escrow = balance(replica.state, account)

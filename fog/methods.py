@@ -13,7 +13,8 @@
     export          Export           Exported       Exported
     stop            Nothing          -              Nothing
 
-Escrows and stake have methods of their own: `fog.escrow_methods`, `fog.stake_methods`.
+Escrows, identities and stake have methods of their own: `fog.escrow_methods`, `fog.identity_methods`,
+`fog.stake_methods`.
 
 The structs are the contract between `fog.cli` and `fog.node`; a handler shapes what it was sent with
 `shape`, and replies with `plain(struct)`. On the socket they are JSON (`fog.control`), so:
@@ -94,7 +95,10 @@ class WorkerState(Message, frozen=True, kw_only=True):
 
 
 class Status(Message, frozen=True, kw_only=True):
-    """height: of the last final checkpoint; ledger_time: its T; unordered: events not yet in one."""
+    """height: of the last final checkpoint; ledger_time: its T; unordered: events not yet in one.
+
+    `device` is the node's own key; `account` whom it acts for, mostly the same.
+    """
 
     version: str
     name: str
@@ -111,6 +115,7 @@ class Status(Message, frozen=True, kw_only=True):
     unordered: Uint
     finality: FinalityState
     worker: WorkerState
+    device: Account | None = None
     counters: dict[str, int] = {}
 
 

@@ -27,6 +27,7 @@ import trio
 from domain.compute.sandbox import open_sandbox
 from domain.payloads import Payload
 from domain.rules import FogRules
+from domain.rules.identity import may_act
 from domain.work import Work
 from fog import acquaintances, control
 from fog.accuser import PATIENCE_S, Accuser
@@ -97,10 +98,11 @@ class Node:
             await self._run(store, parts)
 
     async def _run(self, store: Store, parts: AsyncExitStack) -> None:
-        home, settings, account = self._home, self._settings, self._key.public
-        seats = Seats(store.genesis, account)
+        home, settings, device = self._home, self._settings, self._key.public
+        account = bytes.fromhex(settings.identity.account) or device
+        seats = Seats(store.genesis, device)
         replica = Replica.open(store, FogRules(), self._key, validator=seats.decides)
-        ledger = ReplicaThread(replica, now_ms)
+        ledger = ReplicaThread(replica, now_ms, device=device, account=account)
         runner = Runner(store)
         await trio.to_thread.run_sync(runner.catch_up)
         agenda = Agenda(Reader(store))
@@ -110,7 +112,7 @@ class Node:
         host = await parts.enter_async_context(open_host(self._key.seed, settings.network.listen))
         exchange = await Exchange.open(host, ledger, flush_ms=settings.network.gossip_flush_ms)
         blobs = Blobs(host, BlockStore(home.blobs, bytes_max=settings.blobs.cache_mib << 20))
-        outbox = Outbox(ledger, work, account, decides=seats.decides)
+        outbox = Outbox(ledger, work, device, decides=seats.decides)
         exchange.on_equal(outbox.equal)
         sandbox = await parts.enter_async_context(open_sandbox(home.root / "modules"))
 
@@ -179,6 +181,8 @@ class Node:
             nursery.start_soon(submitter.run)
             name, height = replica.genesis.name, replica.height
             log.info("node %s of network %s is up at height %d", host.peer_id, name, height)
+            if not may_act(replica.state, account, device):
+                log.warning("%s may not act for %s yet: see `fog identity show`", device.hex(), account.hex())
             await self._stop.wait()
             log.info("stopping")
             if worker is not None:

@@ -12,6 +12,7 @@ the unit has is refused rather than rounded.
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from ledger.errors import UsageError
 from ledger.types import INT63_MAX
@@ -54,6 +55,14 @@ def duration_from(text: str) -> int:
 def duration_text(millis: int) -> str:
     """600_000 -> `"10m"`: the largest unit that says it in whole numbers."""
     return _unit_text(millis, MILLIS)
+
+
+def moment_text(millis: int) -> str:
+    """Unix ms -> `"2026-11-25 21:46:03 UTC"`; what no calendar has stays a number."""
+    try:
+        return datetime.fromtimestamp(millis // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{millis} ms"
 
 
 def size_from(text: str) -> int:

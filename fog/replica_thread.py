@@ -31,12 +31,17 @@ T = TypeVar("T")
 class ReplicaThread:
     """`arrived` beats when events came to stand, `advanced` when a checkpoint became final.
 
-    `clock` gives unix milliseconds.
+    `account` is whom this node acts for; `clock` gives unix milliseconds.
     """
 
-    def __init__(self, replica: Replica, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, replica: Replica, clock: Callable[[], int], *, device: bytes = b"", account: bytes = b""
+    ) -> None:
+        """`device` is the replica's key, if it has one; without an `account` it acts for its own."""
         self.replica = replica
         self.clock = clock
+        self.device = device
+        self.account = account or device
         self.room = Room()
         self.arrived = Pulse()
         self.advanced = Pulse()
@@ -51,9 +56,15 @@ class ReplicaThread:
         return await self.room.wait_for(partial(self.call, function, *args, **kwargs))
 
     async def append(self, payload: Payload, *, exp: int | None = None) -> Event:
-        """Sign a payload on our own ledger lane; durable on return. Raises like `Replica.append`."""
+        """Sign a payload on our own ledger lane, for our account; durable on return.
+
+        Raises like `Replica.append`.
+        """
         kind, version = kind_of(payload)
-        event = await self.call(self.replica.append, kind, version, payload, now=self.clock(), exp=exp)
+        acct = None if self.account == self.device else self.account
+        event = await self.call(
+            self.replica.append, kind, version, payload, now=self.clock(), exp=exp, acct=acct
+        )
         self.arrived.advance()
         return event
 

@@ -108,6 +108,15 @@ class Finality(Section, frozen=True):
     ] = 10_000
 
 
+class Identity(Section, frozen=True):
+    """For whom the node speaks."""
+
+    account: Annotated[
+        Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")],
+        Meta(description="Account to act for, which delegates to this node's key; empty: the key's own."),
+    ] = ""
+
+
 class Log(Section, frozen=True):
     """What the node says while it runs."""
 
@@ -125,4 +134,5 @@ class Settings(Section, frozen=True):
     worker: Worker = Worker()
     blobs: Blobs = Blobs()
     finality: Finality = Finality()
+    identity: Identity = Identity()
     log: Log = Log()

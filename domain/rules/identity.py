@@ -107,7 +107,7 @@ def delegate(draft: Draft, order: IdentityDelegate) -> None:
     account = draft.author
     before = _known(draft, account)
     _require_fit(draft, account, before, order.device)
-    _require_room(account, _keys(before.devices))
+    _require_room(account, keys_of(before.devices))
     _write(draft, account, replace(before, devices=packed.with_item(before.devices, order.device)))
     draft.put(DELEGATION, account + order.device, b"")
 
@@ -213,7 +213,7 @@ def take_effect(draft: Draft, entry: Entry) -> None:
     device, kept = recovery.device, _unforked(draft, before)
     if has_forked(draft, device) or len(kept) >= DEVICES_MAX:
         return _drop_recovery(draft, account, before, "cancelled")
-    for one in _keys(before.devices):
+    for one in keys_of(before.devices):
         if one not in kept:
             draft.drop(DELEGATION, account + one)
     draft.put(DELEGATION, account + device, b"")
@@ -237,6 +237,17 @@ def look(state: State, account: bytes) -> tuple[Identity, Recovery]:
         NOBODY if identity is None else IDENTITY.decode(identity),
         Recovery() if recovery is None else RECOVERY.decode(recovery),
     )
+
+
+def may_act(state: State, account: bytes, device: bytes) -> bool:
+    """Whether the rules would let it, for whoever looks from outside; a closed lane is another matter."""
+    identity, _ = look(state, account)
+    return packed.contains(identity.devices, device) or (device == account and not identity.retired)
+
+
+def asked_in(recovery: Recovery) -> list[tuple[bytes, bytes]]:
+    """(guardian, device) of each that asks."""
+    return [(pair[:KEY], pair[KEY:]) for pair in _pairs(recovery.asked)]
 
 
 def has_forked(draft: Draft, device: bytes) -> bool:
@@ -271,7 +282,7 @@ def _require_room(account: bytes, devices: Sequence[bytes]) -> None:
 
 
 def _unforked(draft: Draft, identity: Identity) -> list[bytes]:
-    return [device for device in _keys(identity.devices) if not has_forked(draft, device)]
+    return [device for device in keys_of(identity.devices) if not has_forked(draft, device)]
 
 
 def _is_reachable(threshold: int, guardians: int) -> bool:
@@ -285,8 +296,8 @@ def _write(draft: Draft, account: bytes, identity: Identity) -> None:
         draft.put(IDENTITY, account, identity)
     is_now = IdentityIs(
         account,
-        tuple(_keys(identity.devices)),
-        tuple(_keys(identity.guardians)),
+        tuple(keys_of(identity.devices)),
+        tuple(keys_of(identity.guardians)),
         identity.threshold,
         bool(identity.retired),
     )
@@ -331,7 +342,8 @@ def _agreed(recovery: Recovery, device: bytes) -> int:
     return sum(pair[KEY:] == device for pair in _pairs(recovery.asked))
 
 
-def _keys(row: bytes) -> Sequence[bytes]:
+def keys_of(row: bytes) -> list[bytes]:
+    """The keys of an identity's row of them."""
     return [row[at : at + KEY] for at in range(0, len(row), KEY)]
 
 

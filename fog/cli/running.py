@@ -102,6 +102,7 @@ def _status_table(state: Status) -> Table:
     rows = {
         "network": f"{state.name} ({state.net})",
         "account": state.account,
+        "device": "" if state.device in (None, state.account) else state.device,
         "peer id": state.peer_id,
         "listening": "\n".join(state.addresses) or "nowhere",
         "api": state.api or "off",

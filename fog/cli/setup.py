@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -15,6 +15,7 @@ from domain.rules.params import Params
 from fog import config as configuration
 from fog import founders, invite, keys
 from fog.cli.session import Session, examples, session_of
+from fog.cli.wallet import account_from
 from fog.paths import write_private
 from fog.quantities import credits_from, credits_text
 from ledger import genesis as ledger_genesis
@@ -91,7 +92,7 @@ def init(
         accounts=accounts,
         params=chosen,
     )
-    _settle(session, network, ())
+    _settle(session, network, {})
     mine = next(one.amount for one in accounts if one.account == own.public)
     held = f"{credits_text(mine)} credits are on your account, {credits_text(stake)} more are your stake."
     if others:
@@ -121,19 +122,27 @@ def join(
     genesis: Annotated[
         Path | None, typer.Option(help="The network's genesis.cbor, when the invite is too short for it.")
     ] = None,
+    account: Annotated[
+        str | None,
+        typer.Option(help="Act for this account, which must delegate to the new key: 64 hex digits."),
+    ] = None,
     passphrase: Passphrase = False,
 ) -> None:
     """Join the network of somebody who sent you an invite."""
     session = session_of(context)
+    acts_for = None if account is None else account_from(account)
     invitation = invite.read(line)
     network = invitation.network() or _genesis_from(genesis, invitation)
     own = _prepare(session, wanted=passphrase)
-    _settle(session, network, invitation.addresses)
+    given: dict[str, Any] = {"network__bootstrap": invitation.addresses} if invitation.addresses else {}
+    if acts_for is not None:
+        given["identity__account"] = acts_for
+    _settle(session, network, given)
     calls = ", ".join(invitation.addresses) or "nobody yet: set network.bootstrap, or rely on mDNS"
     seat = ""
     if any(validator.key == own.public for validator in network.validators):
         seat = f"\nYou are one of its {len(network.validators)} validators: keep this node running."
-    _say_ready(session, network, own, f"It will call {calls}.{seat}")
+    _say_ready(session, network, own, f"It will call {calls}.{seat}", acts_for)
 
 
 def config(context: typer.Context) -> None:
@@ -188,14 +197,17 @@ def _own_key(session: Session, *, wanted: bool) -> SigningKey:
     return keys.create(session.home.key, passphrase=session.new_passphrase(wanted=wanted))
 
 
-def _settle(session: Session, network: Genesis, bootstrap: tuple[str, ...]) -> None:
+def _settle(session: Session, network: Genesis, given: dict[str, Any]) -> None:
     """Settings first, genesis last: once it is there, the directory is complete."""
     home = session.home
     if not home.config.exists():
-        given = {"network__bootstrap": bootstrap} if bootstrap else {}
         write_private(home.config, configuration.template(**given).encode())
-    elif bootstrap:
-        session.remark(f"{home.config} is kept as it is; add to it:  bootstrap = {list(bootstrap)}")
+    else:
+        for name, value in given.items():
+            setting = name.replace("__", ".")
+            session.remark(
+                f"{home.config} is kept as it is; set in it:  {setting} = {configuration.toml_text(value)}"
+            )
     write_private(home.genesis, network.encode())
 
 
@@ -219,15 +231,22 @@ def _genesis_from(path: Path | None, invitation: invite.Invite) -> Genesis:
     return network
 
 
-def _say_ready(session: Session, network: Genesis, own: SigningKey, more: str) -> None:
+def _say_ready(
+    session: Session, network: Genesis, own: SigningKey, more: str, acts_for: str | None = None
+) -> None:
+    device = own.public.hex()
+    said: dict[str, str | int] = {
+        "data_dir": os.fspath(session.home.root),
+        "name": network.name,
+        "net": str(network.net),
+        "account": acts_for or device,
+        "validators": len(network.validators),
+    }
+    if acts_for is not None:
+        said["device"] = device
+        more += f"\nthe account must let this key act for it: fog identity delegate {device}"
     session.say(
-        {
-            "data_dir": os.fspath(session.home.root),
-            "name": network.name,
-            "net": str(network.net),
-            "account": own.public.hex(),
-            "validators": len(network.validators),
-        },
-        f"Network {network.name!r} ({network.net})\nyour account  {own.public.hex()}\n"
+        said,
+        f"Network {network.name!r} ({network.net})\nyour account  {said['account']}\n"
         f"in  {session.home.root}\n{more}\nnext: fog node",
     )
