@@ -62,7 +62,7 @@ def moment_text(millis: int) -> str:
     try:
         return datetime.fromtimestamp(millis // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (ValueError, OverflowError, OSError):
-        return f"{millis} ms"
+        return f"at ledger time {millis}"
 
 
 def size_from(text: str) -> int:

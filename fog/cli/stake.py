@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ from rich.table import Table
 from fog.cli.session import examples, session_of
 from fog.cli.wallet import account_from
 from fog.methods import Recorded
-from fog.quantities import credits_from, credits_text
+from fog.quantities import credits_from, credits_text, moment_text
 from fog.stake_methods import StakeMove, StakeShow, StakeState, Wait
 from ledger.errors import UsageError
 
@@ -43,11 +42,11 @@ def show(
     table.add_row("account", held.account)
     table.add_row("bonded", f"{credits_text(held.bonded)} credits, at height {held.height}")
     for part in held.leaving:
-        table.add_row("on its way out", f"{credits_text(part.amount)} credits, free {_moment(part.time)}")
+        table.add_row("on its way out", f"{credits_text(part.amount)} credits, free {moment_text(part.time)}")
     table.add_row("votes with", f"{credits_text(held.votes)} in epoch {held.epoch}")
     table.add_row("", f"{credits_text(held.votes_next)} in the next")
     if held.jailed:
-        table.add_row("in jail", f"until {_moment(held.jailed)}, then: fog stake unjail")
+        table.add_row("in jail", f"until {moment_text(held.jailed)}, then: fog stake unjail")
     session.say(held, table)
 
 
@@ -82,11 +81,3 @@ def _move(context: typer.Context, method: str, amount: str, wait: bool, whither:
 
 def _at(done: Recorded) -> str:
     return "" if done.height is None else f" at height {done.height}"
-
-
-def _moment(ms: int) -> str:
-    """Ledger time for people, to the second; what no calendar has stays a number."""
-    try:
-        return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"at ledger time {ms}"

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from fog.cli import run
-from fog.cli.stake import _moment
 from fog.exits import Exit, Refused
 from fog.methods import Recorded, shape
 from fog.stake_methods import Leaving, StakeMove, StakeShow, StakeState, Wait
@@ -72,7 +71,3 @@ def test_leaving_jail_is_one_word_and_may_be_refused(socket: Path, capsys: Captu
     with node(socket, "stake.unjail", Refused("in jail until 5", code="jail_term")):
         assert run(["stake", "unjail"]) == Exit.REFUSED
     assert "jail_term" in capsys.readouterr().err
-
-
-def test_a_moment_beyond_any_calendar_stays_a_number() -> None:
-    assert _moment(2**63 - 1) == f"at ledger time {2**63 - 1}"

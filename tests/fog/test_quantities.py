@@ -15,6 +15,7 @@ from fog.quantities import (
     duration_text,
     fuel_from,
     fuel_text,
+    moment_text,
     size_from,
     size_text,
 )
@@ -76,3 +77,16 @@ def test_durations_have_a_unit(typed: str, millis: int) -> None:
 @pytest.mark.parametrize(("size", "shown"), [(2**20, "1MiB"), (2**30, "1GiB"), (1500, "1500B"), (0, "0B")])
 def test_sizes_are_shown_in_the_largest_unit_that_is_exact(size: int, shown: str) -> None:
     assert size_text(size) == shown
+
+
+@pytest.mark.parametrize(
+    ("millis", "text"),
+    [
+        (1_795_000_000_999, "2026-11-18 11:06:40 UTC"),
+        (0, "1970-01-01 00:00:00 UTC"),
+        (2**62, f"at ledger time {2**62}"),
+    ],
+)
+def test_moments_are_told_in_utc_or_as_they_are(millis: int, text: str) -> None:
+    """Ledger time is chosen by voters: it need not be a date at all."""
+    assert moment_text(millis) == text
