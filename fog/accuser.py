@@ -26,10 +26,10 @@ import trio
 
 from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant, Payload
 from domain.rules.bonds import bond_in
-from domain.rules.evidence import is_closed, is_punished, vote_offence, warrant_offence
+from domain.rules.evidence import answerable, is_closed, is_punished, vote_offence, warrant_offence
 from fog.replica_thread import ReplicaThread
 from ledger.cid import Cid
-from ledger.cut import lane_head
+from ledger.cut import DELEGATION, lane_head
 from ledger.errors import UsageError
 from ledger.event import Event
 from ledger.evidence import VoteFault
@@ -132,22 +132,28 @@ def is_worth_saying(evidence: Evidence, state: State, net: Cid, account: bytes) 
 
     A fork closes its lane by itself as soon as both branches are ordered: only a bond is worth more words.
     """
+
+    def delegates(key: bytes) -> bool:
+        return state.get(DELEGATION, key) is not None
+
     closes = False
     match evidence:
         case EvidenceVotes():
-            offender = evidence.one.by
-            done = is_punished(state, vote_offence(offender, evidence.one.vote.epoch))
+            offenders = [evidence.one.by]
+            done = is_punished(state, vote_offence(evidence.one.by, evidence.one.vote.epoch))
         case EvidenceWarrant():
             header = evidence.warrant.header(net)
-            offender = header.by
-            done = is_punished(state, warrant_offence(offender, header.lane, header.seq))
+            offenders = answerable(delegates, header)
+            done = is_punished(state, warrant_offence(header.by, header.lane, header.seq))
         case EvidenceFork():
-            header = evidence.proof.header(net)
-            offender = header.by
-            done = is_closed(state, offender, header.lane)
-            head = lane_head(state, offender, header.lane)
+            header, other = evidence.proof.headers(net)
+            offenders = answerable(delegates, header, other)
+            done = is_closed(state, header.by, header.lane)
+            head = lane_head(state, header.by, header.lane)
             closes = head is None or not head.closed
-    return offender != account and not done and (closes or bond_in(state, offender).at_stake > 0)
+    if done or account in offenders:
+        return False
+    return closes or any(bond_in(state, offender).at_stake for offender in offenders)
 
 
 def offence_of(evidence: Evidence, net: Cid) -> bytes:

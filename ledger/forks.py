@@ -53,6 +53,10 @@ class ForkProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def ids(self) -> tuple[Cid, Cid]:
         return Cid.of(self.h1), Cid.of(self.h2)
 
+    def headers(self, net: Cid) -> tuple[Header, Header]:
+        """Raises RemoteError."""
+        return parse_header(self.h1, net=net), parse_header(self.h2, net=net)
+
     def header(self, net: Cid) -> Header:
         """One of the two headers: they agree on everything that says whose fork it is, and where."""
         return parse_header(self.h1, net=net)

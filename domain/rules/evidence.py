@@ -13,7 +13,8 @@ was first punished; `total` is everything at stake, and what was slashed in this
 among many is cheap, and whoever is one of a third that fails together loses everything (Ethereum's
 correlation penalty). One part in BOUNTY_PART goes to the reporter, the rest is burned.
 
-Only the key that signed is punished: a device that acts for an account has its own bond, or none.
+Of an event, the key that signed answers for it with its own bond, if it has one, and so does the account that
+it acted for, if that delegates to it when the evidence comes.
 
 What must always hold: no evidence is punished twice; whoever signed nothing wrong loses nothing; checking is
 bounded by the sizes of the payloads (10 signatures at most).
@@ -21,6 +22,8 @@ bounded by the sizes of the payloads (10 signatures at most).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -29,13 +32,15 @@ from msgspec.structs import replace
 from domain import effects
 from domain.effects import LaneClosed, Slashed
 from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant
-from domain.rules import accounts, bonds
+from domain.rules import bonds
+from domain.rules.accounts import move
 from domain.rules.bonds import Bond
 from domain.rules.codes import Refused
 from domain.rules.draft import Draft
 from domain.rules.records import ONLY, Table, flat, raw
 from ledger import cut, forks, warrants
 from ledger.errors import RemoteError
+from ledger.event import Header
 from ledger.evidence import VoteFault, check_vote_fault
 from ledger.state import State
 from ledger.validators import epoch_of
@@ -57,6 +62,7 @@ class Guilt(msgspec.Struct, frozen=True):
 
 
 CLOSED: Final[Table[bytes]] = raw(cut.CLOSED)
+_DELEGATION: Final[Table[bytes]] = raw(cut.DELEGATION)
 OFFENCE: Final[Table[bytes]] = raw("offence")
 """Key: a letter, the offender, and what tells its offences of that sort apart; a row: it was punished."""
 
@@ -91,7 +97,8 @@ def fork(draft: Draft, order: EvidenceFork) -> None:
         raise Refused("bad_evidence", "the two headers prove no fork") from error
     draft.put(CLOSED, lane, b"")
     draft.tell(LaneClosed(header.by, header.lane))
-    _punish(draft, header.by, "fork", jail=True)
+    for account in answerable(partial(_delegates, draft), *order.proof.headers(draft.context.net)):
+        _punish(draft, account, "fork", jail=True)
 
 
 def warrant(draft: Draft, order: EvidenceWarrant) -> None:
@@ -100,12 +107,14 @@ def warrant(draft: Draft, order: EvidenceWarrant) -> None:
         header = order.warrant.header(draft.context.net)
         offence = warrant_offence(header.by, header.lane, header.seq)
         _require_new(draft, OFFENCE, offence)
-        _require_stake(draft, header.by)
+        accounts = answerable(partial(_delegates, draft), header)
+        _require_stake(draft, *accounts)
         warrants.check(order.warrant, net=draft.context.net)
     except RemoteError as error:
         raise Refused("bad_evidence", "the headers prove no lie about a place") from error
     draft.put(OFFENCE, offence, b"")
-    _punish(draft, header.by, "warrant", jail=False)
+    for account in accounts:
+        _punish(draft, account, "warrant", jail=False)
 
 
 # -- what was punished already ------------------------------------------------------------------------------
@@ -135,9 +144,23 @@ def _require_new(draft: Draft, table: Table[bytes], key: bytes) -> None:
         raise Refused("already_punished", "this offence was reported before, and punished")
 
 
-def _require_stake(draft: Draft, offender: bytes) -> None:
-    if not bonds.bond_of(draft, offender).at_stake:
-        raise Refused("nothing_at_stake", f"{offender.hex()} has nothing bonded and nothing unbonding")
+def _require_stake(draft: Draft, *offenders: bytes) -> None:
+    if not any(bonds.bond_of(draft, offender).at_stake for offender in offenders):
+        raise Refused("nothing_at_stake", f"{offenders[0].hex()} has nothing bonded and nothing unbonding")
+
+
+def answerable(delegates: Callable[[bytes], bool], *headers: Header) -> list[bytes]:
+    """Who answers for events of one author: its key first, then the accounts that it acted for, by key.
+
+    `delegates` says whether a row of `ledger.cut.DELEGATION` is there.
+    """
+    by = headers[0].by
+    acted_for = {header.acct for header in headers if header.acct is not None and delegates(header.acct + by)}
+    return [by, *sorted(acted_for)]
+
+
+def _delegates(draft: Draft, key: bytes) -> bool:
+    return draft.get(_DELEGATION, key) is not None
 
 
 # -- what it costs ------------------------------------------------------------------------------------------
@@ -164,7 +187,7 @@ def _punish(draft: Draft, offender: bytes, offence: effects.Offence, *, jail: bo
     draft.put(GUILT, ONLY, replace(guilt, slashed=guilt.slashed + amount))
     jailed = max(before.jailed, draft.time + params.jail_ms) if jail else before.jailed
     bonds.change(draft, offender, _less(replace(before, jailed=jailed, punished=epoch + 1), amount))
-    accounts.move(draft, draft.author, bounty, 0)
+    move(draft, draft.author, bounty, 0)
     draft.moved["burned"] += amount - bounty
     draft.tell(Slashed(offender, offence, draft.author, amount, bounty, amount * PPM // stake))
 

@@ -58,8 +58,13 @@ class Court(World):
         }
         return events.make(self.key(name), **(usual | fields))
 
-    def fork(self, name: str, *, lane: int = 0, seq: int = 5) -> EvidenceFork:
-        rivals = (self.header(name, lane=lane, seq=seq, ts=self.time + n) for n in (0, 1))
+    def fork(self, name: str, *, lane: int = 0, seq: int = 5, acct: str | None = None) -> EvidenceFork:
+        """`acct` is the account that the first of the two events is said to act for."""
+        acting = {} if acct is None else {"acct": self.account(acct)}
+        rivals = (
+            self.header(name, lane=lane, seq=seq, ts=self.time),
+            self.header(name, lane=lane, seq=seq, ts=self.time + 1, **acting),
+        )
         return EvidenceFork(ForkProof.of(*rivals))
 
     def lie(self, name: str, *, seq: int = 6) -> EvidenceWarrant:

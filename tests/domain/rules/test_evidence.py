@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant, Payload
+from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant, IdentityDelegate, Payload
 from domain.rules.bonds import bond_in
 from domain.rules.evidence import is_closed, is_punished, vote_offence, warrant_offence
 from domain.rules.records import ONLY, SUPPLY
@@ -134,6 +134,18 @@ def test_who_has_nothing_at_stake_loses_only_a_lane() -> None:
     assert not is_closed(world.state, world.account("alice"), 0)
     assert not world.slashed
     world.check("balance alice 500")
+
+
+def test_an_account_answers_for_the_devices_that_it_delegates_to_and_for_no_others() -> None:
+    """A stranger that claims to act for somebody does no harm to it."""
+    world = Court(stakes=TEN, a=1)
+    assert world.do("rita", world.fork("stranger", acct="a")) == "ok"
+    assert not world.slashed
+    assert world.do("a", IdentityDelegate(world.account("phone"))) == "ok"
+    assert world.do("rita", world.fork("phone", acct="a")) == "ok"
+    assert [(world.name(one.account), one.amount) for one in world.slashed] == [("a", 350)]
+    world.check("holds a 650 0 jailed")
+    assert world.closed == [("stranger", 0), ("phone", 0)]
 
 
 def test_a_lie_about_a_place_costs_stake_and_no_term_in_jail() -> None:
