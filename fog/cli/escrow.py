@@ -143,8 +143,8 @@ def check(
 ) -> None:
     """Judge a voucher without a network: whole, signed, of this network. Exit 6 if it is not what it says.
 
-    That the escrow holds so much, and that this key may sign for it, only the ledger knows: compare `key`
-    and `amount` in `fog escrow list` while you are online.
+    That the escrow holds so much, and that this key may sign for it, only the ledger knows: look at `key`
+    and `amount` in `fog escrow list --json` while you are online.
     """
     session = session_of(context)
     signed = voucher_line.read(line)
@@ -174,12 +174,15 @@ def _plain(signed: SignedVoucher) -> dict[str, str | int]:
 
 
 def _table(escrows: list[EscrowLine]) -> Table:
-    table = Table("escrow", "state", "payer", "payee", "credits", "redeemed", "expiry", "until", box=None)
+    table = Table(
+        "escrow", "state", "payer", "signs", "payee", "credits", "redeemed", "expiry", "until", box=None
+    )
     for one in escrows:
         table.add_row(
             one.escrow,
             one.state,
             one.payer[:16],
+            one.key[:16],
             one.payee[:16],
             credits_text(one.amount),
             credits_text(one.redeemed),

@@ -15,6 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from domain.effects import RunIs
 from domain.payloads import (
+    EscrowClose,
+    EscrowOpen,
+    EscrowRedeem,
     JobCancel,
     JobSubmit,
     LeaseCommit,
@@ -24,6 +27,7 @@ from domain.payloads import (
     Transfer,
 )
 from domain.rules import FogRules, commitment
+from domain.vouchers import SignedVoucher, Voucher
 from ledger import canonical
 from ledger.cid import Cid
 from ledger.event import Event
@@ -44,7 +48,8 @@ moments = st.sampled_from((1, 1, 1, 1, 1, 300, 1_000, 5_000, 5_000, 60_000))
 class AnythingGoes(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(alice=10_000, bob=1_000, carol=50)
+        self.world = World({"grace_checkpoints": 2}, alice=10_000, bob=1_000, carol=50)
+        self.escrows: list[tuple[Cid, str, str]] = [(Cid.of(b"no such escrow"), "alice", "bob")]
         self.jobs: list[Cid] = [Cid.of(b"no such job")]
         self.answers: dict[tuple[Cid, int, int], tuple[str, int]] = {}
         self.story: list[tuple[Event | None, Context]] = []
@@ -102,6 +107,26 @@ class AnythingGoes(RuleBasedStateMachine):
     @rule(who=st.sampled_from(("alice", "alice", "bob")), data=st.data())
     def cancel(self, who: str, data: st.DataObject) -> None:
         self.do(who, JobCancel(data.draw(st.sampled_from(self.jobs))))
+
+    @rule(payer=people, payee=people, amount=st.sampled_from((1, 40, 900)), ahead=st.integers(0, 6))
+    def open_escrow(self, payer: str, payee: str, amount: int, ahead: int) -> None:
+        order = EscrowOpen(self.world.account(payee), amount, self.world.height + ahead)
+        if self.do(payer, order) == "ok":
+            event = self.world.receipts[-1].event
+            assert event is not None
+            self.escrows.append((event, payer, payee))
+
+    @rule(data=st.data(), total=st.sampled_from((1, 20, 40, 500, 900)), liar=st.booleans())
+    def redeem(self, data: st.DataObject, total: int, liar: bool) -> None:
+        id, payer, payee = data.draw(st.sampled_from(self.escrows))
+        signer = self.world.key(payee if liar else payer)
+        signed = SignedVoucher.make(signer, Voucher(self.world.genesis.net, id, total))
+        self.do(payee, EscrowRedeem(id, total, signed.sig))
+
+    @rule(data=st.data(), who=people)
+    def close_escrow(self, data: st.DataObject, who: str) -> None:
+        id, _, payee = data.draw(st.sampled_from(self.escrows))
+        self.do(data.draw(st.sampled_from((payee, who))), EscrowClose(id))
 
     @rule(
         who=people, kind=st.sampled_from(("transfer", "offer", "x", "lease.commit")), body=st.integers(0, 9)
