@@ -9,10 +9,15 @@ Each round trip narrows what differs by a factor of up to 256, so n items take l
 difference costs about its own size (see `benchmarks/sync.py`). One side asks and learns; the other answers
 from its set and remembers nothing. What the answerer lacks, it learns by asking itself.
 
-Two ways to end, the choice of the one who asks:
-    the lists are answered with items, in frames like everything else (`direct=False`), or
-    `question` gives the lists last and on their own, and what they lack comes by itself, in order (`given`):
-    for items that are only the names of something larger, which then need not be named at all.
+That is for items that are themselves what is wanted. When they only name something larger, both sides say
+`direct`, so that what is lacking need not be named at all:
+
+    fingerprints                             ->     a part with few items is not listed: its fingerprint alone
+    nothing more, where there are none there
+    `list`, where there are few there and
+    too many here to name                    ->     its items
+    last and on their own (`is_listing`):
+    lists of ours, where there are few       ->     what they lack, whatever it is, in order (`given`)
 
 Sans-IO and pure. Knows sets of byte strings (`ledger.item_set`) and frames (`ledger.reconcile_frames`); does
 not know what an item means or how frames travel.
@@ -37,16 +42,20 @@ from itertools import pairwise
 from typing import Final
 
 from ledger.errors import RemoteError
-from ledger.item_set import ItemSet
+from ledger.item_set import ItemSet, fingerprint
 from ledger.reconcile_frames import FRAME_MIN, FrameWriter, Mode, Span, decode_frame
 
 FRAME_MAX: Final = 64 * 1024  # bytes; a link of small packets chooses less, down to FRAME_MIN
 PARTS: Final = 16  # of a range that differs
 LIST_MAX: Final = 2 * PARTS - 1  # items that are listed rather than split
+PART_MIN: Final = (
+    6  # items in a part, if `direct`: there each part that differs is said twice, and listed then
+)
 AMPLIFICATION: Final = 4
 ANSWER_FREE: Final = 16 * 1024  # bytes of answer that a question has for nothing: 350 lane heads at once
 ROUNDS_MAX: Final = 1_024  # questions in one session: the lists of a million items in the largest frames
 OPEN_MAX: Final = 131_072  # ranges that differ, known at once: twice what two sets of 200,000 strangers have
+NOTHING: Final = fingerprint(0, 0)  # of a range in which there are no items
 
 
 def answer_max(question: int, limit: int) -> int:
@@ -57,19 +66,19 @@ def answer_max(question: int, limit: int) -> int:
 # -- the side that answers
 
 
-def answer(items: ItemSet, question: bytes, limit: int) -> bytes:
+def answer(items: ItemSet, question: bytes, limit: int, *, direct: bool = False) -> bytes:
     """One answer from `items`. Raises RemoteError (`oversize`, `bad_frame`)."""
     spans = decode_frame(question, width=items.width, size_max=FRAME_MAX)
     limit = max(FRAME_MIN, min(limit, FRAME_MAX))
     writer = FrameWriter(items.width, answer_max(len(question), limit))
     for span in spans:
-        reached = _answer_span(items, span, writer)
+        reached = _answer_span(items, span, writer, direct=direct)
         if reached < span.upper:
             return writer.finish(reached)
     return writer.finish(spans[-1].upper)
 
 
-def _answer_span(items: ItemSet, span: Span, writer: FrameWriter) -> bytes:
+def _answer_span(items: ItemSet, span: Span, writer: FrameWriter, *, direct: bool) -> bytes:
     """Up to where there was room."""
     lower, upper = span.lower, span.upper
     if span.mode is Mode.SKIP or (
@@ -79,9 +88,10 @@ def _answer_span(items: ItemSet, span: Span, writer: FrameWriter) -> bytes:
     if span.mode is Mode.ITEMS:
         given = list(_without(items, span))
         return writer.add_items(lower, upper, given) if given else upper
-    if items.count(lower, upper) <= LIST_MAX:
+    few = items.count(lower, upper) <= LIST_MAX
+    if span.mode is Mode.LIST or (few and not direct):
         return writer.add_items(lower, upper, items.between(lower, upper))
-    for start, end in pairwise([lower, *items.split(lower, upper, PARTS)]):
+    for start, end in [(lower, upper)] if few else _parts(items, lower, upper, direct):
         if not writer.add_fingerprint(start, end, items.fingerprint(start, end)):
             return start
     return upper
@@ -94,6 +104,12 @@ def lacking(items: ItemSet, question: bytes) -> Iterator[bytes]:
     """
     spans = decode_frame(question, width=items.width, size_max=FRAME_MAX)
     return (item for span in spans if span.mode is Mode.ITEMS for item in _without(items, span))
+
+
+def _parts(items: ItemSet, lower: bytes, upper: bytes, direct: bool) -> Iterator[tuple[bytes, bytes]]:
+    """Parts of a range that holds more than LIST_MAX items."""
+    parts = min(PARTS, items.count(lower, upper) // PART_MIN) if direct else PARTS
+    return pairwise([lower, *items.split(lower, upper, parts)])
 
 
 def _without(items: ItemSet, span: Span) -> Iterator[bytes]:
@@ -110,6 +126,7 @@ class How(enum.Enum):
     SPLIT = "split"  # in parts: that it differs is known
     WHOLE = "whole"  # by one fingerprint
     LISTED = "listed"  # it was small enough to list
+    THEIRS = "theirs"  # it is small there, and not here
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +203,16 @@ class Initiator:
                 waiting.appendleft(replace(entry, lower=reached))
             return reached == upper
         if entry.how is How.SPLIT:
-            bounds = pairwise([lower, *self.items.split(lower, upper, PARTS)])
-            waiting.extendleft(reversed([_Open(start, end, How.WHOLE) for start, end in bounds]))
+            parts = [
+                _Open(start, end, How.WHOLE) for start, end in _parts(self.items, lower, upper, self._direct)
+            ]
+            waiting.extendleft(reversed(parts))
             return True
-        if not writer.add_fingerprint(lower, upper, self.items.fingerprint(lower, upper)):
+        if entry.how is How.THEIRS:
+            fitted = writer.add_list(lower, upper)
+        else:
+            fitted = writer.add_fingerprint(lower, upper, self.items.fingerprint(lower, upper))
+        if not fitted:
             waiting.appendleft(entry)
             return False
         self._asked.append(entry)
@@ -223,17 +246,20 @@ class Initiator:
                 raise RemoteError("an answer about a range that was not asked about", code="unasked")
             if span.mode is Mode.ITEMS:
                 found += (item for item in span.items if item not in self.items)
-            else:
+            elif span.mode is Mode.FINGERPRINT and entry.how is How.WHOLE:
                 narrowed += self._narrowed(entry, span)
+            else:
+                raise RemoteError("a fingerprint in answer to a list, or no answer at all", code="unasked")
         self._rest(asked, reached, narrowed)
         return found
 
     def _narrowed(self, entry: _Open, span: Span) -> Iterator[_Open]:
-        if entry.how is How.LISTED:
-            raise RemoteError("a fingerprint in answer to a list", code="unasked")
-        if self.items.fingerprint(span.lower, span.upper) == span.fingerprint:
+        lower, upper = span.lower, span.upper
+        if span.fingerprint in (self.items.fingerprint(lower, upper), NOTHING):
             return
-        yield _Open(span.lower, span.upper, How.SPLIT)
+        is_small = self._direct and (lower, upper) == (entry.lower, entry.upper)
+        few = self.items.count(lower, upper) <= LIST_MAX
+        yield _Open(lower, upper, How.THEIRS if is_small and not few else How.SPLIT)
 
     def _rest(self, asked: list[_Open], reached: bytes, narrowed: list[_Open]) -> None:
         """What an answer left open goes before what was not asked yet."""
@@ -282,7 +308,7 @@ class Initiator:
 
 
 def _again(how: How) -> How:
-    return How.SPLIT if how is How.LISTED else How.WHOLE
+    return How.SPLIT if how is How.LISTED else how
 
 
 def _next(item: bytes) -> bytes:

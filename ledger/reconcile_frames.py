@@ -2,7 +2,7 @@
 
     frame        span…
     span         head, upper bound, what is said of [upper bound of the span before, this upper bound)
-    head         one byte: 0 skip, 1 fingerprint, 2 items; plus 4 when the upper bound is the end of all
+    head         one byte: 0 skip, 1 fingerprint, 2 items, 3 list; plus 4 when the upper bound is the end
     upper bound  (absent at the end) shared, length, bytes: so many bytes as the bound before, then these
     fingerprint  16 bytes
     items        how many (LEB128), then of each: shared, bytes: so many as the item before, then the rest
@@ -40,6 +40,7 @@ class Mode(enum.IntEnum):
     SKIP = 0  # nothing to say of it
     FINGERPRINT = 1
     ITEMS = 2
+    LIST = 3  # a question: name all that you have there
 
 
 class Span(NamedTuple):
@@ -68,12 +69,11 @@ class FrameWriter:
 
     def add_fingerprint(self, lower: bytes, upper: bytes, fingerprint: bytes) -> bool:
         """Whether it fitted."""
-        head = self._skip(lower) + self._bound(lower, upper, Mode.FINGERPRINT) + fingerprint
-        if len(self._data) + len(head) > self._limit:
-            return False
-        self._data += head
-        self._at = upper
-        return True
+        return self._add(lower, self._bound(lower, upper, Mode.FINGERPRINT) + fingerprint, upper)
+
+    def add_list(self, lower: bytes, upper: bytes) -> bool:
+        """Whether it fitted."""
+        return self._add(lower, self._bound(lower, upper, Mode.LIST), upper)
 
     def add_items(self, lower: bytes, upper: bytes, items: Iterable[bytes]) -> bytes:
         """All items of a range, as far as they fit: the bound below which all is said (`lower`: nothing)."""
@@ -100,6 +100,14 @@ class FrameWriter:
             self._data += skip
         return bytes(self._data)
 
+    def _add(self, lower: bytes, said: bytes, upper: bytes) -> bool:
+        said = self._skip(lower) + said
+        if len(self._data) + len(said) > self._limit:
+            return False
+        self._data += said
+        self._at = upper
+        return True
+
     def _skip(self, upper: bytes) -> bytes:
         return self._bound(self._at, upper, Mode.SKIP) if upper > self._at else b""
 
@@ -120,6 +128,8 @@ def encode_frame(spans: Iterable[Span], *, width: int) -> bytes:
             writer.add_fingerprint(span.lower, upper, span.fingerprint)
         elif span.mode is Mode.ITEMS:
             writer.add_items(span.lower, upper, span.items)
+        elif span.mode is Mode.LIST:
+            writer.add_list(span.lower, upper)
     return writer.finish(upper)
 
 
@@ -146,7 +156,7 @@ class _Reader:
 
     def span(self, lower: bytes) -> Span:
         head = self._byte()
-        if head & ~_END > max(Mode):
+        if head & ~_END not in (*Mode,):
             raise _bad(f"a span of an unknown kind, {head}")
         mode = Mode(head & ~_END)
         upper = b"\xff" * (self._width + 1) if head & _END else self._continued(lower, None)

@@ -153,17 +153,22 @@ class Puller:
     """One session of the asking side.
 
     `wanted`: ids that somebody already misses; asked for first. `limit`: of frames of a reconciliation.
+    `patient`: leave the differences to a later session (and say so, `postponed`) if heads differed: then each
+    side has more than the other, and all of that would be listed, until the peer has asked as well.
     """
 
     hello: Hello
     wanted: tuple[Cid, ...] = ()
     limit: int = FRAME_MAX
+    patient: bool = False
+    postponed: bool = False
     stage: Stage = Stage.NEW
     rounds: int = 0
     learnt: int = 0  # events and checkpoints that were new to the ledger
     _theirs: Hello | None = None
     _frontier: Initiator | None = None
     _heads_done: bool = False
+    _heads_differed: bool = False
     _found: deque[tuple[Lane, Head]] = field(
         default_factory=deque
     )  # heads that differ, not worked through yet
@@ -225,7 +230,9 @@ class Puller:
 
     def _on_heads(self, answer: Heads) -> list[Action]:
         assert self._frontier is not None
-        self._found.extend(head_of(item) for item in self._frontier.receive(answer.frame))
+        found = self._frontier.receive(answer.frame)
+        self._heads_differed |= bool(found)
+        self._found.extend(head_of(item) for item in found)
         return self._go_on()
 
     def _on_differences(self, answer: Differences) -> list[Action]:
@@ -354,7 +361,8 @@ class Puller:
             return self._finish()  # what it has above an older checkpoint, we may have below ours
         if height == theirs.height:
             is_all = self.hello.unordered == theirs.unordered
-            return self._finish() if is_all else self._take_stock(Stock.UNORDERED)
+            self.postponed = self.patient and self._heads_differed and not is_all
+            return self._finish() if is_all or self.postponed else self._take_stock(Stock.UNORDERED)
         if self._asked_height == (height, self.learnt):
             return self._over("stalled")
         self._asked_height = (height, self.learnt)

@@ -8,8 +8,9 @@ open here (`Limits.streams_per_peer`), and each ends after SESSION_QUESTIONS_MAX
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -71,6 +72,7 @@ INTERVAL_S: Final = 30.0
 RETRY_S: Final = 3.0  # after a session that failed, on a link that is still there
 GAP_S: Final = 1.0  # between two sessions with one peer, whoever asks for them
 DIFFERS_S: Final = 4.0  # after a peer's hello that differed from ours
+POSTPONED_MAX: Final = 3  # sessions in a row that leave the differences to the next: at most two minutes
 ANSWER_S: Final = 30.0  # for a peer to answer one question
 SESSION_QUESTIONS_MAX: Final = 16_384
 SESSION_BYTES_MAX: Final = 512 * 1024 * 1024  # then the peer opens a new stream
@@ -128,6 +130,7 @@ class Sync:
         self._equal = equal
         self._deliver_events, self._deliver_checkpoints = deliver_events, deliver_checkpoints
         self._peers: dict[str, _Peer] = {}
+        self._postponed: Counter[str] = Counter()  # sessions in a row without a look for differences, by peer
         self.counts = host.counts
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -143,6 +146,7 @@ class Sync:
                     case Connected(peer):
                         self._follow(peer, nursery)
                     case Disconnected(peer):
+                        self._postponed.pop(peer, None)
                         if peer in self._peers:
                             self._peers.pop(peer).scope.cancel()
             nursery.cancel_scope.cancel()
@@ -203,20 +207,31 @@ class Sync:
         Returns `equal`, `synced`, `stalled` (not all could be had) or `bye` (the peer left early).
         """
         ours = await self._source.hello()
-        puller = Puller(ours, tuple(wanted)[:IDS_MAX], self._frame_max)
+        patient = self._postponed[peer] < POSTPONED_MAX
+        puller = Puller(ours, tuple(wanted)[:IDS_MAX], self._frame_max, patient)
         async with await self._host.open(peer, PROTOCOL) as stream:
-            actions = deque(puller.start())
-            while True:
-                if not actions:
-                    frame = await stream.read_frame(size_max=FRAME_SIZE_MAX, timeout_s=ANSWER_S)
-                    actions.extend(puller.receive(frame))
-                    continue
-                action = actions.popleft()
-                if isinstance(action, Done):
-                    if action.code == "equal":
-                        self._equal(ours)
-                    return action.code
-                actions.extend(await self._perform(action, puller, stream))
+            try:
+                code = await self._converse(puller, stream)
+            finally:
+                self.counts["sync.questions"] += 1 + puller.rounds
+                self.counts["sync.bytes_out"] += stream.bytes_out
+                self.counts["sync.bytes_in"] += stream.bytes_in
+        self._postponed[peer] = self._postponed[peer] + 1 if puller.postponed else 0
+        if code == "equal":
+            self._equal(ours)
+        return code
+
+    async def _converse(self, puller: Puller, stream: Stream) -> str:
+        actions = deque(puller.start())
+        while True:
+            if not actions:
+                frame = await stream.read_frame(size_max=FRAME_SIZE_MAX, timeout_s=ANSWER_S)
+                actions.extend(puller.receive(frame))
+                continue
+            action = actions.popleft()
+            if isinstance(action, Done):
+                return action.code
+            actions.extend(await self._perform(action, puller, stream))
 
     async def _perform(self, action: Action, puller: Puller, stream: Stream) -> list[Action]:
         match action:
@@ -281,7 +296,7 @@ class Sync:
                 await stream.write_frame(encode(Checkpoints(items[:limit])))
             case GetDifferences(base, frame, limit):
                 ours, above = await self._source.unordered()
-                differing = await _answered(above, frame, limit) if ours == base else None
+                differing = await _answered(above, frame, limit, direct=True) if ours == base else None
                 await stream.write_frame(encode(Differences(differing)))
             case GetLacking(base, frame):
                 ours, above = await self._source.unordered()
@@ -318,9 +333,9 @@ class Sync:
         return f"<Sync peers={len(self._peers)}>"
 
 
-async def _answered(items: ItemSet, frame: bytes, limit: int) -> bytes:
+async def _answered(items: ItemSet, frame: bytes, limit: int, *, direct: bool = False) -> bytes:
     """In a thread: a question of the largest size takes a tenth of a second."""
-    return await trio.to_thread.run_sync(answer, items, frame, limit)
+    return await trio.to_thread.run_sync(partial(answer, items, frame, limit, direct=direct))
 
 
 class _Peer:

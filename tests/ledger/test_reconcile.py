@@ -64,7 +64,7 @@ class Talk:
             if self.initiator.is_listing:
                 self._take_lacking(question)
                 continue
-            frame = answer(self.theirs, question, self.limit)
+            frame = answer(self.theirs, question, self.limit, direct=self.direct)
             assert len(frame) <= answer_max(len(question), self.limit)
             self.answered += len(frame)
             self.found += self.initiator.receive(frame)
@@ -144,6 +144,18 @@ def test_one_who_has_nothing_is_given_all_and_asks_with_two_bytes():
     talk = Talk(items(()), items(range(100))).run()
     assert (talk.asked, talk.rounds) == (2, 1)
     assert talk.union == items(range(100))
+
+
+def test_much_that_the_other_side_lacks_is_not_named_to_it():
+    """10,000 items only here, and three in between only there: neither side lists the many."""
+    ours = items(range(12_000), keys=1)
+    theirs = items([*range(2_000), *range(2_000_000, 2_000_003)], keys=1)
+    between = {item(number, number // 500) for number in range(2_000_000, 2_000_003)}
+    theirs = theirs.changed(added=between)
+    talk = Talk(ours, theirs, direct=True).run()
+    assert set(talk.found) == set(theirs) - set(ours)
+    assert talk.asked + talk.answered < 6_000
+    assert talk.rounds <= 8
 
 
 # -- what it may cost the one who answers
@@ -370,7 +382,7 @@ def test_a_frame_says_what_was_put_into_it(drawn: list[tuple[Mode, bytes, bytes,
     for upper, (mode, _, fingerprint, listed) in zip(bounds, drawn, strict=False):
         if mode is Mode.SKIP and made and made[-1].mode is Mode.SKIP:
             made[-1] = made[-1]._replace(upper=upper)
-        elif mode is Mode.SKIP:
+        elif mode in (Mode.SKIP, Mode.LIST):
             made.append(Span(lower, upper, mode))
         elif mode is Mode.FINGERPRINT:
             made.append(Span(lower, upper, mode, fingerprint=fingerprint))

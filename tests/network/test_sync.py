@@ -128,7 +128,9 @@ class Session:
                 yield encode(Heads(reconcile.answer(now(self.theirs.frontier()), frame, limit)))
             case GetDifferences(base, frame, limit):
                 ours, above = now(self.theirs.unordered())
-                yield encode(Differences(reconcile.answer(above, frame, limit) if ours == base else None))
+                yield encode(
+                    Differences(reconcile.answer(above, frame, limit, direct=True) if ours == base else None)
+                )
             case GetLacking(base, frame):
                 ours, above = now(self.theirs.unordered())
                 names = [id_of(item) for item in reconcile.lacking(above, frame)] if ours == base else []
@@ -294,6 +296,26 @@ def test_events_above_another_checkpoint_are_not_compared():
     assert isinstance(question := decode_question(frame.frame), GetDifferences)
     assert question.base == Cid.of(b"c")
     assert session.puller.receive(encode(Differences(None))) == [Done("synced")]
+
+
+def test_the_patient_leave_differences_for_later_while_heads_still_differ():
+    """What only they hold would all be listed, and the peer is about to ask for it."""
+    ours, theirs = Author(1).lane(20), Author(2).lane(20)
+    session = Session(ledger(*ours, *theirs[:1]), ledger(*theirs))
+    session.puller.patient = True
+    assert session.run() == "synced"
+    assert session.puller.postponed
+    assert session.kinds() == [Hello, GetHeads, GetRanges]
+
+
+def test_the_patient_look_for_differences_when_the_heads_are_the_same():
+    chain, beside = rivals(3)
+    session = Session(ledger(*chain), ledger(*chain, *beside))
+    session.theirs.tips = dict(session.ours.tips)
+    session.puller.patient = True
+    assert session.run() == "synced"
+    assert not session.puller.postponed
+    assert same(session.ours, session.theirs)
 
 
 def test_a_peer_that_is_behind_is_not_asked_what_lies_above_its_checkpoint():

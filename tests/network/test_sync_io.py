@@ -16,7 +16,7 @@ from network.host import Host
 from network.links import Connected, Disconnected
 from network.stream import Stream
 from network.sync import Delivered
-from network.sync_io import Sync
+from network.sync_io import POSTPONED_MAX, Sync
 from network.sync_messages import (
     PROTOCOL,
     Bye,
@@ -84,6 +84,28 @@ async def test_equal_nodes_are_done_in_one_round_trip_and_few_bytes():
             await stream.write_frame(encode(await there.ledger.hello()))
             assert decode_welcome(await stream.read_frame(size_max=1000)) == Same()
             assert stream.bytes_in + stream.bytes_out < EQUAL_BYTES_MAX
+        nursery.cancel_scope.cancel()
+
+
+async def test_differences_are_left_for_later_only_a_few_times():
+    """Heads that differ in every session do not hide a rival for good."""
+    async with tcp_host(1) as a, tcp_host(2) as b, trio.open_nursery() as nursery:
+        here, there = Node(a, MemoryLedger()), Node(b, MemoryLedger())
+        busy, ours, theirs = Author(1), Author(2), Author(2)
+        here.ledger.add(busy.write(), ours.write(mark=1))
+        there.ledger.add(busy.events[0], theirs.write(mark=2), *Author(3).lane(1))
+        here.ledger.tips = {
+            lane: head for lane, head in here.ledger.tips.items() if lane[0] == busy.key.public
+        }
+        await start(nursery, here)
+        peer = await b.dial(a.addresses()[0])
+        for _ in range(POSTPONED_MAX):
+            here.ledger.add(busy.write())
+            assert await there.sync.pull(peer) == "synced"
+            assert ours.events[0].id not in there.ledger.events
+        here.ledger.add(busy.write())
+        assert await there.sync.pull(peer) == "synced"
+        assert ours.events[0].id in there.ledger.events
         nursery.cancel_scope.cancel()
 
 
