@@ -177,7 +177,7 @@ class Node:
                 nursery.start_soon(validate, ledger, exchange, settings.finality.checkpoint_interval_ms)
             nursery.start_soon(accuser.run)
             if worker is not None:
-                nursery.start_soon(worker.run)
+                nursery.start_soon(lend, worker, ledger, agenda)
             nursery.start_soon(submitter.run)
             name, height = replica.genesis.name, replica.height
             log.info("node %s of network %s is up at height %d", host.peer_id, name, height)
@@ -206,6 +206,16 @@ def open_store(home: DataDir, settings: Settings) -> Store:
         if error.code != "no_store":
             raise
     return Store.create(url, genesis)
+
+
+async def lend(worker: Worker, ledger: ReplicaThread, agenda: Agenda) -> None:
+    """Work for others, from when this device may act for its account. Until cancelled."""
+
+    async def may() -> bool:
+        return may_act(ledger.replica.state, ledger.account, ledger.device)
+
+    await agenda.until(may)
+    await worker.run()
 
 
 async def fold(runner: Runner, ledger: ReplicaThread, agenda: Agenda, live: Live) -> None:
