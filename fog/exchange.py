@@ -1,7 +1,7 @@
 """Between the network and the ledger: what arrives is judged and passed on, what is made here is announced.
 
     events       gossip or sync -> replica.ingest -> passed on if all is good; lacking parents asked for
-    checkpoints  gossip or sync -> replica.apply, in height order; what comes too early waits, within bounds
+    checkpoints  sync -> replica.apply; what gossip brings of them are votes, see `fog.validating`
     ours         announced as they become durable
 
 Decides nothing itself: `ledger.replica` judges, `network.sync` knows whom to ask.
@@ -22,8 +22,8 @@ from fog.replica_thread import ReplicaThread
 from ledger.admission import INGEST_MAX
 from ledger.errors import RemoteError
 from ledger.forks import ForkProof
-from ledger.replica import Applied, Ingested, Missing
-from network.gossip_io import Announcer, FinalNotice
+from ledger.replica import Ingested, Missing
+from network.gossip_io import Announcer
 from network.host import Host
 from network.sync import Delivered
 from network.sync_io import Sync
@@ -33,9 +33,6 @@ if TYPE_CHECKING:  # the installed stubs of trio are older than this name in tri
     from trio_typing import TaskStatus
 
 log = logging.getLogger(__name__)
-
-EARLY_MAX: Final = 64
-"""Checkpoints that wait for events: about a second of them at full speed; sync brings the rest."""
 
 FIRST_SYNC_S: Final = 5.0
 """How long a node that starts waits to hear of its own head before it may say something new. A validator whom
@@ -47,9 +44,8 @@ class Exchange:
 
     def __init__(self, host: Host, announcer: Announcer, ledger: ReplicaThread) -> None:
         self._host = host
-        self._announcer = announcer
+        self.announcer = announcer
         self._ledger = ledger
-        self._early: dict[int, FinalNotice] = {}
         self._equal: Callable[[Hello], None] = lambda hello: None
         self._forked: Callable[[Sequence[ForkProof]], None] = lambda proofs: None
         self.sync = Sync(
@@ -75,18 +71,13 @@ class Exchange:
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.sync.run)
-            nursery.start_soon(self._announcer.run)
+            nursery.start_soon(self.announcer.run)
             nursery.start_soon(self._events_by_gossip)
-            nursery.start_soon(self._finals_by_gossip)
-            nursery.start_soon(self._retry_early)
             task_status.started()
 
     async def announce(self, wires: Sequence[bytes]) -> None:
         """Tell the neighbours of durable events of ours."""
-        await self._announcer.announce(wires)
-
-    async def announce_final(self, checkpoint: bytes, certificate: bytes) -> None:
-        await self._announcer.announce_final(checkpoint, certificate)
+        await self.announcer.announce(wires)
 
     async def learn_own_head(self) -> bool:
         """Pull once from a first peer, so that a restored or lost store does not make us fork our own lane.
@@ -109,13 +100,13 @@ class Exchange:
     # -- events ------------------------------------------------------------------------------------------
 
     async def _events_by_gossip(self) -> None:
-        async for batch in self._announcer.events:
+        async for batch in self.announcer.events:
             if len(batch.wires) > INGEST_MAX:
                 self._host.blame(batch.peer, "oversize")
                 continue
             result = await self._ingest(batch.wires, batch.peer)
             if not result.rejected:
-                await self._announcer.relay(batch)
+                await self.announcer.relay(batch)
             if result.missing:
                 self.sync.need(result.missing, batch.peer)
 
@@ -143,58 +134,16 @@ class Exchange:
 
     # -- checkpoints -------------------------------------------------------------------------------------
 
-    async def _finals_by_gossip(self) -> None:
-        async for notice in self._announcer.finals:
-            await self._take(notice)
-
-    async def _retry_early(self) -> None:
-        """Events that came may be those that an early checkpoint waited for."""
-        seen = -1
-        while True:
-            seen = await self._ledger.arrived.after(seen)
-            while (early := self._early.pop(self._ledger.replica.height + 1, None)) is not None:
-                if not await self._take(early, ask=False):
-                    break
-
-    async def _take(self, notice: FinalNotice, *, ask: bool = True) -> bool:
-        """Apply a checkpoint or keep it for later; whether it is final here now."""
-        try:
-            result = await self._apply(notice.checkpoint, notice.certificate)
-        except RemoteError as error:
-            log.info("checkpoint from %s: %s (%s)", notice.peer, error, error.code)
-            self._host.blame(notice.peer, error.code)
-            return False
-        if isinstance(result, Missing):
-            self._keep(notice, result)
-            if ask:
-                self.sync.need(result.ids, notice.peer)
-            return False
-        if result.new:
-            await self._announcer.relay(notice)
-        return True
-
-    def _keep(self, notice: FinalNotice, missing: Missing) -> None:
-        """Only what comes next is worth keeping: what lies further ahead, sync brings in order."""
-        if missing.ids and len(self._early) < EARLY_MAX:
-            self._early[missing.after + 1] = notice
-        for height in [height for height in self._early if height <= missing.after]:
-            del self._early[height]
-
-    async def _checkpoints_by_sync(self, pairs: Sequence[tuple[bytes, bytes]], peer: str) -> Delivered:
-        new = 0
-        for checkpoint, certificate in pairs:
-            result = await self._apply(checkpoint, certificate)
-            if isinstance(result, Missing):
-                return Delivered(new, result.ids)
-            new += result.new
-        return Delivered(new)
-
-    async def _apply(self, checkpoint: bytes, certificate: bytes) -> Applied | Missing:
+    async def _checkpoints_by_sync(
+        self, links: Sequence[tuple[bytes, bytes]], final: bytes, peer: str
+    ) -> Delivered:
         ledger = self._ledger
-        result = await ledger.write(ledger.replica.apply, checkpoint, certificate, ledger.clock())
-        if isinstance(result, Applied) and result.new:
+        before = ledger.replica.height
+        result = await ledger.write(ledger.replica.apply, links, final, ledger.clock())
+        new = ledger.replica.height - before
+        if new:
             ledger.advanced.advance()
-        return result
+        return Delivered(new, result.ids if isinstance(result, Missing) else ())
 
     def __repr__(self) -> str:
-        return f"<Exchange early={len(self._early)} {self.sync!r}>"
+        return f"<Exchange {self.sync!r}>"

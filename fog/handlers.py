@@ -50,7 +50,6 @@ class Handlers:
         ledger: ReplicaThread,
         agenda: Agenda,
         live: Live,
-        seats: Seats,
         worker: Worker | None,
         submitter: Submitter,
         say: Say,
@@ -62,7 +61,6 @@ class Handlers:
         self._ledger = ledger
         self._agenda = agenda
         self._live = live
-        self._seats = seats
         self._worker = worker
         self._submitter = submitter
         self._say = say
@@ -95,9 +93,11 @@ class Handlers:
     # -- the node ----------------------------------------------------------------------------------------
 
     async def status(self, _: methods.Nothing, emit: Emit) -> methods.Status:
-        replica, seats = self._ledger.replica, self._seats
+        replica = self._ledger.replica
+        seats = Seats(replica.validators, self._ledger.device)
         last = replica.last
         counts = await self._ledger.call(replica.store.counts)
+        still = await self._ledger.call(replica.standstill, self._ledger.clock())
         return methods.Status(
             version=version("fog"),
             name=replica.genesis.name,
@@ -110,7 +110,7 @@ class Handlers:
             uptime_ms=self._ledger.clock() - self._live.started,
             peers=len(self._host.peers()),
             height=replica.height,
-            ledger_time=replica.genesis.created if last is None else last[0].T,
+            ledger_time=replica.genesis.created if last is None else last.checkpoint.T,
             events=counts["events"],
             unordered=len(replica.unordered()),
             finality=methods.FinalityState(
@@ -118,11 +118,17 @@ class Handlers:
                 tolerates=seats.tolerates,
                 needed=[key.hex() for key in seats.needed],
                 validators=[
-                    methods.ValidatorSeat(
-                        account=one.key.hex(), stake=one.stake, here=one.key == seats.account
-                    )
-                    for one in replica.genesis.validators
+                    methods.ValidatorSeat(account=key.hex(), stake=stake, here=key == seats.account)
+                    for key, stake in replica.validators.stakes.items()
                 ],
+                standstill=None
+                if still is None
+                else methods.Standstill(
+                    since=still.since,
+                    heard=[key.hex() for key in still.heard],
+                    weight=still.weight,
+                    total=still.total,
+                ),
             ),
             worker=self._worker_state(),
             counters=dict(self._live.counters()),

@@ -38,7 +38,6 @@ class Live:
         self,
         ledger: ReplicaThread,
         host: Host,
-        seats: Seats,
         worker: Worker | None,
         notes: Notes,
         *,
@@ -47,7 +46,6 @@ class Live:
         """`started` in unix ms."""
         self._ledger = ledger
         self._host = host
-        self._seats = seats
         self._worker = worker
         self._notes = notes
         self.started = started
@@ -84,6 +82,7 @@ class Live:
     def status(self) -> NodeStatus:
         replica, worker = self._ledger.replica, self._worker
         last = replica.last
+        seats = Seats(replica.validators, self._ledger.device)
         running = 0 if worker is None else len(worker.doing)
         lending = "off" if worker is None else "running" if running else "idle"
         return NodeStatus(
@@ -93,11 +92,11 @@ class Live:
             account=self._ledger.account,
             device=self._ledger.device,
             height=replica.height,
-            time=replica.genesis.created if last is None else last[0].T,
-            finality=self._seats.kind,
-            validators=len(replica.genesis.validators),
-            must_be_up=len(self._seats.needed),
-            is_validator=self._seats.here,
+            time=replica.genesis.created if last is None else last.checkpoint.T,
+            finality=seats.kind,
+            validators=len(replica.validators.stakes),
+            must_be_up=len(seats.needed),
+            is_validator=seats.here,
             peers=len(self._host.peers()),
             pending=self._counters.get("pending", 0),
             tentative=len(self._waiting),

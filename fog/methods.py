@@ -70,18 +70,29 @@ class ValidatorSeat(Message, frozen=True, kw_only=True):
     here: bool
 
 
+class Standstill(Message, frozen=True, kw_only=True):
+    """Nothing becomes final, though something waits. `heard`: validators whose words came lately."""
+
+    since: Millis
+    heard: list[Account]
+    weight: Uint
+    total: Uint
+
+
 class FinalityState(Message, frozen=True, kw_only=True):
     """Who decides what is final, and what may go wrong before nobody can.
 
     kind       `solo`: one validator; `anchored`: one holds more than two thirds; `shared`: neither
     tolerates  how many of the smallest set of validators may be down (f)
     needed     accounts without any one of which nothing becomes final
+    standstill null while things become final, or nothing waits to
     """
 
     kind: Literal["solo", "anchored", "shared"]
     tolerates: Uint
     needed: list[Account]
     validators: list[ValidatorSeat]
+    standstill: Standstill | None = None
 
 
 class WorkerState(Message, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
     store -> replica -> read models            what is already known, before anybody is spoken to
     host -> exchange -> bootstrap, mDNS        then the network; our own head is learnt before we say anything
-    validator, worker, submitter               then what this node does of its own
+    votes, worker, submitter                   then what this node does of its own
     API, control socket                        and how it is asked
 
 Everything runs in one nursery: when a part breaks in a way that is our fault, the node stops rather than go
@@ -42,7 +42,7 @@ from fog.replica_thread import ReplicaThread
 from fog.seats import Seats
 from fog.settings import Settings
 from fog.submitter import Submitter
-from fog.validating import validate
+from fog.validating import Validating
 from fog.worker import Worker
 from ledger.errors import FogError, UsageError
 from ledger.event import Event
@@ -100,8 +100,14 @@ class Node:
     async def _run(self, store: Store, parts: AsyncExitStack) -> None:
         home, settings, device = self._home, self._settings, self._key.public
         account = bytes.fromhex(settings.identity.account) or device
-        seats = Seats(store.genesis, device)
-        replica = Replica.open(store, FogRules(), self._key, validator=seats.decides)
+        replica = Replica.open(
+            store,
+            FogRules(),
+            self._key,
+            validator=True,
+            interval_ms=settings.finality.checkpoint_interval_ms,
+        )
+        decides = Seats(replica.validators, device).decides
         ledger = ReplicaThread(replica, now_ms, device=device, account=account)
         runner = Runner(store)
         await trio.to_thread.run_sync(runner.catch_up)
@@ -112,7 +118,7 @@ class Node:
         host = await parts.enter_async_context(open_host(self._key.seed, settings.network.listen))
         exchange = await Exchange.open(host, ledger, flush_ms=settings.network.gossip_flush_ms)
         blobs = Blobs(host, BlockStore(home.blobs, bytes_max=settings.blobs.cache_mib << 20))
-        outbox = Outbox(ledger, work, device, decides=seats.decides)
+        outbox = Outbox(ledger, work, device, decides=decides)
         exchange.on_equal(outbox.equal)
         sandbox = await parts.enter_async_context(open_sandbox(home.root / "modules"))
 
@@ -143,11 +149,11 @@ class Node:
         notes = Notes(
             ledger, self._key, home.cosigned, outside(cosigning.witnesses), cosigning.witnesses_needed
         )
-        live = Live(ledger, host, seats, worker, notes, started=now_ms())
+        live = Live(ledger, host, worker, notes, started=now_ms())
         live.others["accused"] = accuser.counts
         api = None if socket is None else "http://{}:{}".format(*socket.getsockname()[:2])
         handlers = Handlers(
-            host, ledger, agenda, live, seats, worker, submitter, say, addresses, api, self._stop.set
+            host, ledger, agenda, live, worker, submitter, say, addresses, api, self._stop.set
         )
 
         async with trio.open_nursery() as nursery:
@@ -173,8 +179,7 @@ class Node:
             await outbox.announce_unseen(exchange)
             nursery.start_soon(outbox.watch)
             nursery.start_soon(notes.run, settings.finality.witness_interval_ms)
-            if seats.decides:
-                nursery.start_soon(validate, ledger, exchange, settings.finality.checkpoint_interval_ms)
+            await nursery.start(Validating(host, exchange, ledger, accuser.faults).run)
             nursery.start_soon(accuser.run)
             if worker is not None:
                 nursery.start_soon(lend, worker, ledger, agenda)

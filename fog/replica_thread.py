@@ -91,5 +91,8 @@ class ReplicaThread:
     async def unknown(self, ids: Sequence[Cid]) -> Sequence[Cid]:
         return await self.call(self.replica.missing, ids)
 
-    async def checkpoints(self, first: int, limit: int) -> Sequence[tuple[bytes, bytes]]:
-        return await self.call(self.replica.store.checkpoints, first, limit)
+    async def checkpoints(self, first: int, limit: int) -> tuple[Sequence[tuple[bytes, bytes]], bytes]:
+        return await self.call(self.replica.store.run, first, limit)
+
+    async def votes(self, epoch: int, slot: int) -> Sequence[bytes]:
+        return await self.call(self.replica.ballots, epoch, slot)

@@ -13,45 +13,47 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ledger.checkpoint import is_quorum
-from ledger.genesis import Genesis
+from ledger.validators import ValidatorSet
 
 
 @dataclass(frozen=True, slots=True)
 class Seats:
-    """`account`: this node's own;  `here`: whether it validates."""
+    """`validators` of one epoch;  `account`: this node's own;  `here`: whether it validates."""
 
-    genesis: Genesis
+    validators: ValidatorSet
     account: bytes
 
     @property
     def kind(self) -> Literal["solo", "anchored", "shared"]:
-        if len(self.genesis.validators) == 1:
+        stakes = self.validators.stakes.values()
+        if len(stakes) == 1:
             return "solo"
-        largest = max(validator.stake for validator in self.genesis.validators)
-        return "anchored" if is_quorum(largest, self.genesis.stake) else "shared"
+        return "anchored" if self.validators.is_quorum(max(stakes)) else "shared"
 
     @property
     def here(self) -> bool:
-        return any(validator.key == self.account for validator in self.genesis.validators)
+        return self.account in self.validators
 
     @property
     def decides(self) -> bool:
         """Whether this node alone is a quorum."""
-        own = sum(v.stake for v in self.genesis.validators if v.key == self.account)
-        return is_quorum(own, self.genesis.stake)
+        return self.validators.is_quorum(self.validators.weight([self.account]))
 
     @property
     def needed(self) -> list[bytes]:
         """Sorted by key."""
-        total = self.genesis.stake
-        return sorted(v.key for v in self.genesis.validators if not is_quorum(total - v.stake, total))
+        total = self.validators.total
+        return [
+            key
+            for key, stake in self.validators.stakes.items()
+            if not self.validators.is_quorum(total - stake)
+        ]
 
     @property
     def tolerates(self) -> int:
-        total = left = self.genesis.stake
-        for count, stake in enumerate(sorted((v.stake for v in self.genesis.validators), reverse=True)):
+        left = self.validators.total
+        for count, stake in enumerate(sorted(self.validators.stakes.values(), reverse=True)):
             left -= stake
-            if not is_quorum(left, total):
+            if not self.validators.is_quorum(left):
                 return count
         raise AssertionError("no validators are never a quorum")

@@ -1,37 +1,185 @@
-"""The validator's loop: when to make the next checkpoint.
+"""Votes between the network and the ledger: what others say is heard, what the ledger says is told.
 
-As soon as there is news, but not sooner than `interval_ms` after the last one, so that a burst becomes one
-checkpoint and not a hundred; and now and then without news, because deadlines pass and ledger time must move
-(`Replica.propose` knows whether that is due).
+    hear     gossip -> replica.hear -> passed on if it was news
+    step     replica.step, when something arrived, when it asked to be called, and now and then
+    ask      certificates or proposals that are missing here, from one peer after another
+    rejoin   after a start, what others hold of our votes, before we cast the first
 
-Decides only *when*. What goes into a checkpoint, and whether this node may make one, is the ledger's.
+Every node runs it: one that is no validator casts nothing, and learns from the votes of others what is final.
+
+Decides nothing itself: `ledger.voting` does. What must always hold: only what the ledger gave out, which is
+durable, is told; a peer is blamed for messages that are provably wrong and for nothing else.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from fog.exchange import Exchange
+from fog.pulse import Pulse
 from fog.replica_thread import ReplicaThread
+from ledger.errors import RemoteError
+from ledger.evidence import VoteFault
+from ledger.replica import Reaction
+from network.host import Host
+from network.identity import key_of
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
+
+log = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.25
 """How often a node without news looks whether a deadline has passed."""
 
+ASK_GAP_S: Final = 0.3
+"""Between two questions for votes: an answer is at most half a MiB."""
 
-async def validate(ledger: ReplicaThread, exchange: Exchange, interval_ms: int) -> None:
-    """Propose, tell, repeat, until cancelled. Each checkpoint is durable before anybody hears of it."""
-    last = ledger.replica.last
-    if last is not None:  # it may have been durable, but not yet told, when we stopped
-        await exchange.announce_final(last[0].encode(), last[1].encode())
-    seen = -1
-    while True:
-        with trio.move_on_after(LOOK_S):
-            seen = await ledger.arrived.after(seen)
+ANSWERS_S: Final = 2.0
+"""How long, after a start, we collect what others know of our votes; then we look again who is there."""
+
+ALONE_S: Final = 5.0
+"""After so long without an answer, a store that has voted is believed."""
+
+
+class Validating:
+    """`run` until cancelled. `faults` is told of validators that contradicted themselves."""
+
+    def __init__(
+        self,
+        host: Host,
+        exchange: Exchange,
+        ledger: ReplicaThread,
+        faults: Callable[[Sequence[VoteFault]], None] = lambda faults: None,
+    ) -> None:
+        self._host = host
+        self._exchange = exchange
+        self._ledger = ledger
+        self._faults = faults
+        self._next: int | None = None  # unix ms
+        self._sooner = trio.Event()
+        self._wanted: tuple[int, int] | None = None
+        self._asked = Pulse()
+
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._hear)
+            nursery.start_soon(self._keep_time)
+            nursery.start_soon(self._step_on_arrival)
+            nursery.start_soon(self._ask)
+            nursery.start_soon(self._rejoin)
+            task_status.started()
+
+    # -- what others say ---------------------------------------------------------------------------------
+
+    async def _hear(self) -> None:
+        async for words in self._exchange.announcer.votes:
+            is_new = True
+            for message in words.said:
+                is_new = await self._take(message, words.peer) and is_new
+            if is_new:
+                await self._exchange.announcer.relay(words)
+
+    async def _take(self, message: bytes, peer: str) -> bool:
+        """Whether it was news, and true."""
+        ledger = self._ledger
+        try:
+            reaction = await ledger.write(ledger.replica.hear, message, now=ledger.clock())
+        except RemoteError as error:
+            log.info("a vote from %s: %s (%s)", peer, error, error.code)
+            self._host.blame(peer, error.code)
+            return False
+        await self._react(reaction, peer)
+        return reaction.is_new
+
+    # -- what time brings --------------------------------------------------------------------------------
+
+    async def _keep_time(self) -> None:
+        while True:
+            await self._step()
+            wait_s = LOOK_S
+            if self._next is not None:
+                wait_s = min(max((self._next - self._ledger.clock()) / 1000, 0.001), LOOK_S)
+            self._sooner = trio.Event()
+            with trio.move_on_after(wait_s):
+                await self._sooner.wait()
+
+    async def _step_on_arrival(self) -> None:
+        seen = -1
+        while True:
+            seen = await self._ledger.arrived.after(seen)
+            await self._step()
+
+    async def _step(self) -> None:
+        await self._react(await self._ledger.write(self._ledger.replica.step, self._ledger.clock()), None)
+
+    async def _react(self, reaction: Reaction, peer: str | None) -> None:
+        """`peer`: whoever said what this is the reaction to."""
+        if reaction.final:
+            self._ledger.advanced.advance()
+        if reaction.faults:
+            self._faults(reaction.faults)
+        if reaction.missing:
+            self._exchange.sync.need(reaction.missing, peer or "")
+        if reaction.is_behind:
+            self._exchange.sync.wake()
+        if reaction.ask_votes is not None:
+            self._wanted = reaction.ask_votes
+            self._asked.advance()
+        if reaction.next != self._next:
+            self._next = reaction.next
+            self._sooner.set()
+        if reaction.send:
+            await self._exchange.announcer.announce_votes(reaction.send, self._ledger.clock())
+
+    # -- what is missing here ----------------------------------------------------------------------------
+
+    async def _ask(self) -> None:
+        """One peer after another, as long as something is missing."""
+        seen, turn = 0, 0
+        while True:
+            seen = await self._asked.after(seen)
+            peers = [link.peer for link in self._host.peers()]
+            if peers and self._wanted is not None:
+                turn += 1
+                peer = peers[turn % len(peers)]
+                (epoch, slot), self._wanted = self._wanted, None
+                for message in await self._ballots_of(peer, epoch, slot):
+                    await self._take(message, peer)
+            await trio.sleep(ASK_GAP_S)
+
+    async def _ballots_of(self, peer: str, epoch: int, slot: int) -> Sequence[bytes]:
+        try:
+            return await self._exchange.sync.ask_votes(peer, epoch, slot)
+        except RemoteError as error:
+            log.info("asked %s for votes: %s (%s)", peer, error, error.code)
+            return ()
+
+    # -- after a start -----------------------------------------------------------------------------------
+
+    async def _rejoin(self) -> None:
+        """Ask everybody who is here, until the ledger lets us vote."""
+        ledger = self._ledger
         begun = trio.current_time()
-        while (link := await ledger.write(ledger.replica.propose, ledger.clock())) is not None:
-            ledger.advanced.advance()
-            await exchange.announce_final(link[0].encode(), link[1].encode())
-            await trio.sleep_until(begun + interval_ms / 1000)
-            begun = trio.current_time()
+        while await ledger.call(lambda: ledger.replica.is_silent):
+            answers: dict[bytes, Sequence[bytes]] = {}
+            with trio.move_on_after(ANSWERS_S):
+                async with trio.open_nursery() as nursery:
+                    for link in self._host.peers():
+                        nursery.start_soon(self._collect, link.peer, answers)
+            waited = trio.current_time() - begun
+            if answers or waited > ALONE_S:
+                await ledger.call(ledger.replica.rejoin, answers, now=ledger.clock())
+            await trio.sleep(LOOK_S)
+
+    async def _collect(self, peer: str, answers: dict[bytes, Sequence[bytes]]) -> None:
+        key = key_of(peer)
+        if key is not None:
+            try:
+                answers[key] = await self._exchange.sync.ask_votes(peer, 0, 0)
+            except RemoteError as error:
+                log.info("asked %s what it knows of our votes: %s", peer, error)

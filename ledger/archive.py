@@ -3,8 +3,11 @@
 A CAR v1 file with the roots [last checkpoint, genesis], and the blocks in exactly this order:
 
     genesis
-    for each height:   checkpoint, certificate, delta (the list of event ids in canonical order)
+    for each height:   checkpoint
+                       certificate   that shows its parent, and is named in it; none at height 1
+                       delta         the list of event ids in canonical order
         for each event of the delta:   event (its header), signature {h: id, s: 64 bytes}, body
+    finality           the certificate that makes the last checkpoint, and so all of them, final
 
 The order leaves no room for a block that nothing asked for, nor for one missing or twice. A body that two
 events share appears with each, so an archive is written and read in one pass with little memory.
@@ -13,8 +16,9 @@ Before height 1 the only root is genesis. Receipts are not in it: whoever audits
 
 Knows which block comes when. Does not judge what blocks say (`ledger.audit`).
 
-What must always hold: two nodes at one height write the same bytes. (Only an author who signs one header
-twice, in two ways, can make them differ, in that one signature block.)
+What must always hold: two nodes at one height write the same bytes but for the last block, which may hold the
+votes of another quorum. (And an author who signs one header twice, in two ways, can make them differ in that
+one signature block.)
 """
 
 from __future__ import annotations
@@ -30,9 +34,10 @@ from ledger.checkpoint import DELTA_EVENTS_MAX
 from ledger.cid import Cid
 from ledger.errors import RemoteError
 from ledger.event import WIRE_SIZE_MAX
+from ledger.finality import Last
 from ledger.store import Store
 
-Kind = Literal["genesis", "checkpoint", "certificate", "delta", "event", "signature", "body"]
+Kind = Literal["genesis", "checkpoint", "certificate", "delta", "event", "signature", "body", "finality"]
 
 HEIGHTS_AT_ONCE: Final = 100
 
@@ -47,9 +52,9 @@ class Entry(NamedTuple):
 def write(store: Store, out: BinaryIO) -> int:
     """Export all that is final in `store` right now; returns the height. The store may go on meanwhile."""
     last = store.last()
-    height = 0 if last is None else last[0].height
-    out.write(car.header([store.net] if last is None else [last[0].id, store.net]))
-    for _, data in _blocks(store, height):
+    height = 0 if last is None else last.checkpoint.height
+    out.write(car.header([store.net] if last is None else [last.checkpoint.id, store.net]))
+    for _, data in _blocks(store, last):
         out.write(car.block(data))
     return height
 
@@ -82,18 +87,23 @@ def dag_json(value: Any) -> str:
     return json.dumps(_jsonable(value), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
-def _blocks(store: Store, height: int) -> Iterator[tuple[Kind, bytes]]:
+def _blocks(store: Store, last: Last | None) -> Iterator[tuple[Kind, bytes]]:
     yield "genesis", store.genesis.encode()
+    if last is None:
+        return
+    height = last.checkpoint.height
     for first in range(1, height + 1, HEIGHTS_AT_ONCE):
         some = store.checkpoints(first, min(HEIGHTS_AT_ONCE, height + 1 - first))
-        for at, (checkpoint, certificate) in enumerate(some, first):
+        for at, (checkpoint, shown) in enumerate(some, first):
             yield "checkpoint", checkpoint
-            yield "certificate", certificate
+            if at > 1:
+                yield "certificate", shown
             order = store.order(at)
             yield "delta", canonical.encode(order)
             wires = store.wires(order)
             for id in order:
                 yield from _event_blocks(id, wires[id])
+    yield "finality", last.final.encode()
 
 
 def _event_blocks(id: Cid, wire: bytes) -> Iterator[tuple[Kind, bytes]]:
@@ -106,15 +116,35 @@ def _event_blocks(id: Cid, wire: bytes) -> Iterator[tuple[Kind, bytes]]:
 
 def _entries(blocks: Iterator[Block]) -> Iterator[Entry]:
     yield Entry("genesis", _next(blocks, "genesis"))
-    for block in blocks:
+    block = next(blocks, None)
+    if block is None:
+        return
+    height = 1
+    while not _is_certificate(block):
         yield Entry("checkpoint", _dag_cbor(block))
-        yield Entry("certificate", _next(blocks, "certificate"))
+        if height > 1:
+            yield Entry("certificate", _next(blocks, "certificate"))
         delta = _next(blocks, "delta")
         yield Entry("delta", delta)
         for _ in parse_delta(delta):
             yield Entry("event", _next(blocks, "event"))
             yield Entry("signature", _next(blocks, "signature"))
             yield Entry("body", _next(blocks, "body"))
+        height += 1
+        block = _next(blocks, "finality")
+    yield Entry("finality", block)
+    more = next(blocks, None)
+    if more is not None:
+        raise RemoteError(f"the archive goes on behind its end, with {more.where}", code="bad_archive")
+
+
+def _is_certificate(block: Block) -> bool:
+    """Whether this block ends the archive: a checkpoint has no field `t`."""
+    try:
+        value = canonical.decode(_dag_cbor(block).data, size_max=BLOCK_SIZE_MAX)
+    except RemoteError as error:
+        raise RemoteError(f"{error}, in {block.where}", code="bad_archive") from error
+    return type(value) is dict and value.get("t") == "certificate"
 
 
 def parse_delta(block: Block) -> list[Cid]:

@@ -2,13 +2,13 @@
 
     1  every block has the hash it is named by, and stands where an archive has it          (`car`, `archive`)
     2  genesis is the network asked for, and the last root
-    3  each checkpoint follows its parent (height, slot, T, validators), and its certificate is signed by more
-       than two thirds of the stake                                                          (`finality`)
+    3  each checkpoint follows its parent (height, epoch, slot, T, validators), and the certificate that shows
+       the parent is signed by more than two thirds of the stake of the parent's epoch       (`finality`)
     4  each event is canonical, within the limits, signed by its author, and its body is the one it names
     5  its parents are known, and seq, prev, lc and ts are what they must be                 (`dag`)
     6  the delta is exactly what the tips reach, in canonical order, within the limits       (`order`)
     7  executing it gives the roots that the checkpoint claims                               (`cut`)
-    8  the last checkpoint is the first root
+    8  the last checkpoint is the first root, and final by the certificate at the end
 
 Knows the whole of the ledger's rules, and the meaning of events through `Rules`. Does not know the store, the
 network, or any node's word.
@@ -40,6 +40,7 @@ from ledger.genesis import Genesis
 from ledger.heads import Place
 from ledger.merkle import Frontier
 from ledger.state import State
+from ledger.validators import epoch_length, validators_of
 
 SIGNATURE_BLOCK_SIZE_MAX: Final = 128
 
@@ -106,7 +107,7 @@ class _Audit:
         self._places: dict[Cid, Place] = {}
         self._state = State()
         self._frontier = Frontier()
-        self._last: finality.Link | None = None
+        self._last: Checkpoint | None = None
         self._root = b""
         self._events = 0
 
@@ -114,8 +115,6 @@ class _Audit:
         problem = None
         try:
             self._replay(stream)
-        except finality.Diverged as error:
-            problem = Problem("bad_checkpoint", str(error), self._where())
         except RemoteError as error:
             problem = Problem(error.code, str(error), self._where())
         return AuditReport(
@@ -130,17 +129,21 @@ class _Audit:
 
     @property
     def _height(self) -> int:
-        return 0 if self._last is None else self._last[0].height
+        return 0 if self._last is None else self._last.height
 
     def _replay(self, stream: BinaryIO) -> None:
         roots, self._entries = archive.read(stream)
         genesis = self._begin(roots)
-        follower = finality.Follower(genesis, None)
-        while (checkpoint := self._next("checkpoint")) is not None:
-            self._advance(genesis, follower, checkpoint)
+        ended = False
+        while (entry := self._next("checkpoint")) is not None:
+            if entry.kind == "checkpoint":
+                self._advance(genesis, entry.block)
+            else:
+                self._conclude(entry.block)
+                ended = True
         self._reading, self._block = "the header of the archive", None
-        expected = (genesis.net,) if self._last is None else (self._last[0].id, genesis.net)
-        if roots != expected:
+        expected = (genesis.net,) if self._last is None else (self._last.id, genesis.net)
+        if roots != expected or ended is (self._last is None):
             raise RemoteError("its roots are not its last checkpoint and its genesis", code="bad_archive")
 
     def _begin(self, roots: tuple[Cid, ...]) -> Genesis:
@@ -158,25 +161,36 @@ class _Audit:
         self._root = self._state.seal().root
         return genesis
 
-    def _advance(self, genesis: Genesis, follower: finality.Follower, block: Block) -> None:
+    def _advance(self, genesis: Genesis, block: Block) -> None:
         """Steps 3 to 7 for one height. What is verified is only noted at the end."""
-        certificate = self._take("certificate")
-        (execute,) = follower.step(finality.Claim(block.data, certificate.data))
-        assert isinstance(execute, finality.Execute)
-        checkpoint = execute.checkpoint
+        parent, length = self._last, epoch_length(genesis)
+        shown = b"" if parent is None else self._take("certificate").data
+        self._block = block
+        checkpoint, _ = finality.parse_link(block.data, shown, net=genesis.net)
+        judges = None if parent is None else validators_of(self._state, parent.epoch)
+        certificate = finality.check_shown(checkpoint, shown, parent, judges, length)
+        wrong = finality.misfits(
+            checkpoint, finality.follows(genesis, parent, certificate, self._state), parent
+        )
+        if wrong:
+            raise RemoteError(f"it cannot follow its parent: wrong {', '.join(wrong)}", code="bad_checkpoint")
         new = self._delta(checkpoint)
         self._reading, self._block = f"height {checkpoint.height}, all of it", block
         self._check_cut(checkpoint, new)
-        outcome = cut.execute_cut(
-            self._rules, self._state, self._frontier, new, finality.next_context(genesis, self._last)
-        )
+        context = finality.next_context(genesis, parent, certificate, self._state)
+        outcome = cut.execute_cut(self._rules, self._state, self._frontier, new, context, length)
         wrong = cut.differences(checkpoint, outcome)
         if wrong:
             raise RemoteError(f"executing it gives another {', '.join(wrong)}", code="wrong_roots")
         self._state, self._frontier, self._root = outcome.state, outcome.frontier, outcome.sroot
-        self._last = (checkpoint, execute.certificate)
+        self._last = checkpoint
         self._events += len(new)
-        follower.advanced(self._last)
+
+    def _conclude(self, block: Block) -> None:
+        """Step 8: the proof that all of it is final."""
+        if self._last is None:
+            raise RemoteError("a certificate of nothing", code="bad_archive")
+        finality.check_final(self._last, block.data, validators_of(self._state, self._last.epoch))
 
     def _delta(self, checkpoint: Checkpoint) -> list[Event]:
         block = self._take("delta")
@@ -216,19 +230,20 @@ class _Audit:
             raise RemoteError("not what the tips reach, in canonical order", code="bad_delta")
 
     def _take(self, kind: Kind) -> Block:
-        block = self._next(kind)
-        if block is None:
+        entry = self._next(kind)
+        if entry is None:
             raise RemoteError("the archive ends here", code="bad_archive")
-        return block
+        assert entry.kind == kind, f"{entry.kind} where a {kind} was read"
+        return entry.block
 
-    def _next(self, kind: Kind) -> Block | None:
+    def _next(self, kind: Kind) -> Entry | None:
+        """The next entry, which should be of this kind (or, for a checkpoint, be the end)."""
         self._reading, self._block, self._id = f"height {self._height + 1}, {kind}", None, None
         entry = next(self._entries, None)
-        if entry is None:
-            return None
-        assert entry.kind == kind, f"{entry.kind} where a {kind} was read"
-        self._block = entry.block
-        return entry.block
+        if entry is not None:
+            self._reading = f"height {self._height + 1}, {entry.kind}"
+            self._block = entry.block
+        return entry
 
     def _where(self) -> str:
         """Height, event and block in hand, as text; made only when there is something to say."""

@@ -1,19 +1,16 @@
-"""Checkpoints, votes and certificates: the objects that finality is about.
+"""Checkpoints: the links of the final chain.
 
 A checkpoint names a causally closed cut of the DAG, the canonical order of the new events in it, and the
-roots after executing them. A vote is one validator's signed word on one checkpoint in one slot. A
-certificate is votes by more than two thirds of the stake: the proof that a checkpoint is final.
+roots after executing them.
 
-These are plain values and their encodings. Who votes when is `ledger.finality`; what executing means is
-`ledger.execution`.
+A plain value and its encoding. Who votes on it is `ledger.votes` and `ledger.simplex`; what executing means
+is `ledger.execution`; which checkpoint may follow which is `ledger.finality`.
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -21,37 +18,37 @@ from msgspec import Meta
 from ledger import canonical
 from ledger.cid import Cid
 from ledger.errors import RemoteError
-from ledger.genesis import VALIDATORS_MAX
-from ledger.signing import Domain, SigningKey, verify
-from ledger.types import Digest, Key, Millis, Signature, Uint
+from ledger.types import Digest, Millis, Uint
 
+VERSION: Final = 2
 TIPS_MAX = 64
 DELTA_EVENTS_MAX = 2_000
 DELTA_BYTES_MAX = 2 * 1024 * 1024
 CHECKPOINT_SIZE_MAX = 8 * 1024
-CERTIFICATE_SIZE_MAX = 32 * 1024
-assert CERTIFICATE_SIZE_MAX > VALIDATORS_MAX * (32 + 64 + 16 + 24), "a full certificate must fit"
 
 
 class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One link of the final chain.
+    """One link of the chain.
 
+    epoch   of its height;  slot  of that epoch in which it was first proposed
     height  1 above the parent; genesis counts as height 0 and has no checkpoint (parent = null at 1)
-    tips    at most 64 event ids; delta = closure(tips) without closure(parent's tips)
+    cert    Cid of the certificate that shows the parent: that more than two thirds notarized it, or, for the
+            first checkpoint of an epoch, that it is final. It fixes ledger time and beacon. null at height 1
+    tips    at most 64 event ids; delta = what they reach that no earlier checkpoint ordered
     delta   Cid of the DAG-CBOR list of event ids in canonical order
     n       leaves in the event tree after this checkpoint;  eroot  its RFC 6962 root
     sroot   root of the state map after it;  rroot  RFC 6962 root over its receipts
-    T       ledger time (unix ms): max(T of parent + 1, weighted median of the parent's vote times)
+    T       ledger time (unix ms): max(T of parent + 1, weighted median of the vote times in `cert`)
     vnext   Cid of the validator set of the next epoch
     """
 
-    v: Annotated[int, Meta(ge=1, le=1)]
+    v: Annotated[int, Meta(ge=VERSION, le=VERSION)]
     net: Cid
     epoch: Uint
-    slot: Uint
-    height: Uint
+    slot: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    height: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     parent: Cid | None
-    skips: tuple[Cid, ...]
+    cert: Cid | None
     tips: Annotated[tuple[Cid, ...], Meta(max_length=TIPS_MAX)]
     delta: Cid
     n: Uint
@@ -68,66 +65,8 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def id(self) -> Cid:
         return Cid.of(self.encode())
 
-
-class Phase(enum.IntEnum):
-    """Which of the three votes of Simplex."""
-
-    NOTARIZE = 1
-    FINALIZE = 2
-    SKIP = 3
-
-
-class Vote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`checkpoint` is null exactly when the phase is SKIP. `ts` is the voter's clock in unix ms."""
-
-    net: Cid
-    phase: Annotated[int, Meta(ge=1, le=3)]
-    slot: Uint
-    checkpoint: Cid | None
-    ts: Millis
-
-
-class SignedVote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    vote: Vote
-    by: Key
-    sig: Signature
-
-    @classmethod
-    def make(cls, key: SigningKey, vote: Vote) -> SignedVote:
-        return cls(vote, key.public, key.sign(Domain.VOTE, canonical.encode(vote)))
-
-    def is_genuine(self) -> bool:
-        return verify(Domain.VOTE, self.by, canonical.encode(self.vote), self.sig)
-
-
-class Ballot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One voter's line in a certificate: the parts of its vote that differ between voters."""
-
-    by: Key
-    ts: Millis
-    sig: Signature
-
-
-class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Finalize votes for one checkpoint, sorted by key, by more than two thirds of the stake."""
-
-    v: Annotated[int, Meta(ge=1, le=1)]
-    net: Cid
-    slot: Uint
-    checkpoint: Cid
-    votes: Annotated[tuple[Ballot, ...], Meta(min_length=1, max_length=VALIDATORS_MAX)]
-
-    def encode(self) -> bytes:
-        return canonical.encode(self)
-
-    @property
-    def id(self) -> Cid:
-        return Cid.of(self.encode())
-
-
-def is_quorum(weight: int, total: int) -> bool:
-    """More than two thirds of the stake, without fractions."""
-    return 3 * weight > 2 * total
+    def __repr__(self) -> str:
+        return f"<Checkpoint {self.height} slot={self.epoch}/{self.slot} {str(self.id)[-8:]}>"
 
 
 def parse_checkpoint(data: bytes, *, net: Cid) -> Checkpoint:
@@ -135,36 +74,10 @@ def parse_checkpoint(data: bytes, *, net: Cid) -> Checkpoint:
     checkpoint = canonical.decode_as(Checkpoint, data, size_max=CHECKPOINT_SIZE_MAX)
     if checkpoint.net != net:
         raise RemoteError(f"checkpoint of network {checkpoint.net}, this is {net}", code="wrong_network")
-    if (checkpoint.height == 1) != (checkpoint.parent is None) or checkpoint.height == 0:
-        raise RemoteError("heights begin at 1, and only height 1 has no parent", code="bad_schema")
+    if (checkpoint.height == 1) != (checkpoint.parent is None):
+        raise RemoteError("only height 1 has no parent", code="bad_schema")
+    if (checkpoint.parent is None) != (checkpoint.cert is None):
+        raise RemoteError("a parent goes with the certificate that shows it", code="bad_schema")
     if any(a >= b for a, b in pairwise(checkpoint.tips)):
         raise RemoteError("tips must be sorted and without repeats", code="bad_schema")
     return checkpoint
-
-
-def parse_certificate(data: bytes, *, net: Cid, stakes: Mapping[bytes, int]) -> Certificate:
-    """Bytes -> Certificate, with every signature and the quorum checked.
-
-    `stakes` maps each validator's key to its stake in the checkpoint's epoch.
-    Raises RemoteError (`oversize`, `non_canonical`, `bad_schema`, `wrong_network`, `bad_certificate`).
-    """
-    certificate = canonical.decode_as(Certificate, data, size_max=CERTIFICATE_SIZE_MAX)
-    if certificate.net != net:
-        raise RemoteError(f"certificate of network {certificate.net}, this is {net}", code="wrong_network")
-    voters = [ballot.by for ballot in certificate.votes]
-    if any(a >= b for a, b in pairwise(voters)):
-        raise RemoteError("votes must be sorted by key and without repeats", code="bad_schema")
-    weight = 0
-    for ballot in certificate.votes:
-        if ballot.by not in stakes:
-            raise RemoteError(f"{ballot.by.hex()} is not a validator", code="bad_certificate")
-        vote = Vote(net, Phase.FINALIZE, certificate.slot, certificate.checkpoint, ballot.ts)
-        if not SignedVote(vote, ballot.by, ballot.sig).is_genuine():
-            raise RemoteError(f"vote not signed by {ballot.by.hex()}", code="bad_certificate")
-        weight += stakes[ballot.by]
-    if not is_quorum(weight, sum(stakes.values())):
-        raise RemoteError(
-            f"votes of {weight} out of {sum(stakes.values())} stake are not more than two thirds",
-            code="bad_certificate",
-        )
-    return certificate

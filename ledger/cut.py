@@ -39,6 +39,7 @@ from ledger.merkle import Frontier
 from ledger.order import delta_id
 from ledger.state import Change, State
 from ledger.types import Uint
+from ledger.validators import with_genesis_sets, with_next_set
 
 LANE: Final = "lane"
 """State table: key = device key || lane as one byte; value = `LaneHead`."""
@@ -97,19 +98,26 @@ def genesis_state(rules: Rules, genesis: Genesis) -> State:
     for table in given.tables():
         for key, value in given.items(table):
             state = state.put(table, key, value)
-    return state
+    return with_genesis_sets(state, genesis)
 
 
 def execute_cut(
-    rules: Rules, state: State, frontier: Frontier, events: Sequence[Event], context: Context
+    rules: Rules,
+    state: State,
+    frontier: Frontier,
+    events: Sequence[Event],
+    context: Context,
+    epoch_length: int,
 ) -> Outcome:
     """Execute `events` (in canonical order, bodies present) and close the checkpoint.
 
-    `frontier` is left as it is. The state must be sealed, or be the genesis state at height 1.
+    `epoch_length` is in heights. `frontier` is left as it is. The state must be sealed, or be the genesis
+    state at height 1.
     """
     assert not state.changes or context.height == 1, "executing on a state that was not sealed"
     state, receipts = execute_events(rules, state, events, context)
     state, close_receipt = rules.close(state, context)
+    state = with_next_set(state, context.height, epoch_length)
     changes = state.changes
     state = state.seal()
     rroot = receipts_root((*receipts, close_receipt))

@@ -10,21 +10,39 @@ of a checkpoint in canonical order, then one for its end. So it is the same on e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import sqlalchemy as sa
 
-from ledger.checkpoint import Certificate, Checkpoint
+from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
 from ledger.database import execute_many
 from ledger.execution import Receipt
 from ledger.tables import CHECKPOINT, EVENT, OUTCOME, RIVAL, STATE
+from ledger.votes import Certificate
 
 
-def record_checkpoint(
-    connection: sa.Connection, checkpoint: Checkpoint, certificate: Certificate, events: int
-) -> None:
-    """The next link of the chain, with `events` new events. AssertionError when it is not the next."""
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """One checkpoint and all that executing it gave.
+
+    `shown` is the certificate of its parent; `order` and `receipts` belong together; `frontier` is the
+    encoded event tree after it; `changes` are rows of the state, None for those deleted.
+    """
+
+    checkpoint: Checkpoint
+    shown: Certificate | None
+    order: Sequence[Cid]
+    receipts: Sequence[Receipt]
+    close: Receipt
+    changes: Mapping[tuple[str, bytes], bytes | None]
+    frontier: bytes
+
+
+def record_checkpoint(connection: sa.Connection, decided: Decided, final: Certificate | None) -> None:
+    """The next link of the chain. AssertionError when it is not the next."""
+    checkpoint, events = decided.checkpoint, len(decided.order)
     first, last = checkpoint.n - events, checkpoint.n
     tops = sa.select(sa.func.max(CHECKPOINT.c.height), sa.func.max(CHECKPOINT.c.last))
     height, before = (top or 0 for top in connection.execute(tops).one())
@@ -37,7 +55,8 @@ def record_checkpoint(
         "first": first,
         "last": last,
         "checkpoint": checkpoint.encode(),
-        "certificate": certificate.encode(),
+        "shown": b"" if decided.shown is None else decided.shown.encode(),
+        "final": None if final is None else final.encode(),
     }
     connection.execute(CHECKPOINT.insert(), row)
 

@@ -25,20 +25,17 @@ from msgspec import Meta
 
 from ledger import canonical, merkle, merkle_map
 from ledger import event as events
-from ledger.checkpoint import (
-    CHECKPOINT_SIZE_MAX,
-    DELTA_EVENTS_MAX,
-    Checkpoint,
-    parse_certificate,
-    parse_checkpoint,
-)
+from ledger.checkpoint import CHECKPOINT_SIZE_MAX, DELTA_EVENTS_MAX, Checkpoint, parse_checkpoint
 from ledger.cid import Cid
 from ledger.cut import checkpoint_leaf
 from ledger.errors import RemoteError
 from ledger.event import Header
 from ledger.execution import Receipt
+from ledger.finality import check_final
 from ledger.genesis import Genesis
 from ledger.types import Digest, Name, Positive, Signature, Uint
+from ledger.validators import genesis_set
+from ledger.votes import CERTIFICATE_SIZE_MAX
 
 ROW_SIZE_MAX: Final = 1024 * 1024
 """Bytes of one row's value; the rules' own limits are far below."""
@@ -47,7 +44,8 @@ ROWS_MAX: Final = 400
 """Rows of one proof: two for each item of the longest page."""
 
 RECEIPT_SIZE_MAX: Final = 16 * 1024 * 1024
-CERTIFICATE_SIZE_MAX: Final = 32 * 1024
+EPOCHS_OF_GENESIS: Final = 2
+"""Epochs whose validators genesis names; those of later ones are only known to who has followed the chain."""
 
 Hashes = Annotated[tuple[Digest, ...], Meta(max_length=merkle.PROOF_HASHES_MAX)]
 
@@ -120,14 +118,16 @@ class Trust:
 
     def __init__(self, genesis: Genesis) -> None:
         self.net = genesis.net
-        self._stakes = {validator.key: validator.stake for validator in genesis.validators}
+        self._validators = genesis_set(genesis)
 
     def check_final(self, final: Certified) -> Checkpoint:
         """The checkpoint, if the certificate proves it final. Raises RemoteError."""
         checkpoint = parse_checkpoint(final.checkpoint, net=self.net)
-        certificate = parse_certificate(final.certificate, net=self.net, stakes=self._stakes)
-        if certificate.checkpoint != checkpoint.id:
-            raise RemoteError("the certificate is for another checkpoint", code="bad_proof")
+        if checkpoint.epoch >= EPOCHS_OF_GENESIS:
+            raise RemoteError(
+                f"genesis does not say who validates in epoch {checkpoint.epoch}", code="unknown_epoch"
+            )
+        check_final(checkpoint, final.certificate, self._validators)
         return checkpoint
 
 

@@ -2,11 +2,12 @@
 
     ingest    bytes from peers -> events that stand, stored
     append    a statement of our own -> a signed event, stored
-    propose   (validator) what stands -> a final checkpoint, stored
-    apply     (everybody) a certified checkpoint -> executed here, compared, stored
+    hear      a vote, certificate or proposal -> what we say to it, stored
+    step      time -> what we say of our own, stored
+    apply     a run of checkpoints that a quorum made final -> executed here, compared, stored
 
 Blocking; safe to call from several threads, one at a time is served. Puts the parts together
-(`ledger.admission`, `authorship`, `order`, `cut`, `finality`) and is the only one that writes to the store.
+(`ledger.admission`, `authorship`, `voting`) and is the only one that writes to the store.
 
 What must always hold:
     nothing is returned to be sent that is not on the disk
@@ -17,51 +18,39 @@ What must always hold:
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Final, NamedTuple
+from itertools import islice, pairwise
+from typing import Any, NamedTuple, TypeAlias
 
-from ledger import checkpoint as checkpoints
-from ledger import heads
+from ledger import finality, heads
 from ledger.admission import INGEST_MAX, Admission, Batch
 from ledger.authorship import next_event
+from ledger.candidates import Candidate, Root
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
-from ledger.cut import Outcome, differences, execute_cut, execute_events
 from ledger.errors import RemoteError, UsageError
 from ledger.event import LANE_LEDGER, Event
+from ledger.evidence import VoteFault
 from ledger.execution import Rules
-from ledger.finality import (
-    Claim,
-    Commit,
-    Diverged,
-    Execute,
-    Finality,
-    Follower,
-    Link,
-    Proposal,
-    SoleVoter,
-    follows,
-    next_context,
-)
+from ledger.finality import Diverged, Last
 from ledger.forks import ForkProof
 from ledger.heads import Head, Lane
 from ledger.holdings import Holdings
 from ledger.item_set import ItemSet
-from ledger.merkle import Frontier
-from ledger.order import Cut, choose, cut_at
+from ledger.outcomes import Decided
 from ledger.restart import frontier_after, state_after
 from ledger.signing import SigningKey
+from ledger.simplex import Voter
 from ledger.state import State
 from ledger.store import Store
+from ledger.validators import ValidatorSet, epoch_length, is_last_of_epoch, validators_of
+from ledger.votes import Certificate
+from ledger.voting import Standstill, Voting
 
-HEARTBEAT_MS: Final = 60_000
-"""A checkpoint at least this often, so that ledger time moves when nobody says anything."""
-
-DUE_AGAIN_MS: Final = 1_000
-"""When a close left work that was due, the next empty checkpoint comes no sooner than this."""
+Unchecked: TypeAlias = tuple[Checkpoint, bytes]
+"""A checkpoint, and the bytes of the certificate that it names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +86,30 @@ class Missing:
     after: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """What came of a message, or of time passing.
+
+    send       messages for all other nodes, durable here
+    is_new     the message heard was news: worth passing on
+    final      something became final
+    missing    events to fetch: a checkpoint cannot be judged without them
+    ask_votes  (epoch, slot): certificates or proposals from there on are missing; ask others for `ballots`
+    is_behind  others are further: ask them for checkpoints
+    faults     validators that contradicted themselves
+    next       call `step` again at this moment (unix ms), or when something arrives
+    """
+
+    send: list[bytes]
+    is_new: bool
+    final: bool
+    missing: tuple[Cid, ...]
+    ask_votes: tuple[int, int] | None
+    is_behind: bool
+    faults: list[VoteFault]
+    next: int | None
+
+
 class Hello(NamedTuple):
     """Where this replica stands. Two equal ones have nothing to tell each other.
 
@@ -113,14 +126,21 @@ class Hello(NamedTuple):
 
 class Replica:
     _admission: Admission
-    _finality: Finality
-    _frontier: Frontier
-    _state: State
+    _voting: Voting
     _tentative: State | None  # until something stands or becomes final
     _digest: bytes | None  # of the heads, until one moves
     _holdings: Holdings
 
-    def __init__(self, store: Store, rules: Rules, key: SigningKey | None, *, validator: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        rules: Rules,
+        key: SigningKey | None,
+        *,
+        validator: bool,
+        interval_ms: int,
+        voter: Callable[..., Voter],
+    ) -> None:
         """Use `open`."""
         self.store = store
         self.genesis = store.genesis
@@ -131,36 +151,66 @@ class Replica:
         self._turn = threading.RLock()
         self._is_behind = False  # the store may know more than memory: rebuild before anything else
         self._diverged: Diverged | None = None
+        self._moved = False  # something became final since the last reaction
+        self._interval_ms = interval_ms
+        self._make_voter = voter
+        self._epoch_length = epoch_length(store.genesis)
         self._load()
 
     @classmethod
-    def open(cls, store: Store, rules: Rules, key: SigningKey | None, *, validator: bool) -> Replica:
+    def open(
+        cls,
+        store: Store,
+        rules: Rules,
+        key: SigningKey | None,
+        *,
+        validator: bool,
+        interval_ms: int = 0,
+        voter: Callable[..., Voter] = Voter,
+    ) -> Replica:
         """Rebuild everything from the store. `key` None: a replica that only reads.
 
-        Raises StoreCorrupt when the state is not the one that the last checkpoint names; UsageError
-        (`not_a_quorum`, `no_key`) when it is to validate and cannot.
+        `validator`: vote in every epoch whose set holds our key. `interval_ms`: at least so long between
+        proposals. `voter` makes the voters; the simulator puts liars there. Raises StoreCorrupt when the
+        state is not the one that the last checkpoint names; UsageError (`no_key`) when it is to validate and
+        cannot.
         """
         if validator and key is None:
             raise UsageError("a validator needs its key", code="no_key", next_step="open with a key")
-        return cls(store, rules, key, validator=validator)
+        return cls(store, rules, key, validator=validator, interval_ms=interval_ms, voter=voter)
 
     # -- where it stands ------------------------------------------------------------------------------------
 
     @property
     def height(self) -> int:
         """Of the last final checkpoint; 0 before the first."""
-        last = self._finality.last
-        return 0 if last is None else last[0].height
+        last = self._voting.last
+        return 0 if last is None else last.checkpoint.height
 
     @property
-    def last(self) -> Link | None:
-        """The last final checkpoint and its certificate: what to publish again after a restart."""
-        return self._finality.last
+    def last(self) -> Last | None:
+        """The last final checkpoint and the certificate that makes it final."""
+        return self._voting.last
 
     @property
     def state(self) -> State:
         """Final state, after the last checkpoint."""
-        return self._state
+        return self._voting.candidates.root.state
+
+    @property
+    def validators(self) -> ValidatorSet:
+        """Those of the epoch of the next height."""
+        return self._voting.voter.validators
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether this validator waits for `rejoin` before it votes."""
+        return self._voting.is_silent
+
+    def standstill(self, now: int) -> Standstill | None:
+        """Who is heard, when something is to be made final and nothing becomes final for STANDSTILL_MS."""
+        with self._turn:
+            return self._voting.standstill(now)
 
     @property
     def heads(self) -> dict[Lane, Head]:
@@ -185,9 +235,9 @@ class Replica:
     def unordered_set(self) -> tuple[Cid | None, ItemSet]:
         """The last checkpoint, and the events above it, to be reconciled with a peer that has it too."""
         with self._turn:
-            last = self._finality.last
+            last = self.last
             unordered = self._holdings.unordered(self._admission.unordered)
-            return None if last is None else last[0].id, unordered
+            return None if last is None else last.checkpoint.id, unordered
 
     def missing(self, ids: Sequence[Cid]) -> list[Cid]:
         """Those events that do not stand here (they may be waiting in the pending buffer)."""
@@ -290,80 +340,144 @@ class Replica:
 
     # -- finality -------------------------------------------------------------------------------------------
 
-    def propose(self, now: int) -> Link | None:
-        """As the validator: make what stands final, if there is something to do. Durable on return.
+    def hear(self, message: bytes, *, now: int) -> Reaction:
+        """A vote, certificate or proposal of another node (`ledger.votes`); durable on return. `now` in unix
+        ms.
 
-        None when this replica does not validate, or nothing is to be ordered, due or overdue at `now`.
+        Raises RemoteError for one that breaks a rule; Diverged (ours: stop); StoreFull.
         """
-        if not self._validator:
-            return None
-        with self._serving():
-            cut = choose(self._admission.unordered, self._parent)
-            if not cut.order and not self._is_time(now):
-                return None
-            outcome = self._executed(cut)
-            proposal = Checkpoint(
-                v=1,
-                net=self.net,
-                tips=cut.tips,
-                delta=outcome.delta,
-                n=outcome.n,
-                eroot=outcome.eroot,
-                sroot=outcome.sroot,
-                rroot=outcome.rroot,
-                **follows(self.genesis, self.last),  # type: ignore[arg-type]
-            )
-            [action] = self._finality.step(Proposal(proposal, now))
-            assert isinstance(action, Commit)
-            self._commit((action.checkpoint, action.certificate), cut, outcome)
-            return action.checkpoint, action.certificate
+        with self._serving(), self._voting_writes():
+            is_new = self._voting.hear(message, now)
+            self._drive(now)
+            return self._reaction(now, is_new=is_new)
 
-    def apply(self, checkpoint: bytes, certificate: bytes, now: int) -> Applied | Missing:
-        """Execute a certified checkpoint here and keep it, if it gives the same roots. Durable on return.
+    def step(self, now: int) -> Reaction:
+        """Do what there is to do: propose, vote, stop waiting for a leader, say it again. Durable on return.
+
+        To be called when events arrived, and at the latest at `Reaction.next`. Raises Diverged, StoreFull.
+        """
+        with self._serving(), self._voting_writes():
+            self._drive(now)
+            return self._reaction(now, is_new=False)
+
+    def rejoin(self, answers: Mapping[bytes, Sequence[bytes]], *, now: int) -> bool:
+        """After a start, before the first vote: what other nodes (by key) hold of open slots (`ballots`).
+
+        False: not enough of them answered yet for a store that never voted. Harmless for who is no validator.
+        """
+        with self._serving():
+            return self._voting.rejoin(answers, now)
+
+    def ballots(self, epoch: int, slot: int) -> list[bytes]:
+        """What is known here of open slots from (epoch, slot) on, for `hear` and `rejoin` of another node."""
+        with self._serving():
+            return self._voting.ballots(epoch, slot)
+
+    def apply(self, links: Sequence[tuple[bytes, bytes]], final: bytes, now: int) -> Applied | Missing:
+        """Execute a run of (checkpoint, certificate of its parent) here, if `final` makes the last of them
+        final, and keep it if it gives the same roots. Durable on return.
 
         In height order; again is harmless. `Missing` says what to fetch before calling again. Raises
         RemoteError for what no quorum stands behind; Diverged (ours: stop) when a quorum stands behind what
         this node finds wrong; StoreFull.
         """
         with self._serving():
-            claim = Claim(checkpoint, certificate)
-            height = checkpoints.parse_checkpoint(checkpoint, net=self.net).height
-            try:
-                if height <= self.height:
-                    return self._apply_old(claim, height)
-                if height > self.height + 1:
+            before = self.height
+            parsed = [finality.parse_link(*link, net=self.net) for link in links]
+            _check_chain([checkpoint for checkpoint, _ in parsed])
+            for run, proof in self._segments(parsed, final):
+                if run[-1][0].height <= self.height:
+                    self._apply_old(run[-1][0], proof)
+                    continue
+                if run[0][0].height > self.height + 1:
                     return Missing((), after=self.height)
-                return self._apply_next(claim, now)
-            except Diverged as diverged:
-                self._diverged = diverged
-                raise
+                missing = self._apply_run(run, proof, now)
+                if missing is not None:
+                    return missing
+            return Applied(self.height, new=self.height > before)
 
-    def _apply_old(self, claim: Claim, height: int) -> Applied:
-        [(ours, _)] = self.store.checkpoints(height, 1)
-        self._finality.judge_old(claim, checkpoints.parse_checkpoint(ours, net=self.net))
-        return Applied(height, new=False)
+    def _segments(
+        self, links: Sequence[Unchecked], final: bytes
+    ) -> Iterator[tuple[Sequence[Unchecked], bytes]]:
+        """Cut where an epoch ends: the next link shows that its last checkpoint is final."""
+        start = 0
+        for at, (checkpoint, _) in enumerate(links):
+            if at + 1 == len(links):
+                yield links[start:], final
+            elif is_last_of_epoch(checkpoint.height, self._epoch_length):
+                yield links[start : at + 1], links[at + 1][1]
+                start = at + 1
 
-    def _apply_next(self, claim: Claim, now: int) -> Applied | Missing:
-        [action] = self._finality.step(claim)
-        assert isinstance(action, Execute)
-        missing = self._lacking(action.checkpoint.tips, now)
-        if missing:
-            return Missing(tuple(missing), after=self.height)
-        try:
-            cut = cut_at(action.checkpoint.tips, self._admission.unordered, self._parent)
-        except RemoteError as error:
-            raise Diverged(f"a quorum finalised: {error}", action.checkpoint, action.certificate) from error
-        outcome = self._executed(cut)
-        wrong = differences(action.checkpoint, outcome)
-        if wrong:
-            raise Diverged(
-                f"at height {action.checkpoint.height} a quorum has another {', '.join(wrong)} than we do, "
-                f"after {len(cut.order)} events on {self._parent}",
-                action.checkpoint,
-                action.certificate,
+    def _apply_old(self, last: Checkpoint, proof: bytes) -> None:
+        """Raises Diverged when a quorum made another checkpoint of this height final."""
+        [(ours, _)] = self.store.checkpoints(last.height, 1)
+        if last.encode() != ours:
+            judges = validators_of(self.state, last.epoch)
+            certificate = finality.check_final(last, proof, judges)
+            raise self._diverge(
+                Diverged(f"a quorum finalised two checkpoints at height {last.height}", last, certificate)
             )
-        self._commit((action.checkpoint, action.certificate), cut, outcome)
-        return Applied(action.checkpoint.height, new=True)
+
+    def _apply_run(self, run: Sequence[Unchecked], proof: bytes, now: int) -> Missing | None:
+        fresh = [link for link in run if link[0].height > self.height]
+        last = fresh[-1][0]
+        certificate = finality.check_final(last, proof, validators_of(self.state, last.epoch))
+        # From here on a quorum has signed it. What is wrong now is not a peer's mistake.
+        candidate: Candidate | None = None
+        for checkpoint, shown in fresh:
+            missing = self._lacking(checkpoint.tips, now)
+            if missing:
+                return Missing(tuple(missing), after=self.height)
+            try:
+                candidate = self._voting.execute_link(checkpoint, shown)
+            except RemoteError as error:
+                raise self._diverge(
+                    Diverged(f"a quorum finalised: {error}", checkpoint, certificate)
+                ) from error
+            assert candidate is not None, "what was there is missing"
+        assert candidate is not None
+        with self._voting_writes():
+            self._voting.finish(candidate, certificate, self._commit)
+        return None
+
+    def _drive(self, now: int) -> None:
+        try:
+            self._voting.drive(now, self._commit)
+        except Diverged as diverged:
+            raise self._diverge(diverged) from diverged.__cause__
+
+    def _diverge(self, diverged: Diverged) -> Diverged:
+        self._diverged = diverged
+        return diverged
+
+    def _reaction(self, now: int, *, is_new: bool) -> Reaction:
+        """What came of it; what is to be sent is on the disk when the caller's block ends."""
+        voting = self._voting
+        missing = list(voting.missing)
+        if missing and voting.voter.unsettled is not None:
+            missing = self._lacking(missing, now)
+        reaction = Reaction(
+            send=voting.to_send,
+            is_new=is_new,
+            final=self._moved,
+            missing=tuple(missing),
+            ask_votes=voting.asks,
+            is_behind=voting.is_behind,
+            faults=voting.faults,
+            next=voting.next(now),
+        )
+        voting.to_send, voting.faults, voting.missing = [], [], {}
+        voting.asks, voting.is_behind, self._moved = None, False, False
+        return reaction
+
+    @contextmanager
+    def _voting_writes(self) -> Iterator[None]:
+        """What the block leaves to be kept is on the disk when it ends; if it raises, memory is rebuilt."""
+        with self._writing(unless=RemoteError):
+            yield
+            voting = self._voting
+            ballots, voting.to_keep = voting.to_keep, []
+            self.store.keep(ballots)
 
     def _lacking(self, tips: Sequence[Cid], now: int) -> list[Cid]:
         """Events to fetch before the cut at these tips is whole."""
@@ -381,52 +495,17 @@ class Replica:
         """
         with self._serving():
             if self._tentative is None:
-                cut = choose(self._admission.unordered, self._parent)
-                ordered = self._admission.events_of(cut.order)
-                context = next_context(self.genesis, self.last)
-                self._tentative, _ = execute_events(self._rules, self._state, ordered, context)
+                last = self.last
+                self._tentative = self._voting.candidates.tentative(None if last is None else last.final)
             return self._tentative
 
-    @property
-    def _parent(self) -> Cid:
-        last = self._finality.last
-        return self.net if last is None else last[0].id
-
-    def _executed(self, cut: Cut) -> Outcome:
-        ordered = self._admission.events_of(cut.order)
-        context = next_context(self.genesis, self.last)
-        return execute_cut(self._rules, self._state, self._frontier, ordered, context)
-
-    def _is_time(self, now: int) -> bool:
-        """Whether an empty checkpoint is worth it: for the first, for what is due, for the heartbeat.
-
-        Ledger time lags by one checkpoint, so what is due takes two: one to move time, one to act on it.
-        """
-        if self.last is None:
-            return True
-        checkpoint, certificate = self.last
-        idle = now - max(ballot.ts for ballot in certificate.votes)
-        due = self._rules.due(self._state)
-        if due is None or due > now:
-            return idle >= HEARTBEAT_MS
-        return due > checkpoint.T or idle >= DUE_AGAIN_MS
-
-    def _commit(self, link: Link, cut: Cut, outcome: Outcome) -> None:
-        """Make a checkpoint with its vote and certificate durable, then move memory on."""
-        with self._writing():
-            self.store.commit(
-                *link,
-                cut.order,
-                outcome.receipts,
-                outcome.close_receipt,
-                outcome.changes,
-                outcome.frontier.encode(),
-            )
-            self._admission.ordered(cut.order)
-            self._finality.advanced(link)
-            self._state = outcome.state
-            self._frontier = outcome.frontier
-            self._tentative = None
+    def _commit(self, run: Sequence[Candidate], final: Certificate) -> None:
+        """Make a run of checkpoints with its certificates durable, then move memory on."""
+        self.store.commit([_decided(one) for one in run], final, voted=self._voting.has_voted)
+        for candidate in run:
+            self._admission.ordered(candidate.cut.order)
+        self._tentative = None
+        self._moved = True
 
     # -- memory and store -----------------------------------------------------------------------------------
 
@@ -440,29 +519,68 @@ class Replica:
             yield
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """If the block raises, nobody knows what the store took: the next caller starts from the store."""
-        self._is_behind = True
-        yield
-        self._is_behind = False
+    def _writing(self, *, unless: type[Exception] | tuple[type[Exception], ...] = ()) -> Iterator[None]:
+        """If the block raises, nobody knows what the store took: the next caller starts from the store.
+
+        `unless` it raises one of these, which say that nothing was begun.
+        """
+        was_behind, self._is_behind = self._is_behind, True
+        try:
+            yield
+        except unless:
+            self._is_behind = was_behind
+            raise
+        self._is_behind = was_behind
 
     def _load(self) -> None:
         last = self.store.last()
-        self._finality = self._voter(last)
-        self._frontier = frontier_after(self.store, last)
-        self._state = state_after(self.store, self._rules, last)
+        root = Root(
+            None if last is None else last.checkpoint,
+            state_after(self.store, self._rules, last),
+            frontier_after(self.store, last),
+        )
         self._admission = Admission(self.store)
         self._holdings = Holdings()
+        self._voting = Voting(
+            self.genesis,
+            self._rules,
+            self._admission,
+            root,
+            last,
+            self._key if self._validator else None,
+            interval_ms=self._interval_ms,
+            ballots=self.store.ballots(),
+            has_voted=self.store.has_voted,
+            voter=self._make_voter,
+        )
         self._tentative = None
         self._digest = None
         self._is_behind = False
 
-    def _voter(self, last: Link | None) -> Finality:
-        if not self._validator:
-            return Follower(self.genesis, last)
-        assert self._key is not None
-        return SoleVoter(self.genesis, last, self._key)
-
     def __repr__(self) -> str:
-        role = "validator" if self._validator else "follower"
+        role = "validator" if self._voting.is_validator else "follower"
         return f"<Replica {role} height={self.height} unordered={len(self._admission.unordered)}>"
+
+
+def _check_chain(run: Sequence[Checkpoint]) -> None:
+    """Raises RemoteError (`bad_checkpoint`) unless each is the child of the one before."""
+    if not run:
+        raise RemoteError("a run without a checkpoint", code="bad_checkpoint")
+    for parent, child in pairwise(run):
+        if child.parent != parent.id or child.height != parent.height + 1:
+            raise RemoteError(
+                f"height {child.height} is no child of what is before it", code="bad_checkpoint"
+            )
+
+
+def _decided(candidate: Candidate) -> Decided:
+    outcome = candidate.outcome
+    return Decided(
+        candidate.checkpoint,
+        candidate.shown,
+        candidate.cut.order,
+        outcome.receipts,
+        outcome.close_receipt,
+        outcome.changes,
+        outcome.frontier.encode(),
+    )

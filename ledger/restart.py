@@ -11,7 +11,7 @@ import immutables
 from ledger.cut import genesis_state
 from ledger.errors import RemoteError, StoreCorrupt
 from ledger.execution import Rules
-from ledger.finality import Link
+from ledger.finality import Last
 from ledger.merkle import Frontier
 from ledger.state import Change, State
 from ledger.store import Store
@@ -19,7 +19,7 @@ from ledger.store import Store
 _REMEDY = "audit the store, or sync again into a new one"
 
 
-def frontier_after(store: Store, last: Link | None) -> Frontier:
+def frontier_after(store: Store, last: Last | None) -> Frontier:
     """The event tree after the last checkpoint. Raises StoreCorrupt."""
     if last is None:
         return Frontier()
@@ -27,14 +27,14 @@ def frontier_after(store: Store, last: Link | None) -> Frontier:
         frontier = Frontier.decode(store.frontier())
     except RemoteError as error:
         raise StoreCorrupt(f"the frontier in the store: {error}", next_step=_REMEDY) from error
-    if (frontier.n, frontier.root()) != (last[0].n, last[0].eroot):
+    if (frontier.n, frontier.root()) != (last.checkpoint.n, last.checkpoint.eroot):
         raise StoreCorrupt(
-            f"the event tree in the store is not that of height {last[0].height}", next_step=_REMEDY
+            f"the event tree in the store is not that of height {last.checkpoint.height}", next_step=_REMEDY
         )
     return frontier
 
 
-def state_after(store: Store, rules: Rules, last: Link | None) -> State:
+def state_after(store: Store, rules: Rules, last: Last | None) -> State:
     """The state after the last checkpoint, sealed; before the first, that of genesis. Raises StoreCorrupt."""
     if last is None:
         return genesis_state(rules, store.genesis)
@@ -45,10 +45,10 @@ def state_after(store: Store, rules: Rules, last: Link | None) -> State:
         changes[table, key] = value
     whole = immutables.Map({table: immutables.Map(rows) for table, rows in tables.items()})
     state = State(whole, immutables.Map(changes)).seal()
-    if state.root != last[0].sroot:
+    if state.root != last.checkpoint.sroot:
         raise StoreCorrupt(
-            f"the state in the store has the root {state.root.hex()}, where height {last[0].height} has "
-            f"{last[0].sroot.hex()}",
+            f"the state in the store has the root {state.root.hex()}, where height "
+            f"{last.checkpoint.height} has {last.checkpoint.sroot.hex()}",
             next_step=_REMEDY,
         )
     return state

@@ -15,26 +15,30 @@ What must always hold:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import sqlalchemy as sa
 
-from ledger import canonical, opening, outcomes, tiles
+from ledger import ballot_box, canonical, opening, outcomes, tiles, votes
 from ledger import event as events
-from ledger.checkpoint import CERTIFICATE_SIZE_MAX, Certificate, Checkpoint, parse_checkpoint
+from ledger.ballot_box import Ballot
+from ledger.checkpoint import parse_checkpoint
 from ledger.cid import Cid
 from ledger.database import Synchronous, connect, corrupt, execute_many, lookup, reading, writing
 from ledger.errors import RemoteError, StoreFull
 from ledger.event import Event, Header
 from ledger.execution import Receipt
+from ledger.finality import Last
 from ledger.forks import PROOF_SIZE_MAX, ForkProof
 from ledger.genesis import Genesis
 from ledger.heads import Place
 from ledger.lanes import LaneRecorder, row_of
+from ledger.outcomes import Decided
 from ledger.recorder import SqlRecorder
 from ledger.tables import CHECKPOINT, EVENT, FORK_PROOF, HEAD, OUTCOME, RIVAL, STATE
+from ledger.votes import Certificate
 
 __all__ = ["Finalized", "Place", "Store"]
 
@@ -85,6 +89,7 @@ class Store:
         self.net = genesis.net
         self._events = LaneRecorder(engine, self.net)
         self._dirty = False
+        self._voted = False
         self._recorders: dict[str, SqlRecorder] = {}
 
     @classmethod
@@ -204,46 +209,87 @@ class Store:
 
     # -- what is final --------------------------------------------------------------------------------------
 
-    def commit(
-        self,
-        checkpoint: Checkpoint,
-        certificate: Certificate,
-        order: Sequence[Cid],
-        receipts: Sequence[Receipt],
-        close: Receipt,
-        changes: Mapping[tuple[str, bytes], bytes | None],
-        frontier: bytes,
-    ) -> None:
-        """Everything that one checkpoint makes final, in one transaction, on the disk on return."""
+    def commit(self, run: Sequence[Decided], final: Certificate, *, voted: bool = False) -> None:
+        """Everything that a run of checkpoints makes final, in one transaction, on the disk on return.
+
+        `final` is the certificate of the last of them. What was voted up to its slot is forgotten, but not,
+        when `voted`, that this node ever did.
+        """
         with self._writing() as connection:
-            outcomes.record_checkpoint(connection, checkpoint, certificate, len(order))
-            outcomes.record_outcomes(connection, checkpoint, order, (*receipts, close))
-            tiles.extend(connection, checkpoint.n - len(order) - 1, checkpoint.n)
-            outcomes.change_state(connection, changes)
-            opening.put(connection, "frontier", frontier)
+            for decided in run:
+                checkpoint = decided.checkpoint
+                is_last = decided is run[-1]
+                outcomes.record_checkpoint(connection, decided, final if is_last else None)
+                outcomes.record_outcomes(
+                    connection, checkpoint, decided.order, (*decided.receipts, decided.close)
+                )
+                tiles.extend(connection, checkpoint.n - len(decided.order) - 1, checkpoint.n)
+                outcomes.change_state(connection, decided.changes)
+            opening.put(connection, "frontier", run[-1].frontier)
+            ballot_box.forget(connection, final.epoch, final.slot)
+            self._note_vote(connection, voted)
+
+    def keep(self, ballots: Sequence[Ballot]) -> None:
+        """Make what was said and heard in open slots durable, on the disk on return."""
+        if ballots:
+            with self._writing() as connection:
+                ballot_box.keep(connection, ballots)
+                self._note_vote(connection, any(ballot.ours for ballot in ballots))
+
+    @property
+    def has_voted(self) -> bool:
+        """Whether this node ever cast a vote out of this store."""
+        with reading(self.engine) as connection:
+            return opening.get(connection, "voted") is not None
+
+    def ballots(self) -> list[Ballot]:
+        """All that was kept and not forgotten, in order of epoch and slot."""
+        with reading(self.engine) as connection:
+            return ballot_box.all_of(connection)
 
     def checkpoints(self, first_height: int, limit: int) -> list[tuple[bytes, bytes]]:
-        """(checkpoint, certificate) bytes from `first_height` upwards."""
+        """(checkpoint, certificate of its parent) from `first_height` upwards; empty bytes at height 1."""
         query = (
-            sa.select(CHECKPOINT.c.checkpoint, CHECKPOINT.c.certificate)
+            sa.select(CHECKPOINT.c.checkpoint, CHECKPOINT.c.shown)
             .where(CHECKPOINT.c.height >= first_height)
             .order_by(CHECKPOINT.c.height)
             .limit(limit)
         )
         with reading(self.engine) as connection:
-            return [(row.checkpoint, row.certificate) for row in connection.execute(query)]
+            return [(row.checkpoint, row.shown) for row in connection.execute(query)]
 
-    def last(self) -> tuple[Checkpoint, Certificate] | None:
-        """The newest final checkpoint. Raises StoreCorrupt."""
+    def run(self, first_height: int, limit: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """Links as `checkpoints` gives them, ending at the highest of at most `limit` heights that has a
+        finality certificate of its own, and that certificate; nothing when none has.
+
+        Runs that were committed at once are short (`candidates.DEPTH_MAX`), so a limit above that finds one.
+        """
+        proof = (
+            sa.select(CHECKPOINT.c.height, CHECKPOINT.c.final)
+            .where(
+                CHECKPOINT.c.height >= first_height,
+                CHECKPOINT.c.height < first_height + limit,
+                CHECKPOINT.c.final.is_not(None),
+            )
+            .order_by(CHECKPOINT.c.height.desc())
+            .limit(1)
+        )
+        with reading(self.engine) as connection:
+            row = connection.execute(proof).one_or_none()
+        if row is None:
+            return [], b""
+        return self.checkpoints(first_height, row.height - first_height + 1), row.final
+
+    def last(self) -> Last | None:
+        """The newest final checkpoint and what makes it final. Raises StoreCorrupt."""
         query = sa.select(CHECKPOINT).order_by(CHECKPOINT.c.height.desc()).limit(1)
         with reading(self.engine) as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
             return None
         with self._ours(f"checkpoint {row.height}"):
-            return (
-                parse_checkpoint(row.checkpoint, net=self.net),
-                canonical.decode_as(Certificate, row.certificate, size_max=CERTIFICATE_SIZE_MAX),
+            return Last(
+                parse_checkpoint(row.checkpoint, net=self.net), votes.decode_certificate(row.final or b"")
             )
 
     def frontier(self) -> bytes:
@@ -326,6 +372,11 @@ class Store:
         return self.engine.url.render_as_string(hide_password=True)
 
     # -------------------------------------------------------------------------------------------------------
+
+    def _note_vote(self, connection: sa.Connection, voted: bool) -> None:
+        if voted and not self._voted:
+            opening.put(connection, "voted", b"1")
+            self._voted = True
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sa.Connection]:

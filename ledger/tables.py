@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from ledger.errors import StoreCorrupt
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 INTEGER: Final = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 """64 bits on both; SQLite wants the plain word for a key that counts by itself."""
@@ -120,7 +120,17 @@ def _final_tables(metadata: sa.MetaData) -> None:
         sa.Column("first", INTEGER, nullable=False),  # place of its first outcome
         sa.Column("last", INTEGER, nullable=False),  # place of its close receipt, which is its `n`
         sa.Column("checkpoint", BLOB, nullable=False),
-        sa.Column("certificate", BLOB, nullable=False),
+        sa.Column("shown", BLOB, nullable=False),  # the certificate of its parent; empty at height 1
+        sa.Column("final", BLOB),  # its own finality certificate; null when a later one made it final
+    )
+    sa.Table(
+        "ballot",  # what was said and heard in slots above the last final checkpoint
+        metadata,
+        sa.Column("epoch", INTEGER, primary_key=True, autoincrement=False),
+        sa.Column("slot", INTEGER, primary_key=True, autoincrement=False),
+        sa.Column("about", BLOB, primary_key=True),  # a hash of the message, so that each is kept once
+        sa.Column("ours", INTEGER, nullable=False),  # 1: a vote of our own
+        sa.Column("message", BLOB, nullable=False),
     )
     sa.Table(
         "outcome",  # one row for each leaf of the event tree; `event` is null for the end of a checkpoint
@@ -192,3 +202,4 @@ OUTCOME: Final = LEDGER.tables["outcome"]
 SUBTREE: Final = LEDGER.tables["subtree"]
 STATE: Final = LEDGER.tables["state"]
 META: Final = LEDGER.tables["meta"]
+BALLOT: Final = LEDGER.tables["ballot"]

@@ -117,9 +117,13 @@ def row_key(epoch: int) -> bytes:
 
 
 def validators_of(state: State, epoch: int) -> ValidatorSet:
-    """The set of an epoch that the state knows: the present one and the next two at most."""
-    row = state.get(TABLE, row_key(epoch))
-    assert row is not None, f"the state knows no validators of epoch {epoch}"
+    """The set of an epoch that the state knows: the one before, the present one and the next two at most.
+
+    Raises RemoteError (`unknown_epoch`) for another.
+    """
+    row = state.get(TABLE, row_key(epoch)) if epoch < 2**63 else None
+    if row is None:
+        raise RemoteError(f"the validators of epoch {epoch} are not known here", code="unknown_epoch")
     return parse_set(row)
 
 

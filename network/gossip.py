@@ -1,10 +1,13 @@
-"""Gossip of events and of final checkpoints: batches, their encoding, their limits. Sans-IO.
+"""Gossip of events and of votes: batches, their encoding, their limits. Sans-IO.
 
 One gossip message costs about as much as verifying ten events, so events travel in batches: up to 64 KiB,
 or whatever came together within a few milliseconds of the first.
 
     events topic   DAG-CBOR list of event wires (bytes)
-    final topic    DAG-CBOR {c: checkpoint bytes, q: certificate bytes}
+    votes topic    DAG-CBOR {at: the sender's clock in ms, say: list of messages of `ledger.votes`}
+
+Votes are said again when nothing came of them; `at` makes the second time another message, which gossip would
+otherwise take for a copy of the first.
 
 Knows bytes and sizes. Does not know what is in an event. What a batch loses, sync repairs; an event too
 large for a message is not announced at all and travels by sync.
@@ -12,13 +15,13 @@ large for a message is not announced at all and travels by sync.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from ledger import canonical
-from ledger.checkpoint import CERTIFICATE_SIZE_MAX, CHECKPOINT_SIZE_MAX
 from ledger.cid import Cid
 from ledger.errors import RemoteError
+from ledger.votes import MESSAGE_SIZE_MAX as VOTE_MESSAGE_SIZE_MAX
 
 BATCH_BYTES_MAX: Final = 64 * 1024  # an encoded batch
 BATCH_EVENTS_MAX: Final = 512  # the smallest valid event has some 250 bytes: more would not fit
@@ -26,13 +29,14 @@ FLUSH_MS: Final = 5  # how long the first event of a batch waits for company
 _FRAMING: Final = 3  # bytes before a list of at most 512
 _ITEM_FRAMING: Final = 5  # bytes before a wire, at most
 WIRE_MAX: Final = BATCH_BYTES_MAX - _FRAMING - _ITEM_FRAMING
-assert CHECKPOINT_SIZE_MAX + CERTIFICATE_SIZE_MAX + 64 < BATCH_BYTES_MAX, "a final message must fit"
+_VOTES_FRAMING: Final = 32  # the map, its keys and the time, at most
+assert VOTE_MESSAGE_SIZE_MAX + _VOTES_FRAMING + _ITEM_FRAMING < BATCH_BYTES_MAX, "any vote must fit"
 
 
 def topic_names(net: Cid) -> tuple[str, str]:
-    """(events topic, final topic) of a network: they carry its id, so networks do not hear each other."""
+    """(events topic, votes topic) of a network: they carry its id, so networks do not hear each other."""
     prefix = network_prefix(net)
-    return f"/fog/{prefix}/events/1", f"/fog/{prefix}/final/1"
+    return f"/fog/{prefix}/events/1", f"/fog/{prefix}/votes/1"
 
 
 def network_prefix(net: Cid) -> str:
@@ -94,18 +98,28 @@ def decode_events(message: bytes) -> list[bytes]:
     return wires
 
 
-def encode_final(checkpoint: bytes, certificate: bytes) -> bytes:
-    return canonical.encode({"c": checkpoint, "q": certificate})
+def encode_votes(messages: Sequence[bytes], at: int) -> Iterator[bytes]:
+    """Gossip messages that hold all of these, each within the limit. `at` in ms."""
+    batch: list[bytes] = []
+    size = _VOTES_FRAMING
+    for message in messages:
+        if batch and size + len(message) + _ITEM_FRAMING > BATCH_BYTES_MAX:
+            yield canonical.encode({"at": at, "say": batch})
+            batch, size = [], _VOTES_FRAMING
+        batch.append(message)
+        size += len(message) + _ITEM_FRAMING
+    if batch:
+        yield canonical.encode({"at": at, "say": batch})
 
 
-def decode_final(message: bytes) -> tuple[bytes, bytes]:
-    """(checkpoint bytes, certificate bytes). Raises RemoteError as `decode_events` does."""
-    final = canonical.decode(message, size_max=BATCH_BYTES_MAX)
-    if type(final) is not dict or final.keys() != {"c", "q"}:
-        raise RemoteError("a final message is a map of exactly c and q", code="bad_schema")
-    checkpoint, certificate = final["c"], final["q"]
-    if type(checkpoint) is not bytes or type(certificate) is not bytes:
-        raise RemoteError("c and q must be bytes", code="bad_schema")
-    if len(checkpoint) > CHECKPOINT_SIZE_MAX or len(certificate) > CERTIFICATE_SIZE_MAX:
-        raise RemoteError("a checkpoint or certificate over its limit", code="oversize")
-    return checkpoint, certificate
+def decode_votes(message: bytes) -> list[bytes]:
+    """Raises RemoteError as `decode_events` does."""
+    votes = canonical.decode(message, size_max=BATCH_BYTES_MAX)
+    if type(votes) is not dict or votes.keys() != {"at", "say"} or type(votes["at"]) is not int:
+        raise RemoteError("votes are a map of exactly at and say", code="bad_schema")
+    said = votes["say"]
+    if type(said) is not list or not 0 < len(said) <= BATCH_EVENTS_MAX:
+        raise RemoteError(f"a list of 1 to {BATCH_EVENTS_MAX} votes", code="bad_schema")
+    if any(type(one) is not bytes or len(one) > VOTE_MESSAGE_SIZE_MAX for one in said):
+        raise RemoteError(f"votes are bytes, at most {VOTE_MESSAGE_SIZE_MAX} each", code="bad_schema")
+    return said

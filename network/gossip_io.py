@@ -25,8 +25,8 @@ from network.gossip import (
     WIRE_MAX,
     Batcher,
     decode_events,
-    decode_final,
-    encode_final,
+    decode_votes,
+    encode_votes,
     topic_names,
 )
 from network.host import Host
@@ -45,12 +45,11 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class FinalNotice:
-    """A checkpoint and its certificate, as `peer` sent them."""
+class Words:
+    """Votes, certificates and proposals from one message, as `peer` sent them. Nothing has been judged."""
 
     peer: str
-    checkpoint: bytes
-    certificate: bytes
+    said: list[bytes]
     message: bytes
 
 
@@ -74,19 +73,19 @@ class Incoming(Generic[Item]):
 class Announcer:
     """The two topics of one network. Made by `join`."""
 
-    def __init__(self, host: Host, events: Topic, final: Topic, flush_ms: int) -> None:
-        self._host, self._events, self._final = host, events, final
+    def __init__(self, host: Host, events: Topic, votes: Topic, flush_ms: int) -> None:
+        self._host, self._events, self._votes = host, events, votes
         self.events: Incoming[Batch] = Incoming(events, _batch)
-        self.finals: Incoming[FinalNotice] = Incoming(final, _notice)
+        self.votes: Incoming[Words] = Incoming(votes, _words)
         self._batcher = Batcher(flush_ms)
         self._put, self._get = trio.open_memory_channel[bytes](OUTBOX_MAX)
 
     @classmethod
     async def join(cls, host: Host, net: Cid, *, flush_ms: int = FLUSH_MS) -> Announcer:
-        events_name, final_name = topic_names(net)
+        events_name, votes_name = topic_names(net)
         events = await host.topic(events_name, _shape_of_events, relays_at_once=False)
-        final = await host.topic(final_name, _shape_of_final, relays_at_once=False)
-        return cls(host, events, final, flush_ms)
+        votes = await host.topic(votes_name, _shape_of_votes, relays_at_once=False)
+        return cls(host, events, votes, flush_ms)
 
     async def announce(self, wires: Sequence[bytes]) -> None:
         """Queue events of ours for gossip; waits while peers that keep up have no room."""
@@ -104,8 +103,10 @@ class Announcer:
         except trio.WouldBlock:
             await self._put.send(wire)
 
-    async def announce_final(self, checkpoint: bytes, certificate: bytes) -> None:
-        await self._final.publish(encode_final(checkpoint, certificate))
+    async def announce_votes(self, messages: Sequence[bytes], at: int) -> None:
+        """Say these at once, each message at most `ledger.votes.MESSAGE_SIZE_MAX`; `at` in unix ms."""
+        for message in encode_votes(messages, at):
+            await self._votes.publish(message)
 
     async def run(self) -> None:
         """Send batches until cancelled."""
@@ -137,9 +138,9 @@ class Announcer:
         """Peers that get our events first, by gossip."""
         return self._events.neighbours
 
-    async def relay(self, received: Batch | FinalNotice) -> None:
+    async def relay(self, received: Batch | Words) -> None:
         """Pass on what was read and found good."""
-        topic = self._events if isinstance(received, Batch) else self._final
+        topic = self._events if isinstance(received, Batch) else self._votes
         await topic.relay(received.message)
 
     def __repr__(self) -> str:
@@ -154,8 +155,8 @@ def _batch(peer: str, message: bytes) -> Batch:
     return Batch(peer, decode_events(message), message)
 
 
-def _notice(peer: str, message: bytes) -> FinalNotice:
-    return FinalNotice(peer, *decode_final(message), message)
+def _words(peer: str, message: bytes) -> Words:
+    return Words(peer, decode_votes(message), message)
 
 
 def _shape_of_events(peer: str, data: bytes) -> Verdict:
@@ -163,6 +164,6 @@ def _shape_of_events(peer: str, data: bytes) -> Verdict:
     return Verdict.ACCEPT
 
 
-def _shape_of_final(peer: str, data: bytes) -> Verdict:
-    decode_final(data)
+def _shape_of_votes(peer: str, data: bytes) -> Verdict:
+    decode_votes(data)
     return Verdict.ACCEPT

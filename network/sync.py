@@ -118,7 +118,10 @@ class DeliverEvents:
 
 @dataclass(frozen=True, slots=True)
 class DeliverCheckpoints:
+    """Links of the chain, and the certificate that makes the last of them final."""
+
     items: tuple[tuple[bytes, bytes], ...]
+    final: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +210,11 @@ class Puller:
             case Stage.RANGES | Stage.IDS | Stage.LACKING, Events():
                 return self._on_events(answer)
             case Stage.CHECKPOINTS, Checkpoints():
-                return [DeliverCheckpoints(answer.items)] if answer.items else self._over("stalled")
+                return (
+                    [DeliverCheckpoints(answer.items, answer.final)]
+                    if answer.items
+                    else self._over("stalled")
+                )
             case Stage.DIFFERENCES, Differences():
                 return self._on_differences(answer)
         raise RemoteError(f"a {type(answer).__name__} while waiting for {self.stage.value}", code="unasked")

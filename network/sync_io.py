@@ -54,12 +54,16 @@ from network.sync_messages import (
     GetIds,
     GetLacking,
     GetRanges,
+    GetVotes,
     Heads,
     Hello,
     Question,
     Same,
+    Votes,
+    decode_answer,
     decode_hello,
     decode_question,
+    decode_welcome,
     encode,
 )
 
@@ -99,16 +103,21 @@ class LedgerSource(Protocol):
     async def unknown(self, ids: Sequence[Cid]) -> Sequence[Cid]:
         """Those of `ids` that the store does not hold, as events or as rivals in a fork."""
 
-    async def checkpoints(self, first: int, limit: int) -> Sequence[tuple[bytes, bytes]]:
-        """(checkpoint, certificate) from height `first` on."""
+    async def checkpoints(self, first: int, limit: int) -> tuple[Sequence[tuple[bytes, bytes]], bytes]:
+        """At most `limit` (checkpoint, certificate of its parent) from height `first` on, up to one that has
+        a
+        finality certificate, and that."""
+
+    async def votes(self, epoch: int, slot: int) -> Sequence[bytes]:
+        """What is known of open slots, from this one on: at most `ledger.voting.BALLOTS_BYTES_MAX`."""
 
 
 EventSink = Callable[[Sequence[bytes], str], Awaitable[Delivered]]
-CheckpointSink = Callable[[Sequence[tuple[bytes, bytes]], str], Awaitable[Delivered]]
+CheckpointSink = Callable[[Sequence[tuple[bytes, bytes]], bytes, str], Awaitable[Delivered]]
 
 
 class Sync:
-    """`deliver_events(wires, peer)` and `deliver_checkpoints(pairs, peer)` hand over what was learnt.
+    """`deliver_events(wires, peer)` and `deliver_checkpoints(links, final, peer)` hand over what was learnt.
 
     They may raise RemoteError: the session ends and the peer is blamed. `equal(hello)` is told whenever a
     peer turns out to hold exactly what we hold.
@@ -233,6 +242,19 @@ class Sync:
                 return action.code
             actions.extend(await self._perform(action, puller, stream))
 
+    async def ask_votes(self, peer: str, epoch: int, slot: int) -> Sequence[bytes]:
+        """What a connected peer knows of open slots, within ANSWER_S. Raises RemoteError."""
+        async with await self._host.open(peer, PROTOCOL) as stream:
+            await stream.write_frame(encode(await self._source.hello()))
+            theirs = decode_welcome(await stream.read_frame(size_max=FRAME_SIZE_MAX, timeout_s=ANSWER_S))
+            if isinstance(theirs, Bye):
+                return ()
+            await stream.write_frame(encode(GetVotes(epoch, slot)))
+            answer = decode_answer(await stream.read_frame(size_max=FRAME_SIZE_MAX, timeout_s=ANSWER_S))
+            if not isinstance(answer, Votes):
+                raise RemoteError(f"a {type(answer).__name__} where votes were asked for", code="unasked")
+            return answer.messages
+
     async def _perform(self, action: Action, puller: Puller, stream: Stream) -> list[Action]:
         match action:
             case Send(frame):
@@ -250,8 +272,8 @@ class Sync:
             case DeliverEvents(wires):
                 result = await self._deliver_events(wires, stream.peer) if wires else Delivered(0)
                 return puller.delivered(result)
-            case DeliverCheckpoints(items):
-                return puller.delivered(await self._deliver_checkpoints(items, stream.peer))
+            case DeliverCheckpoints(items, final):
+                return puller.delivered(await self._deliver_checkpoints(items, final, stream.peer))
         raise AssertionError(f"no such action: {action!r}")
 
     # -- answering
@@ -292,8 +314,11 @@ class Sync:
             case GetIds(ids):
                 await self._send_events(stream, *by_ids(ids, await self._source.wires(ids)))
             case GetCheckpoints(first, limit):
-                items = tuple((c, q) for c, q in await self._source.checkpoints(first, limit))
-                await stream.write_frame(encode(Checkpoints(items[:limit])))
+                links, final = await self._source.checkpoints(first, limit)
+                items = tuple((checkpoint, shown) for checkpoint, shown in links)
+                await stream.write_frame(encode(Checkpoints(items, final)))
+            case GetVotes(epoch, slot):
+                await stream.write_frame(encode(Votes(tuple(await self._source.votes(epoch, slot)))))
             case GetDifferences(base, frame, limit):
                 ours, above = await self._source.unordered()
                 differing = await _answered(above, frame, limit, direct=True) if ours == base else None

@@ -5,7 +5,8 @@
     GetHeads(frame, limit)                Heads(frame): what differs among the heads of lanes
     GetRanges(ranges)                     Events… the last with `end`; `more` if the answer was cut
     GetIds(ids)                           Events… likewise; ids that are not held are left out
-    GetCheckpoints(first, limit)          Checkpoints(items)
+    GetCheckpoints(first, limit)          Checkpoints(items, final)
+    GetVotes(epoch, slot)                 Votes(messages)
     GetDifferences(base, frame, limit)    Differences(frame) among the events above the checkpoint `base`;
                                           null when the answerer does not stand on it
     GetLacking(base, frame)               Events… that the lists in the frame lack, sorted by (lc, id)
@@ -28,13 +29,15 @@ import msgspec
 from msgspec import Meta
 
 from ledger import canonical
-from ledger.checkpoint import CERTIFICATE_SIZE_MAX, CHECKPOINT_SIZE_MAX
+from ledger.checkpoint import CHECKPOINT_SIZE_MAX
 from ledger.cid import Cid
 from ledger.event import WIRE_SIZE_MAX
 from ledger.item_set import FINGERPRINT_SIZE
 from ledger.reconcile import FRAME_MAX
 from ledger.reconcile_frames import FRAME_MIN
 from ledger.types import Digest, Key, Name, Uint
+from ledger.votes import CERTIFICATE_SIZE_MAX
+from ledger.voting import BALLOTS_BYTES_MAX
 
 PROTOCOL: Final = "/fog/sync/2"
 
@@ -45,7 +48,11 @@ ANSWER_BYTES_MAX: Final = 1024 * 1024  # of event wires in one answer
 EVENT_FRAME_BYTES: Final = 64 * 1024  # of event wires in one frame; one larger wire travels alone
 FRAME_SIZE_MAX: Final = 1024 * 1024  # the largest frame at all: an answer of checkpoints
 assert EVENT_FRAME_BYTES + WIRE_SIZE_MAX < FRAME_SIZE_MAX
-assert CHECKPOINTS_MAX * (CHECKPOINT_SIZE_MAX + CERTIFICATE_SIZE_MAX + 16) < FRAME_SIZE_MAX
+assert (
+    CHECKPOINTS_MAX * (CHECKPOINT_SIZE_MAX + CERTIFICATE_SIZE_MAX + 16) + CERTIFICATE_SIZE_MAX
+    < FRAME_SIZE_MAX
+)
+assert BALLOTS_BYTES_MAX + 1024 < FRAME_SIZE_MAX
 assert RANGES_MAX * 64 < FRAME_SIZE_MAX
 assert FRAME_MAX + 256 < FRAME_SIZE_MAX
 
@@ -119,9 +126,25 @@ class GetCheckpoints(Message, frozen=True, tag="get_checkpoints"):
 
 
 class Checkpoints(Message, frozen=True, tag="checkpoints"):
-    """(checkpoint, certificate) with consecutive heights from the one asked for."""
+    """(checkpoint, certificate that shows its parent) with consecutive heights from the one asked for, and
+    the
+    certificate that makes the last of them final."""
 
     items: Annotated[tuple[tuple[bytes, bytes], ...], Meta(max_length=CHECKPOINTS_MAX)]
+    final: Annotated[bytes, Meta(max_length=CERTIFICATE_SIZE_MAX)]
+
+
+class GetVotes(Message, frozen=True, tag="get_votes"):
+    """What is known of open slots, from this one on."""
+
+    epoch: Uint
+    slot: Uint
+
+
+class Votes(Message, frozen=True, tag="votes"):
+    """Messages of `ledger.votes`, BALLOTS_BYTES_MAX in all."""
+
+    messages: tuple[bytes, ...]
 
 
 class GetDifferences(Message, frozen=True, tag="get_differences"):
@@ -142,8 +165,8 @@ class GetLacking(Message, frozen=True, tag="get_lacking"):
 
 
 _Welcome: Any = Hello | Same | Bye
-Question = GetHeads | GetRanges | GetIds | GetCheckpoints | GetDifferences | GetLacking | Bye
-Answer = Heads | Events | Checkpoints | Differences | Bye
+Question = GetHeads | GetRanges | GetIds | GetCheckpoints | GetDifferences | GetLacking | GetVotes | Bye
+Answer = Heads | Events | Checkpoints | Differences | Votes | Bye
 
 
 def encode(message: Message) -> bytes:

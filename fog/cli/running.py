@@ -90,9 +90,17 @@ def finality_text(state: Status) -> str:
     seats, here = state.finality.validators, any(seat.here for seat in state.finality.validators)
     names = ", ".join(account[:16] for account in state.finality.needed)
     need = f"must be up: {names}" if names else "no single validator must be up"
+    still = state.finality.standstill
+    halted = ""
+    if still is not None:
+        silent = [seat.account[:16] for seat in seats if seat.account not in still.heard]
+        halted = (
+            f"\nhalted: nothing becomes final; only {still.weight} of {still.total} stake is heard,"
+            f" and more than two thirds are needed; silent: {', '.join(silent) or 'nobody'}"
+        )
     return (
         f"finality: {state.finality.kind}, {len(seats)} validator{'s' * (len(seats) > 1)}"
-        f"{' (this node is one)' if here else ''}; f = {state.finality.tolerates} may fail; {need}"
+        f"{' (this node is one)' if here else ''}; f = {state.finality.tolerates} may fail; {need}{halted}"
     )
 
 

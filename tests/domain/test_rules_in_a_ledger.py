@@ -23,6 +23,7 @@ from ledger.genesis import Allocation, Genesis, Validator
 from ledger.replica import Replica
 from ledger.signing import SigningKey
 from ledger.store import Store
+from tests.ledger.world import finalize
 
 ENGINE, RESULT, SALT = bytes(32), Cid.of(b"result"), bytes(32)
 START = 1_700_000_000_000
@@ -67,7 +68,7 @@ class Node:
         """Propose for as long as there is something to do; what the new receipts told."""
         for _ in range(10):
             self.now += 1
-            if self.replica.propose(self.now) is None:
+            if finalize(self.replica, self.now) is None:
                 break
         told: list[Effect] = []
         for final in self.store.finalized(self.position, 1_000):

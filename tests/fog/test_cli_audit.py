@@ -19,6 +19,7 @@ from ledger.genesis import Allocation, Genesis, Validator
 from ledger.replica import Replica
 from ledger.signing import SigningKey
 from ledger.store import Store
+from tests.ledger.world import finalize
 
 ALICE, BOB = SigningKey(bytes(31) + b"a"), SigningKey(bytes(31) + b"b")
 NETWORK = Genesis(
@@ -41,7 +42,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         for n in range(1, PAYMENTS + 1):
             now = NETWORK.created + 1_000 * n
             replica.append("transfer", 1, Transfer(to=BOB.public, amount=n), now=now)
-            assert replica.propose(now) is not None
+            assert finalize(replica, now) is not None
         out = io.BytesIO()
         archive.write(store, out)
     return out.getvalue()
@@ -114,5 +115,5 @@ def test_people_are_told_what_where_and_how_far_it_was_true(
     assert run(["audit", str(file)]) == Exit.AUDIT_FAILED
     said = capsys.readouterr().err
     assert "is not a true log" in said
-    assert f"true up to height {PAYMENTS - 1}" in said
+    assert f"true up to height {PAYMENTS}" in said
     assert "exit 5)" in said

@@ -17,7 +17,7 @@ from ledger.errors import UsageError
 from ledger.replica import Replica
 from ledger.store import Store
 from tests.ledger.paying import PayingRules
-from tests.ledger.world import START, key_of, make_genesis, pay
+from tests.ledger.world import START, finalize, key_of, make_genesis, pay
 
 pytestmark = pytest.mark.trio
 
@@ -34,7 +34,7 @@ def node(tmp_path: Path) -> Replica:
     node = Replica.open(store, PayingRules(), key_of("anchor"), validator=True)
     for number in range(3):
         node.append("pay", 1, pay("alice", number), now=START + number)
-    node.propose(START + 10)
+    finalize(node, START + 10)
     node.append("pay", 1, pay("alice", 9), now=START + 20)
     return node
 

@@ -55,10 +55,11 @@ class Lone:
     async def finalize(self) -> TreeHead:
         self.now += 1_000
         await self.ledger.append(Transfer(to=BOB.public, amount=1))
-        last = await self.ledger.call(self.ledger.replica.propose, self.now)
+        assert (await self.ledger.call(self.ledger.replica.step, self.now)).final
+        last = self.ledger.replica.last
         assert last is not None
         self.ledger.advanced.advance()
-        return TreeHead(ORIGIN, last[0].n, last[0].eroot)
+        return TreeHead(ORIGIN, last.checkpoint.n, last.checkpoint.eroot)
 
     def notes(self, file: Path, *witnesses: Outside, needed: int = 1, key: SigningKey = ALICE) -> Notes:
         return Notes(self.ledger, key, file, witnesses, needed)

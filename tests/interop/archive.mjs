@@ -29,19 +29,30 @@ const genesis = next();
 const stakes = genesis.value.validators.map(({ key, stake }) => [Buffer.from(key).toString("hex"), stake]);
 const total = stakes.reduce((sum, [, stake]) => sum + stake, 0);
 
-while (at < blocks.length) {
-  const checkpoint = next(), certificate = next().value, delta = next();
-  must(checkpoint.value.height === height + 1, `height after ${height}`);
-  must(last === null ? checkpoint.value.parent === null : checkpoint.value.parent.equals(last), "parent");
-  must(checkpoint.value.delta.equals(delta.cid), "delta");
-  must(certificate.checkpoint.equals(checkpoint.cid), "certificate");
+// A quorum's word, with the phases that may say it, about a checkpoint.
+const certified = (certificate, phases, { cid, value }) => {
+  const { epoch, slot, phase, checkpoint } = certificate;
+  must(checkpoint.equals(cid) && epoch === value.epoch && phases.includes(phase), "certificate");
   let weight = 0;
   for (const { by, ts, sig } of certificate.votes) {
-    const vote = { net: genesis.cid, phase: 2, slot: certificate.slot, checkpoint: checkpoint.cid, ts };
+    const vote = { net: genesis.cid, epoch, slot, phase, checkpoint, ts };
     must(signed("fogledger/v1/vote\n", cbor.encode(vote), sig, by), "vote");
     weight += Object.fromEntries(stakes)[Buffer.from(by).toString("hex")];
   }
   must(3 * weight > 2 * total, "quorum");
+};
+
+while (at < blocks.length - 1) {
+  const checkpoint = next();
+  must(checkpoint.value.height === height + 1, `height after ${height}`);
+  must(last === null ? checkpoint.value.parent === null : checkpoint.value.parent.equals(last.cid), "parent");
+  if (last !== null) {
+    const shown = next();
+    must(checkpoint.value.cert.equals(shown.cid), "the parent's certificate");
+    certified(shown.value, [1, 2], last);
+  }
+  const delta = next();
+  must(checkpoint.value.delta.equals(delta.cid), "delta");
   for (const id of delta.value) {
     const event = next(), signature = next().value, body = next();
     must(event.cid.equals(id) && signature.h.equals(id), `event ${id}`);
@@ -50,8 +61,9 @@ while (at < blocks.length) {
     must(signed("fogledger/v1/event\n", event.bytes, signature.s, event.value.by), `signature of ${id}`);
     events += 1;
   }
-  last = checkpoint.cid;
+  last = checkpoint;
   height += 1;
 }
-must(roots[roots.length - 1].equals(genesis.cid) && (last === null || roots[0].equals(last)), "roots");
+if (last !== null) certified(next().value, [2], last);
+must(roots[roots.length - 1].equals(genesis.cid) && (last === null || roots[0].equals(last.cid)), "roots");
 console.log(JSON.stringify({ roots: roots.map(String), blocks: blocks.length, events, height }));

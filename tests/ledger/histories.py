@@ -13,16 +13,19 @@ import msgspec
 
 from ledger import canonical, cut, finality, order
 from ledger import event as events
-from ledger.checkpoint import Ballot, Certificate, Checkpoint, Phase, SignedVote, Vote
+from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
 from ledger.cut import Outcome
 from ledger.event import Event
 from ledger.execution import OK, Context, Receipt
 from ledger.genesis import Genesis, Validator
 from ledger.merkle import Frontier
+from ledger.outcomes import Decided
 from ledger.signing import SigningKey
 from ledger.state import State
 from ledger.store import Store
+from ledger.validators import epoch_length
+from ledger.votes import Certificate, Phase, SignedVote, Vote
 
 CREATED = 1_790_000_000_000
 
@@ -59,22 +62,14 @@ class Step:
 
     events: tuple[Event, ...] = ()
     rivals: tuple[Event, ...] = ()
-    final: tuple[Checkpoint, Certificate, Outcome, tuple[Cid, ...]] | None = None
+    final: tuple[Decided, Certificate] | None = None
 
     def write_to(self, store: Store) -> None:
         if self.final is None:
             store.add(self.events, rivals=self.rivals)
             return
-        checkpoint, certificate, outcome, ids = self.final
-        store.commit(
-            checkpoint,
-            certificate,
-            ids,
-            outcome.receipts,
-            outcome.close_receipt,
-            outcome.changes,
-            outcome.frontier.encode(),
-        )
+        decided, certificate = self.final
+        store.commit([decided], certificate)
 
 
 class History:
@@ -94,7 +89,7 @@ class History:
         self.net = self.genesis.net
         self.state = cut.genesis_state(self.rules, self.genesis)
         self.frontier = Frontier()
-        self.last: finality.Link | None = None
+        self.last: finality.Last | None = None
         self.tips: dict[tuple[bytes, int], Event] = {}
         self.unordered: dict[Cid, Event] = {}
 
@@ -142,7 +137,7 @@ class History:
 
     def finalize(self, *, now: int | None = None) -> Checkpoint:
         """A checkpoint over all that arrived."""
-        parent = self.net if self.last is None else self.last[0].id
+        parent = self.net if self.last is None else self.last.checkpoint.id
         nodes = {id: order.node_of(event) for id, event in self.unordered.items()}
         chosen = order.choose(nodes, parent)
         outcome = self.execute([self.unordered.pop(id) for id in chosen.order])
@@ -153,25 +148,45 @@ class History:
     ) -> Checkpoint:
         now = CREATED + 1_000 * checkpoint.height if now is None else now
         certificate = certify(self.voter, checkpoint, now)
-        self.steps.append(Step(final=(checkpoint, certificate, outcome, tuple(ids))))
-        self.state, self.frontier, self.last = outcome.state, outcome.frontier, (checkpoint, certificate)
+        decided = Decided(
+            checkpoint,
+            self.shown,
+            ids,
+            outcome.receipts,
+            outcome.close_receipt,
+            outcome.changes,
+            outcome.frontier.encode(),
+        )
+        self.steps.append(Step(final=(decided, certificate)))
+        self.state, self.frontier = outcome.state, outcome.frontier
+        self.last = finality.Last(checkpoint, certificate)
         return checkpoint
+
+    @property
+    def shown(self) -> Certificate | None:
+        """What the next checkpoint builds on."""
+        return None if self.last is None else self.last.final
+
+    @property
+    def parent(self) -> Checkpoint | None:
+        return None if self.last is None else self.last.checkpoint
 
     def checkpoint(self, tips: tuple[Cid, ...], outcome: Outcome, /, **lies: object) -> Checkpoint:
         """What follows the last one; `lies` replace fields."""
         fields = {
-            "v": 1,
-            "net": self.net,
+            "v": 2,
+            "slot": 1 if self.parent is None else self.parent.slot + 1,
             "tips": tips,
-            **finality.follows(self.genesis, self.last),
+            **finality.follows(self.genesis, self.parent, self.shown, self.state),
             **{name: getattr(outcome, name) for name in ("delta", "n", "eroot", "sroot", "rroot")},
             **lies,
         }
         return msgspec.convert(fields, Checkpoint)
 
     def execute(self, ordered: Sequence[Event]) -> Outcome:
-        context = finality.next_context(self.genesis, self.last)
-        return cut.execute_cut(self.rules, self.state, self.frontier, ordered, context)
+        context = finality.next_context(self.genesis, self.parent, self.shown, self.state)
+        length = epoch_length(self.genesis)
+        return cut.execute_cut(self.rules, self.state, self.frontier, ordered, context, length)
 
     def finalize_so(self, tips: Sequence[Event], ordered: Sequence[Event], /, **lies: object) -> Checkpoint:
         """A checkpoint by a voter who signs whatever it is told."""
@@ -186,9 +201,9 @@ class History:
 
 
 def certify(voter: SigningKey, checkpoint: Checkpoint, ts: int) -> Certificate:
-    vote = Vote(checkpoint.net, Phase.FINALIZE, checkpoint.slot, checkpoint.id, ts)
-    signed = SignedVote.make(voter, vote)
-    return Certificate(1, vote.net, vote.slot, checkpoint.id, (Ballot(voter.public, ts, signed.sig),))
+    """One voter's word that a checkpoint is final."""
+    vote = Vote(checkpoint.net, checkpoint.epoch, checkpoint.slot, Phase.FINALIZE, checkpoint.id, ts)
+    return Certificate.of([SignedVote.make(voter, vote)])
 
 
 def talk() -> History:

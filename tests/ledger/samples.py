@@ -6,12 +6,15 @@ import hashlib
 from collections.abc import Iterator
 
 from ledger import event
-from ledger.checkpoint import Ballot, Certificate, Checkpoint, Phase, SignedVote, Vote
+from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
 from ledger.event import LANE_BULK, LANE_LEDGER, LANE_VOTES, Event
+from ledger.evidence import VoteFault
 from ledger.genesis import Allocation, Genesis, Validator
 from ledger.signing import SigningKey
 from ledger.types import INT63_MAX
+from ledger.validators import ValidatorSet
+from ledger.votes import Ballot, Certificate, Phase, Proposal, SignedVote, Vote
 
 
 class Draw:
@@ -85,13 +88,13 @@ def an_event(draw: Draw, *, net: Cid | None = None) -> Event:
 def checkpoint(draw: Draw, *, net: Cid | None = None) -> Checkpoint:
     height = draw.uint(1)
     return Checkpoint(
-        v=1,
+        v=2,
         net=net or draw.cid(),
         epoch=draw.uint(),
-        slot=draw.uint(),
+        slot=draw.uint(1),
         height=height,
         parent=draw.cid() if height > 1 else None,
-        skips=draw.cids(2),
+        cert=draw.cid() if height > 1 else None,
         tips=draw.cids(9),
         delta=draw.cid(),
         n=draw.uint(),
@@ -104,18 +107,42 @@ def checkpoint(draw: Draw, *, net: Cid | None = None) -> Checkpoint:
 
 
 def vote(draw: Draw) -> SignedVote:
-    phase = (Phase.NOTARIZE, Phase.FINALIZE, Phase.SKIP)[draw.below(3)]
+    phase = tuple(Phase)[draw.below(4)]
     target = None if phase is Phase.SKIP else draw.cid()
-    return SignedVote.make(draw.key(), Vote(draw.cid(), phase, draw.uint(), target, draw.uint()))
+    said = Vote(draw.cid(), draw.uint(), draw.uint(1), phase, target, draw.uint())
+    return SignedVote.make(draw.key(), said)
 
 
 def certificate(draw: Draw, *, net: Cid | None = None, keys: list[SigningKey] | None = None) -> Certificate:
-    """Finalize votes by all of `keys` (by default one to four new ones)."""
+    """Votes of one phase by all of `keys` (by default one to four new ones)."""
     keys = keys or [draw.key() for _ in range(1 + draw.below(4))]
-    net, slot, target = net or draw.cid(), draw.uint(), draw.cid()
+    phase = (Phase.NOTARIZE, Phase.FINALIZE, Phase.SKIP)[draw.below(3)]
+    target = None if phase is Phase.SKIP else draw.cid()
+    net, epoch, slot = net or draw.cid(), draw.uint(), draw.uint(1)
     ballots = []
     for key in sorted(keys, key=lambda key: key.public):
         ts = draw.uint()
-        signed = SignedVote.make(key, Vote(net, Phase.FINALIZE, slot, target, ts))
+        signed = SignedVote.make(key, Vote(net, epoch, slot, phase, target, ts))
         ballots.append(Ballot(key.public, ts, signed.sig))
-    return Certificate(1, net, slot, target, tuple(ballots))
+    return Certificate(2, net, epoch, slot, phase, target, tuple(ballots))
+
+
+def proposal(draw: Draw) -> Proposal:
+    net = draw.cid()
+    body, key = checkpoint(draw, net=net), draw.key()
+    vote = Vote(net, body.epoch, body.slot, Phase.PROPOSE, body.id, draw.uint())
+    parent = b"" if body.parent is None else certificate(draw, net=net).encode()
+    return Proposal(SignedVote.make(key, vote), body.encode(), parent)
+
+
+def vote_fault(draw: Draw) -> VoteFault:
+    key, net, epoch, slot = draw.key(), draw.cid(), draw.uint(), draw.uint(1)
+    one, other = (
+        SignedVote.make(key, Vote(net, epoch, slot, Phase.NOTARIZE, draw.cid(), draw.uint()))
+        for _ in range(2)
+    )
+    return VoteFault.of(one, other)
+
+
+def validator_set(draw: Draw) -> ValidatorSet:
+    return ValidatorSet.of(Validator(draw.key().public, draw.uint(1)) for _ in range(1 + draw.below(5)))

@@ -24,20 +24,23 @@ def blocks_of(history: History) -> Iterator[tuple[archive.Kind, bytes]]:
     for step in history.steps:
         if step.final is None:
             continue
-        checkpoint, certificate, _, order = step.final
-        yield "checkpoint", checkpoint.encode()
-        yield "certificate", certificate.encode()
-        yield "delta", canonical.encode(list(order))
-        for id in order:
+        decided, _ = step.final
+        yield "checkpoint", decided.checkpoint.encode()
+        if decided.shown is not None:
+            yield "certificate", decided.shown.encode()
+        yield "delta", canonical.encode(list(decided.order))
+        for id in decided.order:
             event = events[id]
             assert event.body is not None
             yield "event", event.header_bytes
             yield "signature", canonical.encode({"h": id, "s": event.signature})
             yield "body", event.body
+    if history.last is not None:
+        yield "finality", history.last.final.encode()
 
 
 def roots_of(history: History) -> list[Cid]:
-    return [history.net] if history.last is None else [history.last[0].id, history.net]
+    return [history.net] if history.last is None else [history.last.checkpoint.id, history.net]
 
 
 def archive_of(history: History) -> bytes:
@@ -112,7 +115,7 @@ def test_a_body_that_looks_like_a_link_stays_bytes() -> None:
         (lambda data: b"\xff\x7f" + data, "at most"),
         (lambda data: data[:-1], "1 bytes too early"),
         (lambda data: data + b"\x05hello", "too short"),
-        (lambda data: data + car.block(b"\xa0"), "certificate should be"),
+        (lambda data: data + car.block(b"\xa0"), "goes on behind its end"),
         (lambda data: b"\x01\xa0" + data, "not the header"),
     ],
 )

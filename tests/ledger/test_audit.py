@@ -20,7 +20,7 @@ from ledger.store import Store
 from tests.ledger.histories import CREATED, CountingRules, History, certify, key, talk
 from tests.ledger.paying import PayingRules
 from tests.ledger.test_archive import archive_of, blocks_of, roots_of, written
-from tests.ledger.world import START, Author, anchor, feed, follow, make_genesis, pay, replica
+from tests.ledger.world import START, Author, anchor, feed, finalize, follow, make_genesis, pay, replica
 
 Blocks = list[tuple[Kind, bytes]]
 
@@ -80,9 +80,9 @@ def test_replicas_at_one_height_export_one_archive_and_it_is_true() -> None:
     alice = Author(genesis, "alice")
     first, rival = alice.fork(pay("bob", 60), pay("carol", 70))
     feed(leader, first)
-    leader.propose(START + 10)
+    finalize(leader, START + 10)
     feed(leader, rival, alice.says(pay("bob", 1)))
-    leader.propose(START + 20)
+    finalize(leader, START + 20)
     follow(follower, leader)
     one, other = written(leader.store), written(follower.store)
     assert one == other
@@ -235,7 +235,7 @@ def test_an_archive_cut_at_a_height_says_so_only_with_other_roots() -> None:
     history = talk()
     blocks = list(blocks_of(history))
     cut = [kind for kind, _ in blocks].index("checkpoint", 2)
-    older = blocks[:cut]
+    older = [*blocks[:cut], ("finality", blocks[cut + 1][1])]  # what shows a parent may be what made it final
     assert code_of(rebuilt(history, older)) == "bad_archive"
     first = Cid.of(older[1][1])
     assert code_of(rebuilt(history, older, [first, history.net])) is None
@@ -261,7 +261,7 @@ def test_an_exchanged_body_signature_or_certificate_is_found() -> None:
 def test_a_certificate_by_a_stranger_is_found() -> None:
     """Signed well, but not by the validator."""
     history = talk()
-    first = next(step.final[0] for step in history.steps if step.final)
+    first = next(step.final[0].checkpoint for step in history.steps if step.final)
     assert (
         code_of(exchanged("certificate", certify(key("stranger"), first, CREATED).encode()))
         == "bad_certificate"
@@ -287,12 +287,12 @@ def lie(**lies: object) -> History:
         ({"eroot": bytes(32)}, "wrong_roots"),
         ({"n": 5}, "wrong_roots"),
         ({"T": CREATED + 7_000}, "bad_checkpoint"),
-        ({"slot": 9}, "bad_checkpoint"),
+        ({"slot": 1}, "bad_checkpoint"),
         ({"epoch": 1}, "bad_checkpoint"),
         ({"parent": Cid.of(b"")}, "bad_checkpoint"),
         ({"vnext": Cid.of(b"")}, "bad_checkpoint"),
-        ({"skips": (Cid.of(b""),)}, "bad_checkpoint"),
-        ({"height": 3}, "wrong_height"),
+        ({"cert": Cid.of(b"")}, "bad_certificate"),
+        ({"height": 3}, "bad_checkpoint"),
         ({"net": Cid.of(b"")}, "wrong_network"),
         ({"tips": ()}, "bad_delta"),
         ({"tips": (Cid.of(b""),)}, "bad_delta"),
@@ -344,17 +344,18 @@ def test_an_event_ordered_twice_is_found() -> None:
     history = History()
     one = history.say("alice")
     history.finalize()
-    blocks = list(blocks_of(history))
+    *blocks, (_, shown) = blocks_of(history)
     history.finalize_so([one], [])
     second = history.last
     assert second is not None
-    doubled = msgspec.structs.replace(second[0], delta=Cid.of(canonical.encode([one.id])))
+    doubled = msgspec.structs.replace(second.checkpoint, delta=Cid.of(canonical.encode([one.id])))
     certificate = certify(history.voter, doubled, CREATED + 2_000)
     blocks += [
         ("checkpoint", doubled.encode()),
-        ("certificate", certificate.encode()),
+        ("certificate", shown),
         ("delta", canonical.encode([one.id])),
         *blocks[-3:],
+        ("finality", certificate.encode()),
     ]
     assert code_of(rebuilt(history, blocks, [doubled.id, history.net])) == "bad_delta"
 

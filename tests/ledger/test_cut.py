@@ -18,6 +18,7 @@ from tests.ledger.world import START, Author, key_of, make_genesis, pay
 
 GENESIS = make_genesis(alice=100)
 RULES = PayingRules()
+EPOCH = 600
 
 
 def context(height: int = 1) -> Context:
@@ -26,7 +27,7 @@ def context(height: int = 1) -> Context:
 
 def execute(events: Sequence[Event], *, state: State | None = None, height: int = 1) -> Outcome:
     state = genesis_state(RULES, GENESIS) if state is None else state
-    return execute_cut(RULES, state, Frontier(), events, context(height))
+    return execute_cut(RULES, state, Frontier(), events, context(height), EPOCH)
 
 
 def codes(outcome: Outcome) -> list[str]:
@@ -90,7 +91,7 @@ def test_a_lane_that_the_rules_close_has_had_its_last_event():
     verdict = judge.says({"by": key_of("alice").public}, kind="close")
     start = genesis_state(RULES, GENESIS)
     cut = [before, verdict, after, bulk]
-    outcome = execute_cut(Closing(), start, Frontier(), cut, context())
+    outcome = execute_cut(Closing(), start, Frontier(), cut, context(), EPOCH)
     assert codes(outcome) == ["ok", "ok", "fork_void", "ok"]
     assert balance(outcome.state, key_of("bob").public) == 6
     assert codes(execute([later], state=outcome.state, height=2)) == ["fork_void"]
@@ -101,7 +102,9 @@ def test_a_lane_can_be_closed_before_anything_of_it_was_ordered():
     alice, judge = Author(GENESIS, "alice"), Author(GENESIS, "judge")
     first, second = alice.says(pay("bob", 1)), alice.says(pay("bob", 1))
     verdict = judge.says({"by": key_of("alice").public}, kind="close")
-    outcome = execute_cut(Closing(), genesis_state(RULES, GENESIS), Frontier(), [verdict, first], context())
+    outcome = execute_cut(
+        Closing(), genesis_state(RULES, GENESIS), Frontier(), [verdict, first], context(), EPOCH
+    )
     assert codes(outcome) == ["ok", "fork_void"]
     assert codes(execute([second], state=outcome.state, height=2)) == ["fork_void"]
 
@@ -152,7 +155,7 @@ def test_the_first_changes_hold_the_genesis_rows():
 
 def test_the_frontier_that_was_given_stays_as_it_was():
     frontier = Frontier()
-    execute_cut(RULES, genesis_state(RULES, GENESIS), frontier, [], context())
+    execute_cut(RULES, genesis_state(RULES, GENESIS), frontier, [], context(), EPOCH)
     assert frontier == Frontier()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ledger import blob, canonical, checkpoint, event, genesis
+from ledger import blob, canonical, checkpoint, event, evidence, genesis, validators, votes
 from ledger.cid import Cid
 from ledger.execution import Receipt
 from ledger.merkle import Frontier
@@ -23,11 +23,12 @@ SAME_AGAIN: dict[str, Callable[[bytes], bytes]] = {
     "event header": lambda data: canonical.encode(event.parse_header(data, net=_net(data))),
     "event": lambda data: event.parse(data, net=_net(canonical.decode(data, size_max=10**5)["h"])).wire,
     "checkpoint": lambda data: checkpoint.parse_checkpoint(data, net=_net(data)).encode(),
-    "vote": lambda data: canonical.encode(canonical.decode_as(checkpoint.Vote, data, size_max=10**4)),
-    "signed vote": lambda data: canonical.encode(
-        canonical.decode_as(checkpoint.SignedVote, data, size_max=10**4)
-    ),
-    "certificate": lambda data: canonical.decode_as(checkpoint.Certificate, data, size_max=10**5).encode(),
+    "vote": lambda data: canonical.encode(canonical.decode_as(votes.Vote, data, size_max=10**4)),
+    "signed vote": lambda data: votes.parse_message(data, net=_net(data, "vote")).encode(),
+    "certificate": lambda data: votes.parse_message(data, net=_net(data)).encode(),
+    "proposal": lambda data: votes.parse_message(data, net=_net(data, "vote", "vote")).encode(),
+    "vote fault": lambda data: evidence.parse_vote_fault(data, net=_net(data, "one", "vote")).encode(),
+    "validator set": lambda data: validators.parse_set(data).encode(),
     "receipt": lambda data: canonical.encode(canonical.decode_as(Receipt, data, size_max=10**4)),
     "map proof": lambda data: canonical.encode(canonical.decode_as(Proof, data, size_max=10**4)),
     "frontier": lambda data: Frontier.decode(data).encode(),
@@ -35,10 +36,12 @@ SAME_AGAIN: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def _net(data: bytes) -> Cid:
-    net = canonical.decode(data, size_max=10**5)["net"]
-    assert isinstance(net, Cid)
-    return net
+def _net(data: bytes, *path: str) -> Cid:
+    value = canonical.decode(data, size_max=10**5)
+    for name in (*path, "net"):
+        value = value[name]
+    assert isinstance(value, Cid)
+    return value
 
 
 def test_every_wire_type_is_pinned():

@@ -1,4 +1,4 @@
-"""One voter's finality: what it signs, what a follower believes, and what proves that somebody lies."""
+"""What may follow what, what proves that it is final, and what the ledger's clock and chance hang on."""
 
 from __future__ import annotations
 
@@ -7,123 +7,125 @@ from typing import Any
 import msgspec
 import pytest
 
-from ledger.checkpoint import Ballot, Certificate, Checkpoint, Phase, SignedVote, Vote
+from ledger import finality
+from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
-from ledger.errors import RemoteError, UsageError
+from ledger.errors import RemoteError
 from ledger.finality import (
-    Claim,
-    Commit,
-    Diverged,
-    Execute,
-    Follower,
-    Link,
-    Proposal,
-    SoleVoter,
+    check_final,
+    check_shown,
     follows,
     ledger_time,
+    misfits,
     next_context,
+    parse_link,
     weighted_median,
 )
-from ledger.genesis import Validator
+from ledger.state import State
+from ledger.validators import genesis_set, with_genesis_sets
+from ledger.votes import Ballot, Certificate, Phase, SignedVote, Vote
 from tests.ledger.world import START, key_of, make_genesis
 
 GENESIS = make_genesis(alice=100)
 ANCHOR = key_of("anchor")
+STATE = with_genesis_sets(State(), GENESIS)
+VALIDATORS = genesis_set(GENESIS)
+LENGTH = 3  # heights in an epoch, where it matters
 
 
-def child(last: Link | None, **lies: Any) -> Checkpoint:
-    """What follows `last`, with empty roots."""
+def child(above: Checkpoint | None, shown: Certificate | None = None, **lies: Any) -> Checkpoint:
+    """What follows `above`, with empty roots."""
     fields: dict[str, Any] = {
-        "v": 1,
-        "net": GENESIS.net,
+        "v": 2,
+        "slot": 1 if above is None else above.slot + 1,
         "tips": (),
         "delta": Cid.of(b"\x80"),
         "n": 1,
         "eroot": bytes(32),
         "sroot": bytes(32),
         "rroot": bytes(32),
-        **follows(GENESIS, last),
+        **follows(GENESIS, above, shown, STATE),
     }
     return Checkpoint(**(fields | lies))
 
 
-def certified(
-    checkpoint: Checkpoint, *, by: str = "anchor", ts: int = START + 100, **lies: Any
-) -> Certificate:
-    key = key_of(by)
-    vote = Vote(GENESIS.net, Phase.FINALIZE, checkpoint.slot, checkpoint.id, ts)
-    ballot = Ballot(key.public, ts, SignedVote.make(key, vote).sig)
-    certificate = Certificate(1, GENESIS.net, checkpoint.slot, checkpoint.id, (ballot,))
-    return msgspec.structs.replace(certificate, **lies)
+def certified(about: Checkpoint, *, by: str = "anchor", ts: int = START + 100, **lies: Any) -> Certificate:
+    """A certificate of one vote; `lies` are fields of the vote."""
+    fields = {
+        "slot": about.slot,
+        "phase": Phase.FINALIZE,
+        "checkpoint": about.id,
+        "epoch": about.epoch,
+    } | lies
+    vote = Vote(GENESIS.net, fields["epoch"], fields["slot"], fields["phase"], fields["checkpoint"], ts)
+    return Certificate.of([SignedVote.make(key_of(by), vote)])
 
 
-def claim(checkpoint: Checkpoint, certificate: Certificate) -> Claim:
-    return Claim(checkpoint.encode(), certificate.encode())
+FIRST = child(None)
 
 
-def chain(length: int) -> Link | None:
-    last: Link | None = None
-    for n in range(length):
-        following = child(last)
-        last = (following, certified(following, ts=START + 100 * (n + 1)))
-    return last
+@pytest.mark.parametrize("phase", [Phase.NOTARIZE, Phase.FINALIZE])
+def test_a_parent_is_shown_by_a_quorum_s_word(phase: Phase):
+    shown = certified(FIRST, phase=phase)
+    second = child(FIRST, shown)
+    assert check_shown(second, shown.encode(), FIRST, VALIDATORS, LENGTH) == shown
 
 
-def test_the_voter_finalises_what_it_built():
-    voter = SoleVoter(GENESIS, None, ANCHOR)
-    [action] = voter.step(Proposal(child(None), START + 5))
-    assert isinstance(action, Commit)
-    assert action.certificate == certified(child(None), ts=START + 5)
-
-
-def test_a_follower_executes_what_the_anchor_certified():
-    checkpoint = child(None)
-    certificate = certified(checkpoint)
-    assert Follower(GENESIS, None).step(claim(checkpoint, certificate)) == [Execute(checkpoint, certificate)]
-
-
-def test_the_anchor_believes_its_own_earlier_word():
-    """After the loss of its disk it follows the chain it signed, rather than sign another."""
-    checkpoint = child(None)
-    voter = SoleVoter(GENESIS, None, ANCHOR)
-    assert voter.step(claim(checkpoint, certified(checkpoint))) == [
-        Execute(checkpoint, certified(checkpoint))
-    ]
-
-
-def test_a_clock_that_was_set_back_does_not_take_the_ledger_with_it():
-    last = chain(3)
-    [action] = SoleVoter(GENESIS, last, ANCHOR).step(Proposal(child(last), START - 10_000_000))
-    assert action.certificate.votes[0].ts == START + 300
-
-
-def test_a_key_without_a_quorum_cannot_validate():
-    genesis = msgspec.structs.replace(
-        GENESIS,
-        validators=tuple(sorted((Validator(key_of(n).public, 1) for n in "abc"), key=lambda v: v.key)),
-    )
-    with pytest.raises(UsageError) as refused:
-        SoleVoter(genesis, None, key_of("a"))
-    assert refused.value.code == "not_a_quorum"
+def test_genesis_needs_no_certificate_and_takes_none():
+    assert check_shown(FIRST, b"", None, None, LENGTH) is None
+    with pytest.raises(RemoteError, match="genesis needs no certificate"):
+        check_shown(FIRST, certified(FIRST).encode(), None, None, LENGTH)
 
 
 @pytest.mark.parametrize(
-    ("certificate", "code"),
+    "lies",
     [
-        (certified(child(None), by="mallory"), "bad_certificate"),
-        (certified(child(None), slot=2), "bad_certificate"),
-        (certified(child(None, n=2)), "bad_certificate"),
-        (certified(child(None), net=Cid.of(b"other")), "wrong_network"),
-        (
-            certified(child(None), votes=(Ballot(ANCHOR.public, START, bytes(64)),)),
-            "bad_certificate",
-        ),
+        {"by": "mallory"},
+        {"checkpoint": Cid.of(b"another")},
+        {"slot": FIRST.slot - 1},
+        {"epoch": 1},
+        {"phase": Phase.SKIP, "checkpoint": None},
     ],
+    ids=str,
 )
-def test_what_no_quorum_signed_proves_nothing(certificate: Certificate, code: str):
+def test_what_is_not_a_quorum_s_word_on_the_parent_shows_nothing(lies: dict[str, Any]):
+    shown = certified(FIRST, **lies).encode()
     with pytest.raises(RemoteError) as refused:
-        Follower(GENESIS, None).step(claim(child(None), certificate))
-    assert refused.value.code == code
+        check_shown(child(FIRST, certified(FIRST)), shown, FIRST, VALIDATORS, LENGTH)
+    assert refused.value.code in ("bad_certificate", "bad_schema")
+
+
+def test_the_end_of_an_epoch_must_be_final_before_the_next_begins():
+    """Its last checkpoint is shown by a finality certificate, so the chain proves it."""
+    third = child(None, height=3)
+    for phase, good in ((Phase.NOTARIZE, False), (Phase.FINALIZE, True)):
+        shown = certified(third, phase=phase)
+        if good:
+            assert check_shown(child(third, shown), shown.encode(), third, VALIDATORS, LENGTH) == shown
+        else:
+            with pytest.raises(RemoteError, match="another certificate"):
+                check_shown(child(third, shown), shown.encode(), third, VALIDATORS, LENGTH)
+
+
+def test_a_checkpoint_proposed_again_is_final_by_the_later_slot():
+    assert check_final(FIRST, certified(FIRST, slot=9).encode(), VALIDATORS).slot == 9
+
+
+@pytest.mark.parametrize("phase", [Phase.NOTARIZE, Phase.SKIP])
+def test_only_a_finality_certificate_makes_final(phase: Phase):
+    about = {"checkpoint": None} if phase is Phase.SKIP else {}
+    with pytest.raises(RemoteError):
+        check_final(FIRST, certified(FIRST, phase=phase, **about).encode(), VALIDATORS)
+
+
+def test_a_link_comes_with_the_certificate_that_it_names():
+    shown = certified(FIRST)
+    second = child(FIRST, shown)
+    assert parse_link(second.encode(), shown.encode(), net=GENESIS.net)[0] == second
+    for wrong in (b"", certified(FIRST, ts=1).encode()):
+        with pytest.raises(RemoteError) as refused:
+            parse_link(second.encode(), wrong, net=GENESIS.net)
+        assert refused.value.code == "bad_certificate"
 
 
 @pytest.mark.parametrize(
@@ -131,46 +133,25 @@ def test_what_no_quorum_signed_proves_nothing(certificate: Certificate, code: st
     [
         {"T": START + 2},
         {"epoch": 1},
-        {"slot": 7},
+        {"slot": 1},
         {"vnext": Cid.of(b"others")},
-        {"skips": (Cid.of(b"skip"),)},
         {"parent": Cid.of(b"another")},
+        {"cert": Cid.of(b"another")},
+        {"height": 7},
     ],
     ids=str,
 )
-def test_a_certified_checkpoint_that_cannot_follow_stops_the_node(lie: dict[str, Any]):
-    """A quorum signed it, so it is no peer's mistake."""
-    last = chain(2)
-    checkpoint = child(last, **lie)
-    with pytest.raises(Diverged, match=next(iter(lie))) as stopped:
-        Follower(GENESIS, last).step(claim(checkpoint, certified(checkpoint)))
-    assert stopped.value.checkpoint == checkpoint
-
-
-def test_another_height_is_not_judged():
-    checkpoint = child(chain(2))
-    with pytest.raises(RemoteError) as refused:
-        Follower(GENESIS, None).step(claim(checkpoint, certified(checkpoint)))
-    assert refused.value.code == "wrong_height"
-
-
-def test_two_certified_checkpoints_at_one_height_stop_the_node():
-    """The anchor can cheat; it cannot do so unseen."""
-    ours, theirs = child(None), child(None, n=2)
-    follower = Follower(GENESIS, (ours, certified(ours)))
-    follower.judge_old(claim(ours, certified(ours)), ours)
-    with pytest.raises(Diverged, match="two checkpoints"):
-        follower.judge_old(claim(theirs, certified(theirs)), ours)
-    with pytest.raises(RemoteError):
-        follower.judge_old(claim(theirs, certified(theirs, by="mallory")), ours)
+def test_what_cannot_follow_is_named(lie: dict[str, Any]):
+    shown = certified(FIRST)
+    wrong = child(FIRST, shown, **lie)
+    assert misfits(wrong, follows(GENESIS, FIRST, shown, STATE), FIRST) == list(lie)
 
 
 def test_ledger_time_begins_behind_genesis_and_always_moves():
     """max(T of the parent + 1, the median vote): even under a clock that stands still."""
-    assert ledger_time(GENESIS, None) == START + 1
-    parent = child(None)
-    assert ledger_time(GENESIS, (parent, certified(parent, ts=START + 70))) == START + 70
-    assert ledger_time(GENESIS, (parent, certified(parent, ts=5))) == START + 2
+    assert ledger_time(GENESIS, None, None, STATE) == START + 1
+    assert ledger_time(GENESIS, FIRST, certified(FIRST, ts=START + 70), STATE) == START + 70
+    assert ledger_time(GENESIS, FIRST, certified(FIRST, ts=5), STATE) == START + 2
 
 
 @pytest.mark.parametrize(
@@ -194,8 +175,12 @@ def test_a_minority_of_stake_cannot_move_the_median_past_the_others(
 
 
 def test_the_beacon_changes_with_every_certificate():
-    last = chain(1)
-    assert last is not None
-    other = (last[0], certified(last[0], ts=START + 101))
-    beacons = {next_context(GENESIS, link).beacon for link in (None, last, other)}
-    assert len(beacons) == 3
+    one, other = certified(FIRST), certified(FIRST, ts=START + 101)
+    beacons = {next_context(GENESIS, FIRST, shown, STATE).beacon for shown in (one, other)}
+    assert len(beacons | {next_context(GENESIS, None, None, STATE).beacon}) == 3
+
+
+def test_a_diverged_node_carries_its_evidence():
+    stopped = finality.Diverged("why", FIRST, certified(FIRST))
+    assert (stopped.checkpoint, stopped.certificate) == (FIRST, certified(FIRST))
+    assert msgspec.structs.astuple(FIRST)

@@ -102,7 +102,7 @@ def test_the_sets_of_a_replica_are_those_of_what_it_holds():
     assert base is None
     assert [id_of(item) for item in unordered] == [event.id for event in said]
     assert node.hello().unordered == unordered.whole
-    assert node.propose(said[-1].header.ts + 1) is not None
+    assert node.step(said[-1].header.ts + 1).final
     last = node.last
     assert last is not None
     assert node.unordered_set() == (last[0].id, ItemSet.of((), width=UNORDERED_WIDTH))

@@ -39,7 +39,7 @@ class Known:
         return proof
 
     def events(self) -> list[Cid]:
-        return [id for step in self.history.steps if step.final is not None for id in step.final[3]]
+        return [id for step in self.history.steps if step.final is not None for id in step.final[0].order]
 
 
 @pytest.fixture(scope="module")

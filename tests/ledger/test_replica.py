@@ -21,8 +21,9 @@ from ledger.event import LANE_BULK, WIRE_SIZE_MAX, Event
 from ledger.execution import Receipt
 from ledger.finality import Diverged
 from ledger.pending import FUTURE_MS_MAX, PENDING_PER_LANE_MAX
-from ledger.replica import DUE_AGAIN_MS, HEARTBEAT_MS, Applied, Missing, Replica
+from ledger.replica import Applied, Missing, Replica
 from ledger.store import Store
+from ledger.voting import DUE_AGAIN_MS, HEARTBEAT_MS
 from tests.ledger.paying import RUNG, PayingRules, balance
 from tests.ledger.world import (
     START,
@@ -30,6 +31,7 @@ from tests.ledger.world import (
     anchor,
     codes,
     feed,
+    finalize,
     follow,
     key_of,
     make_genesis,
@@ -76,7 +78,7 @@ def test_arrival_in_any_order_gives_the_same_root(seed: int, chance: random.Rand
     for at in range(0, len(mixed), size):
         feed(shuffled, *mixed[at : at + size], peer=f"peer {at}")
     assert shuffled.missing([event.id for event in events]) == []
-    first, second = straight.propose(NOW), shuffled.propose(NOW)
+    first, second = finalize(straight, NOW), finalize(shuffled, NOW)
     assert first is not None
     assert first == second
     assert straight.state.root == shuffled.state.root
@@ -91,7 +93,7 @@ def test_two_replicas_that_exchange_wires_reach_equal_roots():
     mine = follower.append("pay", 1, pay("alice", 1), now=NOW)
     feed(leader, *events[15:], mine)
     feed(follower, *events[10:])
-    leader.propose(NOW)
+    finalize(leader, NOW)
     follow(follower, leader)
     assert follower.state.root == leader.state.root
     assert follower.hello().height == leader.hello().height == 1
@@ -214,12 +216,12 @@ def test_a_fork_at_depth_is_proven_and_pays_once(late: bool):
     rest = [alice.says(pay("bob", 1)) for _ in range(10)]
     feed(node, start, one, *rest)
     if late:
-        node.propose(NOW)
+        finalize(node, NOW)
     found = feed(node, rival)
     assert found.admitted == [rival]
     assert {proof.ids for proof in found.forks} == {tuple(sorted((one.id, rival.id)))}
     assert node.store.fork_proofs() == found.forks
-    node.propose(NOW + 1)
+    finalize(node, NOW + 1)
     follow(watcher, node)
     assert watcher.state.root == node.state.root
     effective = codes(node)
@@ -235,7 +237,7 @@ def test_honest_events_on_a_rival_are_not_poisoned():
     leader, other = anchor(GENESIS), replica(GENESIS)
     feed(leader, one, rival, honest, later)
     feed(other, rival, honest, later)
-    leader.propose(NOW)
+    finalize(leader, NOW)
     follow(other, leader)
     assert other.state.root == leader.state.root
     assert [codes(other)[event.id] for event in (honest, later)] == ["ok", "ok"]
@@ -267,7 +269,7 @@ def test_a_follower_of_one_branch_of_a_fork_takes_a_long_other_one_that_was_orde
     theirs = [rival, *(mallory.says(pay("carol", 1)) for _ in range(length - 1))]
     feed(follower, *ours)
     feed(leader, *theirs)
-    leader.propose(NOW)
+    finalize(leader, NOW)
     follow(follower, leader)
     assert follower.state.root == leader.state.root
     assert follower.metrics["pending"] == 0
@@ -353,18 +355,18 @@ def test_nothing_that_no_peer_would_take_is_signed_or_stored(body: dict[str, Any
 def test_a_follower_never_proposes():
     node = replica(GENESIS, "alice")
     node.append("pay", 1, pay("bob", 1), now=NOW)
-    assert node.propose(NOW) is None
+    assert finalize(node, NOW) is None
 
 
 def test_quiet_but_for_a_heartbeat():
     """The first checkpoint comes at once, then one a minute, then one for each thing to order."""
     node = anchor(GENESIS)
-    assert node.propose(NOW) is not None
-    assert node.propose(NOW + HEARTBEAT_MS - 1) is None
-    assert node.propose(NOW + HEARTBEAT_MS) is not None
+    assert finalize(node, NOW) is not None
+    assert finalize(node, NOW + HEARTBEAT_MS - 1) is None
+    assert finalize(node, NOW + HEARTBEAT_MS) is not None
     feed(node, Author(GENESIS, "alice").says(pay("bob", 1)))
-    assert node.propose(NOW + HEARTBEAT_MS) is not None
-    assert node.propose(NOW + HEARTBEAT_MS) is None
+    assert finalize(node, NOW + HEARTBEAT_MS) is not None
+    assert finalize(node, NOW + HEARTBEAT_MS) is None
     assert node.height == 3
 
 
@@ -372,12 +374,12 @@ def test_an_alarm_rings_without_a_new_event():
     """Ledger time lags by one checkpoint: one empty checkpoint moves it, the next acts on it."""
     node = anchor(GENESIS)
     feed(node, Author(GENESIS, "alice").says({"at": NOW + 100}, kind="alarm"))
-    node.propose(NOW)
-    assert node.propose(NOW + 99) is None
-    assert node.propose(NOW + 100) is not None
-    assert node.propose(NOW + 101) is not None
+    finalize(node, NOW)
+    assert finalize(node, NOW + 99) is None
+    assert finalize(node, NOW + 100) is not None
+    assert node.height == 3
     assert len(node.state.items(RUNG)) == 1
-    assert node.propose(NOW + 102) is None
+    assert finalize(node, NOW + 101) is None
 
 
 class Stuck(PayingRules):
@@ -389,7 +391,7 @@ class Stuck(PayingRules):
 
 def test_work_that_stays_due_does_not_spin():
     node = anchor(GENESIS, rules=Stuck())
-    made = [node.propose(NOW + ms) for ms in range(0, 3 * DUE_AGAIN_MS, 100)]
+    made = [finalize(node, NOW + ms) for ms in range(0, 3 * DUE_AGAIN_MS, 100)]
     assert 3 <= sum(link is not None for link in made) <= 5
 
 
@@ -397,7 +399,8 @@ def test_a_backlog_beyond_one_cut_takes_several(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("ledger.order.DELTA_EVENTS_MAX", 10)
     node, follower = anchor(GENESIS), replica(GENESIS)
     feed(node, *history(count=24))
-    assert [node.propose(NOW) is not None for _ in range(4)] == [True, True, True, False]
+    assert [finalize(node, NOW) is not None for _ in range(2)] == [True, False]
+    assert node.height == 3
     follow(follower, node)
     assert follower.state.root == node.state.root
 
@@ -406,23 +409,22 @@ def test_a_checkpoint_before_its_events_says_what_is_missing():
     leader, node = anchor(GENESIS), replica(GENESIS)
     chain = history()
     feed(leader, *chain)
-    made = leader.propose(NOW)
+    made = finalize(leader, NOW)
     assert made is not None
-    checkpoint, certificate = (part.encode() for part in made)
-    answer = node.apply(checkpoint, certificate, NOW)
+    run = leader.store.run(1, 1)
+    answer = node.apply(*run, NOW)
     assert isinstance(answer, Missing)
-    assert set(answer.ids) == set(made[0].tips)
+    assert set(answer.ids) == set(made.checkpoint.tips)
     feed(node, *chain)
-    assert node.apply(checkpoint, certificate, NOW) == Applied(1, new=True)
-    assert node.apply(checkpoint, certificate, NOW) == Applied(1, new=False)
+    assert node.apply(*run, NOW) == Applied(1, new=True)
+    assert node.apply(*run, NOW) == Applied(1, new=False)
 
 
 def test_a_checkpoint_further_ahead_asks_for_those_between():
     leader, node = anchor(GENESIS), replica(GENESIS)
-    leader.propose(NOW)
-    made = leader.propose(NOW + HEARTBEAT_MS)
-    assert made is not None
-    assert node.apply(made[0].encode(), made[1].encode(), NOW) == Missing((), after=0)
+    finalize(leader, NOW)
+    finalize(leader, NOW + HEARTBEAT_MS)
+    assert node.apply(*leader.store.run(2, 1), NOW) == Missing((), after=0)
 
 
 def test_what_a_quorum_ordered_stands_whatever_our_clock_says():
@@ -431,7 +433,7 @@ def test_what_a_quorum_ordered_stands_whatever_our_clock_says():
     early = [alice.says(pay("bob", 1), ts=NOW + 10 * FUTURE_MS_MAX + n) for n in range(2)]
     feed(leader, *early, now=NOW + 10 * FUTURE_MS_MAX)
     feed(node, *early)
-    leader.propose(NOW + 10 * FUTURE_MS_MAX)
+    finalize(leader, NOW + 10 * FUTURE_MS_MAX)
     follow(node, leader, now=NOW)
     assert node.state.root == leader.state.root
 
@@ -440,7 +442,7 @@ def test_different_roots_stop_the_node_loudly():
     """One of the two executes wrongly: nothing is kept, and no further step is taken."""
     leader, node = anchor(GENESIS), replica(GENESIS, rules=PayingRules(bias=1))
     feed(leader, Author(GENESIS, "alice").says(pay("bob", 1)))
-    leader.propose(NOW)
+    finalize(leader, NOW)
     with pytest.raises(Diverged, match="sroot"):
         follow(node, leader)
     assert node.height == 0 == node.store.counts()["height"]
@@ -450,11 +452,11 @@ def test_different_roots_stop_the_node_loudly():
 
 def test_a_forged_checkpoint_changes_nothing():
     leader, node = anchor(GENESIS), replica(GENESIS)
-    made = leader.propose(NOW)
+    made = finalize(leader, NOW)
     assert made is not None
     forged = Checkpoint(**{f: getattr(made[0], f) for f in made[0].__struct_fields__} | {"sroot": bytes(32)})
     with pytest.raises(RemoteError) as refused:
-        node.apply(forged.encode(), made[1].encode(), NOW)
+        node.apply([(forged.encode(), b"")], made.final.encode(), NOW)
     assert refused.value.code == "bad_certificate"
     follow(node, leader)
     assert node.height == 1
@@ -464,7 +466,7 @@ def test_unknown_kinds_get_their_receipt_from_the_rules():
     node = anchor(GENESIS)
     event = Author(GENESIS, "alice").says({}, kind="dance")
     feed(node, event)
-    node.propose(NOW)
+    finalize(node, NOW)
     assert codes(node) == {event.id: "unknown_kind"}
 
 
@@ -474,7 +476,7 @@ def test_tentative_is_final_state_with_what_stands_on_top():
     bob = key_of("bob").public
     assert (balance(node.state, bob), balance(node.tentative(), bob)) == (1_000, 1_030)
     assert node.tentative() is node.tentative()
-    node.propose(NOW)
+    finalize(node, NOW)
     assert money(node, "bob") == {"bob": 1_030}
     assert balance(node.tentative(), bob) == 1_030
 
@@ -493,13 +495,13 @@ def test_a_restart_continues_where_it_stopped(tmp_path: Path):
     node = anchor(GENESIS, url=url)
     events = history()
     feed(node, *events[:-1])
-    node.propose(NOW)
+    finalize(node, NOW)
     feed(node, events[-1])
     before = (node.state.root, node.heads, node.unordered(), node.hello(), node.last)
     node.store.close()
     node = reopened(url)
     assert (node.state.root, node.heads, node.unordered(), node.hello(), node.last) == before
-    assert node.propose(NOW) is not None
+    assert finalize(node, NOW) is not None
     assert codes(node)[events[-1].id] == "ok"
 
 
@@ -509,11 +511,11 @@ def test_a_crash_between_store_and_publish_loses_nothing(tmp_path: Path):
     url = f"sqlite:///{tmp_path}/ledger.sqlite"
     node = anchor(GENESIS, url=url)
     feed(node, *history())
-    made = node.propose(NOW)
+    made = finalize(node, NOW)
     node.store.engine.dispose()  # no orderly close
     node = reopened(url)
     assert node.last == made
-    following = node.propose(NOW + HEARTBEAT_MS)
+    following = finalize(node, NOW + HEARTBEAT_MS)
     assert following is not None
     assert made is not None
     assert (following[0].parent, following[0].slot) == (made[0].id, made[0].slot + 1)
@@ -558,9 +560,9 @@ def test_memory_never_runs_ahead_of_the_disk(failing: str):
     calm.ingest(list(node.store.wires(node.unordered()).values()), peer="p", now=NOW)
     store.failing = failing
     with pytest.raises(StoreFull):
-        node.propose(NOW)
-    node.propose(NOW)
-    calm.propose(NOW)
+        finalize(node, NOW)
+    finalize(node, NOW)
+    finalize(calm, NOW)
     assert node.height == calm.height == 1
     assert node.state.root == calm.state.root
 
@@ -568,7 +570,7 @@ def test_memory_never_runs_ahead_of_the_disk(failing: str):
 def test_a_state_that_is_not_the_certified_one_is_not_opened(tmp_path: Path):
     url = f"sqlite:///{tmp_path}/ledger.sqlite"
     node = anchor(GENESIS, url=url)
-    node.propose(NOW)
+    finalize(node, NOW)
     with node.store.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE state SET value = x'0000000000FFFFFF'")
     node.store.close()
@@ -580,14 +582,14 @@ def test_a_lost_disk_is_made_good_from_peers():
     """The anchor comes back empty: it takes its own chain from a follower and goes on from there."""
     node, follower = anchor(GENESIS), replica(GENESIS)
     feed(node, *history())
-    node.propose(NOW)
+    finalize(node, NOW)
     follow(follower, node)
     reborn = anchor(GENESIS)
     follow(reborn, follower)
     assert reborn.last == node.last
-    made = reborn.propose(NOW + HEARTBEAT_MS)
+    made = finalize(reborn, NOW + HEARTBEAT_MS)
     assert made is not None
-    assert isinstance(follower.apply(made[0].encode(), made[1].encode(), NOW), Applied)
+    assert isinstance(follower.apply(*reborn.store.run(2, 1), NOW), Applied)
 
 
 # -- bounds -------------------------------------------------------------------------------------------------
@@ -602,8 +604,8 @@ def test_small_caches_change_nothing_but_speed(monkeypatch: pytest.MonkeyPatch):
     for event in history():
         feed(undisturbed, event)
         feed(forgetful, event)
-    undisturbed.propose(NOW)
-    forgetful.propose(NOW)
+    finalize(undisturbed, NOW)
+    finalize(forgetful, NOW)
     assert forgetful.state.root == undisturbed.state.root
 
 
@@ -612,7 +614,7 @@ def test_a_runaway_author_is_stopped_but_not_what_a_checkpoint_needs(monkeypatch
     alice = Author(GENESIS, "alice")
     chain = [alice.says(pay("bob", 1)) for _ in range(10)]
     feed(leader, *chain)
-    leader.propose(NOW)
+    finalize(leader, NOW)
     monkeypatch.setattr(admission, "UNORDERED_MAX", 4)
     node = replica(GENESIS)
     assert len(feed(node, *chain).admitted) == 4
@@ -636,7 +638,7 @@ def test_a_flood_of_orphans_stays_in_its_bounds():
 
 def test_receipts_of_the_end_of_a_checkpoint_are_kept():
     node = anchor(GENESIS)
-    node.propose(NOW)
+    finalize(node, NOW)
     [line] = node.store.finalized(0, 10)
     assert (line.event_id, line.receipt) == (None, Receipt(None, "ok"))
     assert node.missing([Cid.of(b"nowhere")]) == [Cid.of(b"nowhere")]

@@ -13,6 +13,7 @@ from ledger.cid import Cid
 from ledger.cut import differences, genesis_state
 from ledger.errors import UsageError
 from ledger.event import Event
+from ledger.finality import Last
 from ledger.forks import ForkProof
 from ledger.heads import Place
 from ledger.merkle import Frontier
@@ -81,9 +82,10 @@ def test_what_is_not_final_is_unordered(database_url: MakeUrl) -> None:
         step.write_to(store)
         seen |= {event.wire for event in (*step.events, *step.rivals)}
         if step.final is not None:
-            checkpoint, _, _, order = step.final
-            seen -= set(store.wires(order).values())
-            assert all(store.event_status(id) == checkpoint.height for id in order)
+            decided, _ = step.final
+            seen -= set(store.wires(decided.order).values())
+            height = decided.checkpoint.height
+            assert all(store.event_status(id) == height for id in decided.order)
         assert set(store.unordered()) == seen
     assert store.event_status(early[0].id) == 1
     assert store.event_status(Cid.of(b"nothing")) is None
@@ -101,8 +103,9 @@ def test_history_reads_the_same_whatever_the_page(store: Store, history: History
     expected = []
     for step in finals_of(history):
         assert step.final is not None
-        checkpoint, _, outcome, order = step.final
-        receipts = (*outcome.receipts, outcome.close_receipt)
+        decided, _ = step.final
+        checkpoint, order = decided.checkpoint, decided.order
+        receipts = (*decided.receipts, decided.close)
         expected += [
             (checkpoint.height, index, checkpoint.T, id, receipt)
             for index, (id, receipt) in enumerate(zip((*order, None), receipts, strict=True))
@@ -116,12 +119,18 @@ def test_history_reads_the_same_whatever_the_page(store: Store, history: History
 def test_checkpoints_orders_and_frontier_come_back(store: Store, history: History) -> None:
     """What `commit` was given is what the chain says afterwards."""
     finals = [step.final for step in finals_of(history) if step.final is not None]
-    pairs = [(checkpoint.encode(), certificate.encode()) for checkpoint, certificate, _, _ in finals]
+    shown = [b"", *(certificate.encode() for _, certificate in finals)]
+    pairs = list(zip((one.checkpoint.encode() for one, _ in finals), shown, strict=False))
     assert store.checkpoints(1, 100) == pairs
     assert store.checkpoints(2, 1) == pairs[1:2]
     assert store.checkpoints(9, 1) == []
+    assert store.run(1, 2) == (pairs[:2], finals[1][1].encode())
+    assert store.run(9, 2) == ([], b"")
     assert store.last() == history.last
-    assert [tuple(store.order(height)) for height in (1, 2, 3, 4)] == [*(final[3] for final in finals), ()]
+    assert [tuple(store.order(height)) for height in (1, 2, 3, 4)] == [
+        *(tuple(one.order) for one, _ in finals),
+        (),
+    ]
     assert Frontier.decode(store.frontier()) == history.frontier
 
 
@@ -294,14 +303,14 @@ def test_replaying_the_stored_order_gives_the_stored_roots(store: Store, history
     assert replay.state.changes == genesis_state(replay.rules, replay.genesis).changes
     for step in finals_of(history):
         assert step.final is not None
-        checkpoint, certificate, _, _ = step.final
+        checkpoint, certificate = step.final[0].checkpoint, step.final[1]
         lines = [line for line in store.finalized(0, 1000) if line.height == checkpoint.height]
         outcome = replay.execute([line.event for line in lines if line.event is not None])
         assert differences(checkpoint, outcome) == []
         replay.state, replay.frontier, replay.last = (
             outcome.state,
             outcome.frontier,
-            (checkpoint, certificate),
+            Last(checkpoint, certificate),
         )
 
 

@@ -29,7 +29,7 @@ def leaves_of(history: History) -> list[bytes]:
     hashes: list[bytes] = []
     for step in history.steps:
         if step.final is not None:
-            checkpoint, _, _, ids = step.final
+            checkpoint, ids = step.final[0].checkpoint, step.final[0].order
             data = leaves(ids, checkpoint.height, checkpoint.sroot, checkpoint.rroot)
             hashes += map(merkle.leaf_hash, data)
     return hashes

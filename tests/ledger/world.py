@@ -9,6 +9,7 @@ from typing import Any
 from ledger import event as events
 from ledger.cid import Cid
 from ledger.event import LANE_LEDGER, Event
+from ledger.finality import Last
 from ledger.genesis import Allocation, Genesis, Validator
 from ledger.replica import Applied, Replica
 from ledger.signing import SigningKey
@@ -98,10 +99,16 @@ def feed(node: Replica, *given: Event, now: int = START + 5_000, peer: str = "pe
     return node.ingest(wires(given), peer=peer, now=now)
 
 
+def finalize(node: Replica, now: int = START + 5_000) -> Last | None:
+    """Let a sole validator do what there is to do; the last checkpoint, if one became final."""
+    return node.last if node.step(now).final else None
+
+
 def follow(node: Replica, leader: Replica, *, now: int = START + 5_000) -> None:
     """Bring `node` to where `leader` is, as sync would: events first, then checkpoints in height order."""
-    for checkpoint, certificate in leader.store.checkpoints(node.height + 1, 1_000):
-        while not isinstance(answer := node.apply(checkpoint, certificate, now), Applied):
+    while node.height < leader.height:
+        links, final = leader.store.run(node.height + 1, 24)
+        while not isinstance(answer := node.apply(links, final, now), Applied):
             given = leader.store.wires(answer.ids)
             assert set(given) == set(answer.ids), "the leader lacks what it ordered"
             node.ingest(list(given.values()), peer="leader", now=now)

@@ -121,8 +121,11 @@ class MemoryLedger:
     async def unknown(self, ids: Sequence[Cid]) -> Sequence[Cid]:
         return [cid for cid in ids if cid not in self.events]
 
-    async def checkpoints(self, first: int, limit: int) -> Sequence[tuple[bytes, bytes]]:
-        return self.finals[first - 1 : first - 1 + limit]
+    async def checkpoints(self, first: int, limit: int) -> tuple[Sequence[tuple[bytes, bytes]], bytes]:
+        return self.finals[first - 1 : first - 1 + limit], b"final"
+
+    async def votes(self, epoch: int, slot: int) -> Sequence[bytes]:
+        return [b"a vote after %d/%d" % (epoch, slot)]
 
     async def take_events(self, wires: Sequence[bytes], peer: str) -> Delivered:
         """Raises RemoteError for what is not a valid event."""
@@ -132,7 +135,10 @@ class MemoryLedger:
             self._offer(parse(wire, net=self.net))
         return Delivered(len(self.events) - before, self.missing())
 
-    async def take_checkpoints(self, items: Sequence[tuple[bytes, bytes]], peer: str) -> Delivered:
+    async def take_checkpoints(
+        self, items: Sequence[tuple[bytes, bytes]], final: bytes, peer: str
+    ) -> Delivered:
+        assert final == b"final"
         self.finals.extend(tuple(item) for item in items)
         return Delivered(len(items))
 

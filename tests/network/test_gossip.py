@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger import canonical
 from ledger.cid import Cid
 from ledger.errors import RemoteError
 from network.gossip import (
@@ -14,9 +15,9 @@ from network.gossip import (
     WIRE_MAX,
     Batcher,
     decode_events,
-    decode_final,
+    decode_votes,
     encode_events,
-    encode_final,
+    encode_votes,
     network_prefix,
     topic_names,
 )
@@ -66,7 +67,8 @@ def test_many_small_wires_are_bounded_by_number():
 def test_the_encoding_of_a_batch_is_pinned():
     """A change here cuts the network in two: old and new nodes would refuse each other's messages."""
     assert encode_events([b"ab", b"c"]).hex() == "82" + "426162" + "4163"
-    assert encode_final(b"c", b"q").hex() == "a2" + "6163" + "4163" + "6171" + "4171"
+    [votes] = encode_votes([b"ab", b"c"], 7)
+    assert votes.hex() == "a2" + "626174" + "07" + "63736179" + "82" + "426162" + "4163"
 
 
 @pytest.mark.parametrize(
@@ -91,18 +93,43 @@ def test_a_damaged_batch_is_refused_with_its_code(damage: str, message: bytes, c
 
 @given(st.binary(max_size=300))
 def test_garbage_gives_a_value_or_a_remote_error(data: bytes):
-    for decode in (decode_events, decode_final):
+    for decode in (decode_events, decode_votes):
         try:
             decode(data)
         except RemoteError:
             continue
 
 
-def test_a_final_message_is_exactly_two_byte_strings():
-    assert decode_final(encode_final(b"checkpoint", b"certificate")) == (b"checkpoint", b"certificate")
-    for bad in (b"\xa1\x61c\x41a", b"\xa2\x61c\x01\x61q\x02", encode_final(bytes(9_000), b"q")):
-        with pytest.raises(RemoteError):
-            decode_final(bad)
+def test_votes_travel_together_as_far_as_they_fit():
+    said = [bytes([n]) * 20_000 for n in range(7)]
+    messages = list(encode_votes(said, 1))
+    assert [one for message in messages for one in decode_votes(message)] == said
+    assert len(messages) == 3
+    assert all(len(message) <= BATCH_BYTES_MAX for message in messages)
+    assert list(encode_votes([], 1)) == []
+
+
+def test_votes_said_again_are_another_message():
+    """Or gossip would take the second time for a copy of the first."""
+    assert list(encode_votes([b"a"], 1)) != list(encode_votes([b"a"], 2))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"say": [b"a"]},
+        {"at": 1, "say": []},
+        {"at": "1", "say": [b"a"]},
+        {"at": 1, "say": ["a"]},
+        {"at": 1, "say": b"a"},
+        {"at": 1, "say": [b"a"], "x": 1},
+        {"at": 1, "say": [bytes(50_000)]},
+    ],
+    ids=lambda bad: str(bad)[:40],
+)
+def test_votes_out_of_shape_are_refused(bad: dict[str, object]):
+    with pytest.raises(RemoteError):
+        decode_votes(canonical.encode(bad))
 
 
 def test_networks_have_topics_of_their_own():

@@ -50,9 +50,11 @@ from network.sync_messages import (
     GetIds,
     GetLacking,
     GetRanges,
+    GetVotes,
     Heads,
     Hello,
     Same,
+    Votes,
     decode_answer,
     decode_hello,
     decode_question,
@@ -110,8 +112,8 @@ class Session:
                 return self.puller.stocked(items, base)
             case DeliverEvents(wires):
                 return self.puller.delivered(now(self.ours.take_events(wires, "them")))
-            case DeliverCheckpoints(items):
-                return self.puller.delivered(now(self.ours.take_checkpoints(items, "them")))
+            case DeliverCheckpoints(items, final):
+                return self.puller.delivered(now(self.ours.take_checkpoints(items, final, "them")))
         raise AssertionError(action)
 
     def answer(self, frame: bytes) -> Iterator[bytes]:
@@ -147,7 +149,8 @@ class Session:
                 events, more = by_ids(ids, now(self.theirs.wires(ids)))
                 yield from event_frames(events, more=more)
             case GetCheckpoints(first, limit):
-                yield encode(Checkpoints(tuple(now(self.theirs.checkpoints(first, limit)))))
+                items, final = now(self.theirs.checkpoints(first, limit))
+                yield encode(Checkpoints(tuple(items), final))
 
 
 def now(coroutine):  # type: ignore[no-untyped-def]
@@ -378,7 +381,7 @@ def test_a_checkpoint_that_lacks_events_gets_them_and_is_tried_again():
     session.theirs.finals = [(b"c", b"q")]
     tries = []
 
-    async def take(items, peer):  # type: ignore[no-untyped-def]
+    async def take(items, final, peer):  # type: ignore[no-untyped-def]
         tries.append(len(items))
         if hidden.id not in session.ours.events:
             return Delivered(0, (hidden.id,))
@@ -396,8 +399,8 @@ def test_a_peer_that_promises_what_it_does_not_give_is_left():
     session.theirs.tips[b"\x09" * 32, 0] = (10**12, Cid.of(b"nothing"))
     session.theirs.finals = [(b"c", b"q")]
 
-    async def nothing(first: int, limit: int) -> list[tuple[bytes, bytes]]:
-        return []
+    async def nothing(first: int, limit: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        return [], b""
 
     session.theirs.checkpoints = nothing  # type: ignore[method-assign]
     assert session.run() == "stalled"
@@ -408,7 +411,7 @@ def test_a_checkpoint_that_never_applies_is_not_asked_for_for_ever():
     session = Session(ledger(), ledger())
     session.theirs.finals = [(b"c", b"q")]
 
-    async def refuse(items, peer):  # type: ignore[no-untyped-def]
+    async def refuse(items, final, peer):  # type: ignore[no-untyped-def]
         return Delivered(0)
 
     session.ours.take_checkpoints = refuse  # type: ignore[method-assign]
@@ -481,7 +484,7 @@ def heads_of(heads: dict[Lane, Head]) -> Heads:
         (Stage.RANGES, Events(((1, b"w"),), end=True, more=False), "unasked"),
         (Stage.RANGES, Events(((0, b"w"),) * 3, end=True, more=False), "unasked"),
         (Stage.RANGES, Events((), end=False, more=False), "bad_events"),
-        (Stage.RANGES, Checkpoints(()), "unasked"),
+        (Stage.RANGES, Checkpoints((), b""), "unasked"),
         (Stage.CHECKPOINTS, Heads(EQUAL), "unasked"),
         (Stage.LOCAL, Heads(EQUAL), "unasked"),
         (Stage.STOCK, Heads(EQUAL), "unasked"),
@@ -517,7 +520,9 @@ WORDS = {
     "differences": Differences(EQUAL),
     "differences on another checkpoint": Differences(None),
     "events": Events(((0, b"wire"), (7, b"")), end=False, more=True),
-    "checkpoints": Checkpoints(((b"c", b"q"),)),
+    "checkpoints": Checkpoints(((b"c", b"q"),), b"f"),
+    "get votes": GetVotes(3, 4),
+    "votes": Votes((b"v", b"w")),
 }
 
 

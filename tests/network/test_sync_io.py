@@ -109,6 +109,15 @@ async def test_differences_are_left_for_later_only_a_few_times():
         nursery.cancel_scope.cancel()
 
 
+async def test_votes_are_asked_for_and_given():
+    async with tcp_host(1) as a, tcp_host(2) as b, trio.open_nursery() as nursery:
+        here, there = Node(a, MemoryLedger()), Node(b, MemoryLedger())
+        await start(nursery, here, there)
+        peer = await b.dial(a.addresses()[0])
+        assert await there.sync.ask_votes(peer, 3, 4) == (b"a vote after 3/4",)
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.slow
 async def test_what_a_slow_reader_lost_of_a_burst_is_repaired_by_sync():
     """Gossip drops what nobody reads; the events are there all the same."""
@@ -143,16 +152,16 @@ async def test_gossiped_events_arrive_in_batches():
                 await trio.sleep(0.01)
         sent = [event.wire for event in Author(1).lane(500)]
         await ours.announce(sent)
-        await ours.announce_final(b"checkpoint", b"certificate")
+        await ours.announce_votes([b"a vote", b"another"], 1)
         got: list[bytes] = []
         with trio.fail_after(10):
             while len(got) < len(sent):
                 batch = await theirs.events.__anext__()
                 assert batch.peer == a.peer_id
                 got += batch.wires
-            final = await theirs.finals.__anext__()
+            words = await theirs.votes.__anext__()
         assert sorted(got) == sorted(sent)
-        assert (final.checkpoint, final.certificate) == (b"checkpoint", b"certificate")
+        assert words.said == [b"a vote", b"another"]
         assert a.counts["gossip.published"] <= 1 + 4  # 180 KB in batches of 64 KiB
         nursery.cancel_scope.cancel()
 

@@ -36,6 +36,7 @@ from ledger.store import Store
 from ledger.votes import Phase, SignedVote, Vote
 from projections import balances, log, prices, reputation, schedules
 from projections.runner import MODELS, Runner
+from tests.ledger.world import finalize
 from tests.projections.world import CREATED, ENGINE, VALIDATOR, account, cid, key
 
 HELD = {"alice": 10_000_000, "bob": 0, "carol": 0, "dave": 0}
@@ -126,7 +127,7 @@ class Network:
 
     def finalize(self) -> None:
         self.now += 1_000
-        assert self.replica.propose(self.now) is not None
+        finalize(self.replica, self.now)
         self.runner.catch_up()
 
     def ask(self, query: Any, *args: Any) -> Any:
@@ -198,7 +199,7 @@ def test_a_restarted_node_reads_on_where_it_was(network: Network, tmp_path: Path
     network.finalize()
     network.say("bob", Transfer(account("carol"), 2))
     network.now += 1_000
-    assert network.replica.propose(network.now) is not None  # final, and not yet folded
+    assert finalize(network.replica, network.now) is not None  # final, and not yet folded
     network.store.close()
     with Store.open(f"sqlite:///{tmp_path}/ledger.db") as store:
         runner = Runner(store)

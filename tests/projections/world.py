@@ -12,17 +12,19 @@ from collections.abc import Sequence
 from domain import effects
 from domain.effects import Effect
 from ledger import canonical, event
-from ledger.checkpoint import Ballot, Certificate, Checkpoint, Phase, SignedVote, Vote
+from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
 from ledger.cut import delta_id, execute_cut, genesis_state
 from ledger.event import Event
 from ledger.execution import Context, Receipt
 from ledger.genesis import Allocation, Genesis, Validator
 from ledger.merkle import Frontier
+from ledger.outcomes import Decided
 from ledger.proofs import Certified
 from ledger.signing import SigningKey
 from ledger.state import State
 from ledger.store import Store
+from ledger.votes import Certificate, Phase, SignedVote, Vote
 from projections.live import FinalState
 
 VALIDATOR = SigningKey(bytes(31) + b"\x01")
@@ -75,6 +77,7 @@ class World:
         self._state = genesis_state(self._rules, self.genesis)
         self._frontier = Frontier()
         self._last: Checkpoint | None = None
+        self._shown: Certificate | None = None
         self._heads: dict[bytes, Event] = {}
         self._new: list[Event] = []
 
@@ -116,15 +119,17 @@ class World:
         """Everything said since becomes final, in the order in which it was said; the new height."""
         checkpoint, certificate, order = self._vote([effects.encode(e) for e in at_close])
         outcome = self._outcome
-        self.store.commit(
+        decided = Decided(
             checkpoint,
-            certificate,
+            self._shown,
             order,
             outcome.receipts,
             outcome.close_receipt,
             outcome.changes,
             outcome.frontier.encode(),
         )
+        self.store.commit([decided], certificate)
+        self._shown = certificate
         self._state, self._frontier, self._last, self._new = outcome.state, outcome.frontier, checkpoint, []
         return checkpoint.height
 
@@ -132,16 +137,18 @@ class World:
         height, net = self.height + 1, self.genesis.net
         self._rules.at_close = tuple(at_close)
         context = Context(net, height, CREATED + height * 1_000, bytes(32))
-        self._outcome = outcome = execute_cut(self._rules, self._state, self._frontier, self._new, context)
+        self._outcome = outcome = execute_cut(
+            self._rules, self._state, self._frontier, self._new, context, 600
+        )
         order = [e.id for e in self._new]
         checkpoint = Checkpoint(
-            v=1,
+            v=2,
             net=net,
             epoch=0,
             slot=height,
             height=height,
             parent=None if self._last is None else self._last.id,
-            skips=(),
+            cert=None if self._shown is None else self._shown.id,
             tips=tuple(sorted(order))[:64],
             delta=delta_id(order),
             n=outcome.n,
@@ -151,6 +158,5 @@ class World:
             T=context.time,
             vnext=cid("validators"),
         )
-        vote = SignedVote.make(VALIDATOR, Vote(net, Phase.FINALIZE, height, checkpoint.id, context.time))
-        ballot = Ballot(vote.by, vote.vote.ts, vote.sig)
-        return checkpoint, Certificate(1, net, height, checkpoint.id, (ballot,)), order
+        vote = Vote(net, 0, height, Phase.FINALIZE, checkpoint.id, context.time)
+        return checkpoint, Certificate.of([SignedVote.make(VALIDATOR, vote)]), order
