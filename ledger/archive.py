@@ -4,6 +4,7 @@ A CAR v1 file with the roots [last checkpoint, genesis], and the blocks in exact
 
     genesis
     for each height:   checkpoint
+                       validators    of the next epoch; only where they are others than the last ones named
                        certificate   that shows its parent, and is named in it; none at height 1
                        delta         the list of event ids in canonical order
         for each event of the delta:   event (its header), signature {h: id, s: 64 bytes}, body
@@ -29,15 +30,27 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
 from ledger import canonical, car
+from ledger import genesis as geneses
 from ledger.car import BLOCK_SIZE_MAX, Block
-from ledger.checkpoint import DELTA_EVENTS_MAX
+from ledger.checkpoint import DELTA_EVENTS_MAX, parse_checkpoint
 from ledger.cid import Cid
 from ledger.errors import RemoteError
 from ledger.event import WIRE_SIZE_MAX
 from ledger.finality import Last
 from ledger.store import Store
+from ledger.validators import genesis_set
 
-Kind = Literal["genesis", "checkpoint", "certificate", "delta", "event", "signature", "body", "finality"]
+Kind = Literal[
+    "genesis",
+    "checkpoint",
+    "validators",
+    "certificate",
+    "delta",
+    "event",
+    "signature",
+    "body",
+    "finality",
+]
 
 HEIGHTS_AT_ONCE: Final = 100
 
@@ -92,10 +105,15 @@ def _blocks(store: Store, last: Last | None) -> Iterator[tuple[Kind, bytes]]:
     if last is None:
         return
     height = last.checkpoint.height
+    named = genesis_set(store.genesis).id
     for first in range(1, height + 1, HEIGHTS_AT_ONCE):
         some = store.checkpoints(first, min(HEIGHTS_AT_ONCE, height + 1 - first))
         for at, (checkpoint, shown) in enumerate(some, first):
             yield "checkpoint", checkpoint
+            members = _members(store, checkpoint, named)
+            if members is not None:
+                yield "validators", members
+                named = Cid.of(members)
             if at > 1:
                 yield "certificate", shown
             order = store.order(at)
@@ -104,6 +122,17 @@ def _blocks(store: Store, last: Last | None) -> Iterator[tuple[Kind, bytes]]:
             for id in order:
                 yield from _event_blocks(id, wires[id])
     yield "finality", last.final.encode()
+
+
+def _members(store: Store, data: bytes, named: Cid) -> bytes | None:
+    """The validators that a checkpoint of ours names, unless they are those named before."""
+    checkpoint = parse_checkpoint(data, net=store.net)
+    if checkpoint.vnext == named:
+        return None
+    members = store.validators(checkpoint.epoch + 1)
+    assert members is not None, f"the validators of epoch {checkpoint.epoch + 1} are not here"
+    assert Cid.of(members) == checkpoint.vnext, f"height {checkpoint.height} names other validators"
+    return members
 
 
 def _event_blocks(id: Cid, wire: bytes) -> Iterator[tuple[Kind, bytes]]:
@@ -115,13 +144,19 @@ def _event_blocks(id: Cid, wire: bytes) -> Iterator[tuple[Kind, bytes]]:
 
 
 def _entries(blocks: Iterator[Block]) -> Iterator[Entry]:
-    yield Entry("genesis", _next(blocks, "genesis"))
+    genesis = _next(blocks, "genesis")
+    yield Entry("genesis", genesis)
+    named = _first_set(genesis.data)
     block = next(blocks, None)
     if block is None:
         return
     height = 1
     while not _is_certificate(block):
         yield Entry("checkpoint", _dag_cbor(block))
+        vnext = _vnext(block.data)
+        if vnext is not None and vnext != named:
+            yield Entry("validators", _next(blocks, "validators"))
+            named = vnext
         if height > 1:
             yield Entry("certificate", _next(blocks, "certificate"))
         delta = _next(blocks, "delta")
@@ -145,6 +180,24 @@ def _is_certificate(block: Block) -> bool:
     except RemoteError as error:
         raise RemoteError(f"{error}, in {block.where}", code="bad_archive") from error
     return type(value) is dict and value.get("t") == "certificate"
+
+
+def _first_set(genesis: bytes) -> Cid | None:
+    """The set that is named before any checkpoint names one; None when the genesis is none."""
+    try:
+        return genesis_set(geneses.parse(genesis)).id
+    except RemoteError:
+        return None
+
+
+def _vnext(checkpoint: bytes) -> Cid | None:
+    """What a checkpoint, or what claims to be one, says of the next epoch's validators."""
+    try:
+        value = canonical.decode(checkpoint, size_max=BLOCK_SIZE_MAX)
+    except RemoteError:
+        return None
+    vnext = value.get("vnext") if type(value) is dict else None
+    return vnext if type(vnext) is Cid else None
 
 
 def parse_delta(block: Block) -> list[Cid]:

@@ -30,7 +30,7 @@ from ledger import event as events
 from ledger import genesis as geneses
 from ledger.archive import Entry, Kind
 from ledger.car import Block
-from ledger.checkpoint import Checkpoint
+from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.cid import Cid
 from ledger.dag import check_structure, place_of
 from ledger.errors import RemoteError, UsageError
@@ -40,7 +40,7 @@ from ledger.genesis import Genesis
 from ledger.heads import Place
 from ledger.merkle import Frontier
 from ledger.state import State
-from ledger.validators import epoch_length, validators_of
+from ledger.validators import epoch_length, genesis_set, parse_set, validators_of
 
 SIGNATURE_BLOCK_SIZE_MAX: Final = 128
 
@@ -109,6 +109,7 @@ class _Audit:
         self._frontier = Frontier()
         self._last: Checkpoint | None = None
         self._root = b""
+        self._named: Cid | None = None
         self._events = 0
 
     def run(self, stream: BinaryIO) -> AuditReport:
@@ -154,6 +155,7 @@ class _Audit:
         if self._wanted is not None and genesis.net != self._wanted:
             raise RemoteError(f"of network {genesis.net}, not {self._wanted}", code="wrong_network")
         self._net = genesis.net
+        self._named = genesis_set(genesis).id
         try:
             self._state = cut.genesis_state(self._rules, genesis)
         except UsageError as error:  # a network whose rules this program does not have
@@ -164,6 +166,7 @@ class _Audit:
     def _advance(self, genesis: Genesis, block: Block) -> None:
         """Steps 3 to 7 for one height. What is verified is only noted at the end."""
         parent, length = self._last, epoch_length(genesis)
+        self._check_validators(parse_checkpoint(block.data, net=genesis.net))
         shown = b"" if parent is None else self._take("certificate").data
         self._block = block
         checkpoint, _ = finality.parse_link(block.data, shown, net=genesis.net)
@@ -185,6 +188,16 @@ class _Audit:
         self._state, self._frontier, self._root = outcome.state, outcome.frontier, outcome.sroot
         self._last = checkpoint
         self._events += len(new)
+
+    def _check_validators(self, checkpoint: Checkpoint) -> None:
+        """For readers that do not execute: an archive has the next epoch's validators where they are new."""
+        if checkpoint.vnext == self._named:
+            return
+        block = self._take("validators")
+        if block.cid != checkpoint.vnext:
+            raise RemoteError("not the validators that the checkpoint names", code="bad_validators")
+        parse_set(block.data)
+        self._named = checkpoint.vnext
 
     def _conclude(self, block: Block) -> None:
         """Step 8: the proof that all of it is final."""

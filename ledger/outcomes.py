@@ -15,11 +15,12 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from ledger import validators
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
 from ledger.database import execute_many
 from ledger.execution import Receipt
-from ledger.tables import CHECKPOINT, EVENT, OUTCOME, RIVAL, STATE
+from ledger.tables import CHECKPOINT, EVENT, OUTCOME, RIVAL, STATE, VALIDATOR_SET
 from ledger.votes import Certificate
 
 
@@ -86,6 +87,15 @@ def change_state(connection: sa.Connection, changes: Mapping[tuple[str, bytes], 
     ]
     execute_many(connection, _FORGET, old)
     execute_many(connection, _REMEMBER, new)
+
+
+def record_sets(connection: sa.Connection, changes: Mapping[tuple[str, bytes], bytes | None]) -> None:
+    """Keep the validators of each epoch for good: archives and proofs need those of long ago."""
+    for (table, key), members in changes.items():
+        if table == validators.TABLE and members is not None:
+            epoch = int.from_bytes(key, "big")
+            connection.execute(VALIDATOR_SET.delete().where(VALIDATOR_SET.c.epoch == epoch))
+            connection.execute(VALIDATOR_SET.insert(), {"epoch": epoch, "members": members})
 
 
 def _make_final(connection: sa.Connection, events: Sequence[bytes], height: int) -> None:

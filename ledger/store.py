@@ -37,7 +37,7 @@ from ledger.heads import Place
 from ledger.lanes import LaneRecorder, row_of
 from ledger.outcomes import Decided
 from ledger.recorder import SqlRecorder
-from ledger.tables import CHECKPOINT, EVENT, FORK_PROOF, HEAD, OUTCOME, RIVAL, STATE
+from ledger.tables import CHECKPOINT, EVENT, FORK_PROOF, HEAD, OUTCOME, RIVAL, STATE, VALIDATOR_SET
 from ledger.votes import Certificate
 
 __all__ = ["Finalized", "Place", "Store"]
@@ -225,6 +225,7 @@ class Store:
                 )
                 tiles.extend(connection, checkpoint.n - len(decided.order) - 1, checkpoint.n)
                 outcomes.change_state(connection, decided.changes)
+                outcomes.record_sets(connection, decided.changes)
             opening.put(connection, "frontier", run[-1].frontier)
             ballot_box.forget(connection, final.epoch, final.slot)
             self._note_vote(connection, voted)
@@ -291,6 +292,13 @@ class Store:
             return Last(
                 parse_checkpoint(row.checkpoint, net=self.net), votes.decode_certificate(row.final or b"")
             )
+
+    def validators(self, epoch: int) -> bytes | None:
+        """The set of an epoch, however long ago (`ledger.validators`); None when it is not known yet."""
+        query = sa.select(VALIDATOR_SET.c.members).where(VALIDATOR_SET.c.epoch == epoch)
+        with reading(self.engine) as connection:
+            members: bytes | None = connection.execute(query).scalar()
+        return members
 
     def frontier(self) -> bytes:
         """What `commit` was last given; empty before the first."""

@@ -141,6 +141,12 @@ def _final_tables(metadata: sa.MetaData) -> None:
         sa.Column("receipt", BLOB, nullable=False),
     )
     sa.Table(
+        "validator_set",  # of every epoch that the state ever named; the state itself forgets the old ones
+        metadata,
+        sa.Column("epoch", INTEGER, primary_key=True, autoincrement=False),
+        sa.Column("members", BLOB, nullable=False),
+    )
+    sa.Table(
         "subtree",  # roots of full subtrees of the event tree, see `ledger.tiles`
         metadata,
         sa.Column("level", INTEGER, primary_key=True, autoincrement=False),
@@ -199,6 +205,7 @@ HEAD: Final = LEDGER.tables["head"]
 FORK_PROOF: Final = LEDGER.tables["fork_proof"]
 CHECKPOINT: Final = LEDGER.tables["checkpoint"]
 OUTCOME: Final = LEDGER.tables["outcome"]
+VALIDATOR_SET: Final = LEDGER.tables["validator_set"]
 SUBTREE: Final = LEDGER.tables["subtree"]
 STATE: Final = LEDGER.tables["state"]
 META: Final = LEDGER.tables["meta"]

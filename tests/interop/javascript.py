@@ -39,3 +39,18 @@ def run(script: str, stdin: bytes, *arguments: str) -> bytes:
     )
     assert done.returncode == 0, f"{script}: {done.stderr.decode(errors='replace')}"
     return done.stdout
+
+
+def run_file(script: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a script that lives elsewhere as its users do: beside its packages, in `folder`, with arguments."""
+    command("zip215.mjs")  # the packages are there
+    (folder / script.name).write_bytes(script.read_bytes())
+    (folder / "node_modules").symlink_to(NODE_FOLDER / "node_modules")
+    return subprocess.run(
+        ["node", script.name, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=ANSWER_SECONDS_MAX,
+        check=False,
+    )

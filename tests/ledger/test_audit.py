@@ -290,7 +290,7 @@ def lie(**lies: object) -> History:
         ({"slot": 1}, "bad_checkpoint"),
         ({"epoch": 1}, "bad_checkpoint"),
         ({"parent": Cid.of(b"")}, "bad_checkpoint"),
-        ({"vnext": Cid.of(b"")}, "bad_checkpoint"),
+        ({"vnext": Cid.of(b"")}, "bad_validators"),
         ({"cert": Cid.of(b"")}, "bad_certificate"),
         ({"height": 3}, "bad_checkpoint"),
         ({"net": Cid.of(b"")}, "wrong_network"),
