@@ -17,8 +17,8 @@ from fog.cosigning import Notes
 from fog.replica_thread import ReplicaThread
 from fog.seats import Seats
 from fog.worker import Worker
+from ledger import proving
 from ledger.cid import Cid
-from ledger.proofs import Certified
 from ledger.state import State
 from network.host import Host
 from projections.live import FinalState, NodeStatus, Peer, Pulse, Waiting
@@ -150,10 +150,10 @@ class Live:
     def _final_state(self) -> FinalState | None:
         """In the replica's thread: its state and its last checkpoint belong together there."""
         replica = self._ledger.replica
-        if replica.last is None:
+        last = replica.last
+        if last is None:
             return None
-        checkpoint, certificate = replica.last
-        return FinalState(checkpoint, Certified(checkpoint.encode(), certificate.encode()), replica.state)
+        return FinalState(last.checkpoint, proving.certified(replica.store, last), replica.state)
 
     async def folded_past(self, height: int) -> int:
         return await self.pulse.folded_past(height)

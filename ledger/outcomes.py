@@ -90,11 +90,15 @@ def change_state(connection: sa.Connection, changes: Mapping[tuple[str, bytes], 
 
 
 def record_sets(connection: sa.Connection, changes: Mapping[tuple[str, bytes], bytes | None]) -> None:
-    """Keep the validators of each epoch for good: archives and proofs need those of long ago."""
-    for (table, key), members in changes.items():
-        if table == validators.TABLE and members is not None:
-            epoch = int.from_bytes(key, "big")
-            connection.execute(VALIDATOR_SET.delete().where(VALIDATOR_SET.c.epoch == epoch))
+    """Keep each change of validators for good: archives and proofs need those of long ago."""
+    named = sorted(
+        (int.from_bytes(key, "big"), members)
+        for (table, key), members in changes.items()
+        if table == validators.TABLE and members is not None
+    )
+    for epoch, members in named:
+        newest = sa.select(VALIDATOR_SET.c.members).order_by(VALIDATOR_SET.c.epoch.desc()).limit(1)
+        if connection.execute(newest).scalar() != members:
             connection.execute(VALIDATOR_SET.insert(), {"epoch": epoch, "members": members})
 
 

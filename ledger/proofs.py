@@ -34,7 +34,14 @@ from ledger.execution import Receipt
 from ledger.finality import check_final
 from ledger.genesis import Genesis
 from ledger.types import Digest, Name, Positive, Signature, Uint
-from ledger.validators import genesis_set
+from ledger.validators import (
+    SET_SIZE_MAX,
+    ValidatorSet,
+    epoch_length,
+    epoch_of,
+    genesis_set,
+    parse_set,
+)
 from ledger.votes import CERTIFICATE_SIZE_MAX
 
 ROW_SIZE_MAX: Final = 1024 * 1024
@@ -45,16 +52,29 @@ ROWS_MAX: Final = 400
 
 RECEIPT_SIZE_MAX: Final = 16 * 1024 * 1024
 EPOCHS_OF_GENESIS: Final = 2
-"""Epochs whose validators genesis names; those of later ones are only known to who has followed the chain."""
+STEPS_MAX: Final = 100
+"""Changes of validators between genesis and a proof; some 20 KB each when there are a hundred of them."""
 
 Hashes = Annotated[tuple[Digest, ...], Meta(max_length=merkle.PROOF_HASHES_MAX)]
 
 
-class Certified(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Bytes of a checkpoint and of the certificate that proves it final."""
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A final checkpoint with its certificate, and the validators that it names for the next epoch."""
 
     checkpoint: Annotated[bytes, Meta(max_length=CHECKPOINT_SIZE_MAX)]
     certificate: Annotated[bytes, Meta(max_length=CERTIFICATE_SIZE_MAX)]
+    validators: Annotated[bytes, Meta(max_length=SET_SIZE_MAX)]
+
+
+class Certified(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Bytes of a checkpoint and of the certificate that proves it final.
+
+    steps  from the validators of genesis to those who signed the certificate (see `Trust`)
+    """
+
+    checkpoint: Annotated[bytes, Meta(max_length=CHECKPOINT_SIZE_MAX)]
+    certificate: Annotated[bytes, Meta(max_length=CERTIFICATE_SIZE_MAX)]
+    steps: Annotated[tuple[Step, ...], Meta(max_length=STEPS_MAX)] = ()
 
 
 class RowProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -114,20 +134,42 @@ class Proven:
 
 
 class Trust:
-    """What a reader believes: one genesis, and so who may finalise in its network."""
+    """What a reader believes: one genesis, and so who may finalise in its network.
+
+    The validators of genesis decide epochs 0 and 1. A checkpoint that a quorum of known validators signed, in
+    whatever epoch, names the validators of the next one: an honest one among them would not sign for others,
+    because who validates in the next epoch was final before this one began. So there is one step for each
+    change, and one for the epoch just before that of the proof.
+    """
 
     def __init__(self, genesis: Genesis) -> None:
         self.net = genesis.net
-        self._validators = genesis_set(genesis)
+        self._first = genesis_set(genesis)
+        self._length = epoch_length(genesis)
 
     def check_final(self, final: Certified) -> Checkpoint:
         """The checkpoint, if the certificate proves it final. Raises RemoteError."""
-        checkpoint = parse_checkpoint(final.checkpoint, net=self.net)
-        if checkpoint.epoch >= EPOCHS_OF_GENESIS:
+        validators, since, until = self._first, 0, EPOCHS_OF_GENESIS - 1  # which epochs they surely decide
+        for step in final.steps:
+            named = self._final(step.checkpoint, step.certificate, validators)
+            if named.epoch < since:
+                raise RemoteError(f"epoch {named.epoch} after epoch {since}", code="bad_proof")
+            validators, since, until = parse_set(step.validators), named.epoch + 1, named.epoch + 1
+            if validators.id != named.vnext:
+                raise RemoteError(f"not the validators that height {named.height} names", code="bad_proof")
+        checkpoint = self._final(final.checkpoint, final.certificate, validators)
+        if not since <= checkpoint.epoch <= until:
+            raise RemoteError(f"nobody names the validators of epoch {checkpoint.epoch}", code="bad_proof")
+        return checkpoint
+
+    def _final(self, data: bytes, certificate: bytes, validators: ValidatorSet) -> Checkpoint:
+        """A checkpoint that a quorum of these validators signed as final."""
+        checkpoint = parse_checkpoint(data, net=self.net)
+        if checkpoint.epoch != epoch_of(checkpoint.height, self._length):
             raise RemoteError(
-                f"genesis does not say who validates in epoch {checkpoint.epoch}", code="unknown_epoch"
+                f"height {checkpoint.height} is not of epoch {checkpoint.epoch}", code="bad_proof"
             )
-        check_final(checkpoint, final.certificate, self._validators)
+        check_final(checkpoint, certificate, validators)
         return checkpoint
 
 

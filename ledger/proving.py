@@ -12,18 +12,57 @@ from ledger import canonical, merkle, proofs, tiles
 from ledger.checkpoint import CHECKPOINT_SIZE_MAX, Checkpoint
 from ledger.cid import Cid
 from ledger.database import reading
-from ledger.errors import RemoteError, StoreCorrupt
+from ledger.errors import RemoteError, StoreCorrupt, UsageError
 from ledger.event import WIRE_SIZE_MAX
+from ledger.finality import Last
 from ledger.merkle_map import MerkleMap
-from ledger.proofs import ReceiptProof, RowProof
+from ledger.proofs import Certified, ReceiptProof, RowProof, Step
 from ledger.store import Store
-from ledger.tables import CHECKPOINT, OUTCOME, REMEDY
+from ledger.tables import CHECKPOINT, OUTCOME, REMEDY, VALIDATOR_SET
+from ledger.validators import epoch_length
 
 
 def row_proof(rows: MerkleMap, table: str, key: bytes, value: bytes | None) -> RowProof:
     """That the map has (or has not) this row; `value` is what its state says."""
     inside = rows.prove(table, key)
     return RowProof(table, bytes(key), value, inside.siblings, inside.other)
+
+
+def certified(store: Store, last: Last) -> Certified:
+    """That a final checkpoint of ours is one, for whoever believes in genesis.
+
+    Raises UsageError (`too_many_steps`) when validators changed too often since.
+    """
+    return Certified(last.checkpoint.encode(), last.final.encode(), steps(store, last.checkpoint.epoch))
+
+
+def steps(store: Store, epoch: int) -> tuple[Step, ...]:
+    """From the validators of genesis to those of `epoch`, which has begun."""
+    length = epoch_length(store.genesis)
+    if epoch < proofs.EPOCHS_OF_GENESIS:
+        return ()
+    query = (
+        sa.select(VALIDATOR_SET.c.epoch)
+        .where(VALIDATOR_SET.c.epoch.between(1, epoch))
+        .order_by(VALIDATOR_SET.c.epoch)
+        .limit(proofs.STEPS_MAX + 1)
+    )
+    with reading(store.engine) as connection:
+        decided = sorted({*connection.execute(query).scalars(), epoch})
+    if len(decided) > proofs.STEPS_MAX:
+        raise UsageError(
+            f"validators changed more than {proofs.STEPS_MAX} times since genesis",
+            code="too_many_steps",
+            next_step="audit an export, which has all of them",
+        )
+    found: list[Step] = []
+    for one in decided:
+        # The chain itself proves the end of every epoch: the next height shows a finality certificate.
+        (end, _), (_, shown) = store.checkpoints(one * length, 2)
+        members = store.validators(one)
+        assert members is not None, f"the validators of epoch {one} are not here"
+        found.append(Step(end, shown, members))
+    return tuple(found)
 
 
 def receipt_proof(store: Store, event: Cid, checkpoint: Checkpoint) -> ReceiptProof | None:

@@ -294,8 +294,13 @@ class Store:
             )
 
     def validators(self, epoch: int) -> bytes | None:
-        """The set of an epoch, however long ago (`ledger.validators`); None when it is not known yet."""
-        query = sa.select(VALIDATOR_SET.c.members).where(VALIDATOR_SET.c.epoch == epoch)
+        """The set of an epoch, however long ago (`ledger.validators`): the newest that began by then."""
+        query = (
+            sa.select(VALIDATOR_SET.c.members)
+            .where(VALIDATOR_SET.c.epoch <= epoch)
+            .order_by(VALIDATOR_SET.c.epoch.desc())
+            .limit(1)
+        )
         with reading(self.engine) as connection:
             members: bytes | None = connection.execute(query).scalar()
         return members

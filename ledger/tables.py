@@ -141,9 +141,9 @@ def _final_tables(metadata: sa.MetaData) -> None:
         sa.Column("receipt", BLOB, nullable=False),
     )
     sa.Table(
-        "validator_set",  # of every epoch that the state ever named; the state itself forgets the old ones
+        "validator_set",  # each that ever differed from the one before; the state itself forgets the old ones
         metadata,
-        sa.Column("epoch", INTEGER, primary_key=True, autoincrement=False),
+        sa.Column("epoch", INTEGER, primary_key=True, autoincrement=False),  # the first that it decides
         sa.Column("members", BLOB, nullable=False),
     )
     sa.Table(

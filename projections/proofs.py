@@ -243,11 +243,23 @@ def _base64(value: Any) -> Any:
 Base64 = Annotated[str, BeforeValidator(_base64), Field(examples=["gkEBQQI="], description="Base64.")]
 
 
-class FinalShape(a.Shape):
-    """DAG-CBOR of a checkpoint, and of the certificate that makes it final."""
+class StepShape(a.Shape):
+    """A final checkpoint, and the list of the validators that it names for the next epoch."""
 
     checkpoint: Base64
     certificate: Base64
+    validators: Base64
+
+
+class FinalShape(a.Shape):
+    """DAG-CBOR of a checkpoint, and of the certificate that makes it final.
+
+    `steps` lead from the validators of genesis to those who signed it, by way of each change.
+    """
+
+    checkpoint: Base64
+    certificate: Base64
+    steps: list[StepShape]
 
 
 class RowShape(a.Shape):

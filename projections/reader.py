@@ -20,7 +20,7 @@ from ledger.checkpoint import CHECKPOINT_SIZE_MAX, Checkpoint
 from ledger.cid import Cid
 from ledger.database import reading
 from ledger.errors import UsageError
-from ledger.proofs import Certified, Proof
+from ledger.proofs import Proof
 from ledger.store import Store
 from projections import log, pages
 from projections.model import Entry, read
@@ -133,10 +133,8 @@ class Reader:
         last = self._store.last()
         if last is None:
             return None
-        checkpoint, certificate = last
-        proof = proving.receipt_proof(self._store, event, checkpoint)
-        final = Certified(checkpoint.encode(), certificate.encode())
-        return None if proof is None else Proof(final, receipt=proof)
+        proof = proving.receipt_proof(self._store, event, last.checkpoint)
+        return None if proof is None else Proof(proving.certified(self._store, last), receipt=proof)
 
     def inclusion(self, position: int, size: int | None) -> Inclusion:
         """Of any leaf in the event tree, or in a prefix of it. Raises UsageError (`beyond_the_tree`)."""

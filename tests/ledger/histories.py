@@ -73,9 +73,16 @@ class Step:
 
 
 class History:
-    def __init__(self, *, voter: str = "anchor", name: str = "a small network") -> None:
+    def __init__(
+        self,
+        *,
+        voter: str = "anchor",
+        name: str = "a small network",
+        rules: CountingRules | None = None,
+        params: dict[str, int] | None = None,
+    ) -> None:
         self.voter = key(voter)
-        self.rules = CountingRules()
+        self.rules = rules or CountingRules()
         self.steps: list[Step] = []
         self.genesis = Genesis(
             v=1,
@@ -84,7 +91,7 @@ class History:
             rules=1,
             validators=(Validator(self.voter.public, 1),),
             accounts=(),
-            params={},
+            params=params or {},
         )
         self.net = self.genesis.net
         self.state = cut.genesis_state(self.rules, self.genesis)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -10,13 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import merkle, merkle_map, proofs, proving
+from ledger import archive, merkle, merkle_map, proofs, proving
+from ledger.audit import audit
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
 from ledger.errors import RemoteError
-from ledger.proofs import Certified, ReceiptProof, RowProof, Trust
+from ledger.execution import Context, Receipt
+from ledger.genesis import Validator
+from ledger.proofs import Certified, ReceiptProof, RowProof, Step, Trust
+from ledger.state import State
 from ledger.store import Store
-from tests.ledger.histories import History, certify, key, talk
+from ledger.validators import TABLE, ValidatorSet, epoch_of, parse_set, row_key
+from ledger.votes import Phase
+from tests.ledger.forging import Forger, Lies, set_of
+from tests.ledger.histories import CountingRules, History, certify, key, talk
 
 
 class Known:
@@ -68,6 +76,80 @@ def test_votes_of_strangers_prove_nothing(known: Known) -> None:
 def test_a_reader_of_another_network_believes_none_of_it(known: Known) -> None:
     with pytest.raises(RemoteError, match="network"):
         Trust(History(name="another").genesis).check_final(known.final)
+
+
+def handed_on(lies: Lies | None = None) -> tuple[Trust, Certified]:
+    """Four validators, one of whom is another from epoch 2 on; the proof of a height in epoch 2."""
+    forger = Forger(lies)
+    forger.archive()
+    by_kind: dict[str, list[bytes]] = {}
+    for kind, data in forger.blocks:
+        by_kind.setdefault(kind, []).append(data)
+    step = Step(by_kind["checkpoint"][5], by_kind["certificate"][5], by_kind["validators"][0])
+    return Trust(forger.genesis), Certified(by_kind["checkpoint"][-1], by_kind["finality"][0], (step,))
+
+
+def test_validators_of_genesis_name_those_who_follow_them() -> None:
+    trust, final = handed_on()
+    assert trust.check_final(final).height == 8
+
+
+@pytest.mark.parametrize(
+    ("why", "lie"),
+    [
+        ("nobody names", {"steps": ()}),
+        ("not the validators", {"validators": set_of({"north": 1}).encode()}),
+        ("another checkpoint", {"checkpoint": "of the end"}),
+        ("not a finality certificate", {"certificate": "that only notarizes"}),
+        ("epoch 1 after epoch 2", {"steps": "twice"}),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
+)
+def test_a_step_that_does_not_follow_is_refused(why: str, lie: dict[str, Any]) -> None:
+    trust, final = handed_on()
+    (step,) = final.steps
+    steps: tuple[Step, ...] = (step,)
+    if "steps" in lie:
+        steps = (step, step) if lie["steps"] == "twice" else ()
+    elif "validators" in lie:
+        steps = (msgspec.structs.replace(step, validators=lie["validators"]),)
+    elif "checkpoint" in lie:
+        steps = (msgspec.structs.replace(step, checkpoint=final.checkpoint),)
+    else:
+        trust, final = handed_on(Lies(phase={6: lambda _: Phase.NOTARIZE}))
+        steps = final.steps
+    with pytest.raises(RemoteError, match=why):
+        trust.check_final(msgspec.structs.replace(final, steps=steps))
+
+
+class Growing(CountingRules):
+    """The one validator has another stake in every second epoch."""
+
+    def close(self, state: State, context: Context) -> tuple[State, Receipt]:
+        state, receipt = super().close(state, context)
+        epoch = epoch_of(context.height, 2)
+        if context.height % 2 == 0:
+            member = Validator(key("anchor").public, 1 + epoch // 2)
+            state = state.put(TABLE, row_key(epoch + 2), ValidatorSet.of([member]).encode())
+        return state, receipt
+
+
+def test_a_store_knows_each_change_of_validators(database_url: Callable[[], str]) -> None:
+    """A step for each change, and one to the last epoch; in the archive a list for each change."""
+    history = History(rules=Growing(), params={"epoch_checkpoints": 2})
+    for _ in range(15):
+        history.finalize()
+    assert history.last is not None
+    store = history.write_to(Store.create(database_url(), history.genesis))
+    final = proving.certified(store, history.last)
+    stakes = [parse_set(step.validators).total for step in final.steps]
+    assert (history.last.checkpoint.epoch, stakes) == (7, [2, 3, 3])
+    assert Trust(history.genesis).check_final(final) == history.last.checkpoint
+    out = io.BytesIO()
+    archive.write(store, out)
+    kinds = [kind for kind, _ in archive.read(io.BytesIO(out.getvalue()))[1]]
+    assert kinds.count("validators") == 3, "one more, for the epoch after"
+    assert audit(out.getvalue(), Growing(), net=history.net).problem is None
 
 
 def test_every_row_of_the_state_is_proven(known: Known) -> None:
