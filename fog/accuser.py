@@ -102,6 +102,8 @@ class Accuser:
             await trio.sleep(self._patience())
             if await self._ledger.call(self._is_worth_saying, evidence):
                 await self._accuse(evidence)
+            else:  # it may be worth it when it is found again
+                self._known.pop(offence_of(evidence, self._ledger.replica.net), None)
 
     async def _accuse(self, evidence: Evidence) -> None:
         try:

@@ -23,6 +23,7 @@ from ledger.admission import INGEST_MAX
 from ledger.errors import RemoteError
 from ledger.forks import ForkProof
 from ledger.replica import Ingested, Missing
+from ledger.warrants import Warrant
 from network.gossip_io import Announcer
 from network.host import Host
 from network.sync import Delivered
@@ -48,6 +49,7 @@ class Exchange:
         self._ledger = ledger
         self._equal: Callable[[Hello], None] = lambda hello: None
         self._forked: Callable[[Sequence[ForkProof]], None] = lambda proofs: None
+        self._lied: Callable[[Sequence[Warrant]], None] = lambda warrants: None
         self.sync = Sync(
             host,
             ledger,
@@ -60,9 +62,13 @@ class Exchange:
         """`told` hears of every peer that holds exactly what we hold."""
         self._equal = told
 
-    def on_forks(self, told: Callable[[Sequence[ForkProof]], None]) -> None:
-        """`told` hears of every lane that what arrived showed to be forked."""
-        self._forked = told
+    def on_faults(
+        self,
+        forked: Callable[[Sequence[ForkProof]], None],
+        lied: Callable[[Sequence[Warrant]], None],
+    ) -> None:
+        """`forked` hears of lanes that what arrived showed to be forked, `lied` of lies about places."""
+        self._forked, self._lied = forked, lied
 
     @classmethod
     async def open(cls, host: Host, ledger: ReplicaThread, *, flush_ms: int) -> Exchange:
@@ -126,8 +132,8 @@ class Exchange:
             self._host.blame(peer, code)
         for proof in result.forks:
             log.warning("a forked lane: %r", proof)
-        if result.forks:
-            self._forked(result.forks)
+        self._forked(result.forks)
+        self._lied(result.warrants)
         if result.admitted:
             ledger.arrived.advance()
         return result

@@ -138,7 +138,7 @@ class Node:
             return list(settings.network.announce) or host.addresses()
 
         accuser = Accuser(ledger, account, insist, lambda: SystemRandom().uniform(0, PATIENCE_S))
-        exchange.on_forks(accuser.forks)
+        exchange.on_faults(accuser.forks, accuser.warrants)
         worker = None
         if settings.worker.enabled:
             worker = Worker(

@@ -36,6 +36,7 @@ from ledger.order import Node, node_of
 from ledger.pending import FUTURE_MS_MAX, PENDING_MAX, Pending
 from ledger.store import Store
 from ledger.verifying import count_signed
+from ledger.warrants import Warrant
 
 INGEST_MAX: Final = 2_048
 """Wires in one call: one transaction, and well under a second during which nobody else is served."""
@@ -48,6 +49,9 @@ EVENT_BYTES_MAX: Final = 16 * 1024 * 1024
 
 UNORDERED_MAX: Final = 200_000
 """Events waiting for an order, about 100 MB of index: an island of 50,000 fits, a runaway author does not."""
+
+WARRANTS_MAX: Final = 8
+"""Made of the lies in one call: a peer that sends one is dropped, so more are of no use."""
 
 RIVALS_PER_LANE_MAX: Final = 64
 """Rivals kept of a forked lane. One proves the fork; more are kept only if what waits refers to them."""
@@ -72,6 +76,7 @@ class Batch:
     forks: list[ForkProof] = field(default_factory=list)
     waiting: list[Event] = field(default_factory=list)
     rejected: list[tuple[str, str]] = field(default_factory=list)
+    warrants: list[Warrant] = field(default_factory=list)
 
 
 class Admission:
@@ -205,9 +210,22 @@ class Admission:
                 self.stand(event, batch)
             except RemoteError as error:
                 batch.rejected.append((error.code, str(error)))
+                self._note_lie(event, batch)
                 self.counts["dropped.bad_ancestor"] += len(self.pending.poisoned(event.id))
             else:
                 ready.extend(self.pending.admitted(event.id, now))
+
+    def _note_lie(self, event: Event, batch: Batch) -> None:
+        """Its signature is good and its parents stand, so that it may not stand is its author's own doing."""
+        if len(batch.warrants) >= WARRANTS_MAX:
+            self.counts["dropped.warrant"] += 1
+            return
+        absent = [id for id in event.parents if id not in self._events]
+        wires = self.store.wires(absent) if absent else {}
+        if len(wires) < len(absent):  # so many came at once that a parent is neither in memory nor stored yet
+            self.counts["dropped.warrant"] += 1
+            return
+        batch.warrants.append(Warrant.of(event, self.events_of(event.parents)))
 
     def _is_of_the_future(self, event: Event, now: int) -> bool:
         return event.header.ts > now + FUTURE_MS_MAX and event.id not in self.demanded

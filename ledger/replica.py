@@ -48,6 +48,7 @@ from ledger.store import Store
 from ledger.validators import ValidatorSet, epoch_length, is_last_of_epoch, validators_of
 from ledger.votes import Certificate
 from ledger.voting import Standstill, Voting
+from ledger.warrants import Warrant
 
 Unchecked: TypeAlias = tuple[Checkpoint, bytes]
 """A checkpoint, and the bytes of the certificate that it names."""
@@ -61,6 +62,7 @@ class Ingested:
     pending   how many of this call wait;  missing  ids to fetch so that they can stand
     rejected  (code, message): broken rules, to be held against the peer
     forks     proofs of forks that this call brought to light
+    warrants  proofs that events were signed for places where they cannot stand
     """
 
     admitted: list[Event]
@@ -68,6 +70,7 @@ class Ingested:
     missing: list[Cid]
     rejected: list[tuple[str, str]]
     forks: list[ForkProof]
+    warrants: list[Warrant]
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +297,7 @@ class Replica:
                 missing=self._to_fetch(batch),
                 rejected=batch.rejected,
                 forks=batch.forks,
+                warrants=batch.warrants,
             )
 
     def append(

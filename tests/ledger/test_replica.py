@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger import admission
-from ledger.admission import RIVALS_PER_LANE_MAX
+from ledger import admission, warrants
+from ledger.admission import RIVALS_PER_LANE_MAX, WARRANTS_MAX
 from ledger.canonical import encode
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
@@ -186,6 +186,32 @@ def test_a_lie_about_structure_takes_its_descendants_along():
     assert taken.admitted == [first]
     assert [code for code, _ in taken.rejected] == ["bad_lc"]
     assert (node.metrics["pending"], node.metrics["dropped.bad_ancestor"]) == (0, 1)
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["known before", "all at once"])
+def test_a_lie_about_a_place_gives_a_warrant_that_convinces_others(stored: bool):
+    """With the signed headers of its parents, whether they came before or in the same call."""
+    node = replica(GENESIS)
+    alice, bob = Author(GENESIS, "alice"), Author(GENESIS, "bob")
+    known = [alice.says(pay("bob", 1)), bob.says(pay("alice", 1))]
+    lie = alice.says(pay("bob", 2), seen=[known[1]], lc=9)
+    if stored:
+        feed(node, *known)
+        taken = feed(node, lie)
+    else:
+        taken = feed(node, *known, lie)
+    [warrant] = taken.warrants
+    assert warrants.parse(warrant.encode(), net=GENESIS.net).h == lie.header_bytes
+
+
+def test_a_flood_of_lies_gives_few_warrants():
+    node = replica(GENESIS)
+    alice = Author(GENESIS, "alice")
+    first = alice.says(pay("bob", 1))
+    lies = [alice.says(pay("bob", 2), after=first, lc=9 + n) for n in range(20)]
+    taken = feed(node, first, *lies)
+    assert (len(taken.rejected), len(taken.warrants)) == (20, WARRANTS_MAX)
+    assert node.metrics["dropped.warrant"] == 20 - WARRANTS_MAX
 
 
 def test_the_future_waits_without_blame():
