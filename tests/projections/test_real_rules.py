@@ -40,6 +40,7 @@ from tests.ledger.world import finalize
 from tests.projections.world import CREATED, ENGINE, VALIDATOR, account, cid, key
 
 HELD = {"alice": 10_000_000, "bob": 0, "carol": 0, "dave": 0}
+STAKE = 10**9  # so much that whoever bonds here, and never votes, holds nothing up
 WORKERS = ("bob", "carol", "dave")
 FUEL = 3 * 10**9
 SALT = bytes(32)
@@ -58,7 +59,7 @@ class Network:
             "test",
             CREATED,
             2,
-            (Validator(VALIDATOR.public, 1),),
+            (Validator(VALIDATOR.public, STAKE),),
             tuple(Allocation(*allocation) for allocation in allocations),
             {"bond_min": 1_000, "epoch_checkpoints": self.epoch},
         )
