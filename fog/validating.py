@@ -84,11 +84,11 @@ class Validating:
             if is_new:
                 await self._exchange.announcer.relay(words)
 
-    async def _take(self, message: bytes, peer: str) -> bool:
+    async def _take(self, message: bytes, peer: str, *, is_live: bool = True) -> bool:
         """Whether it was news, and true."""
         ledger = self._ledger
         try:
-            reaction = await ledger.write(ledger.replica.hear, message, now=ledger.clock())
+            reaction = await ledger.write(ledger.replica.hear, message, now=ledger.clock(), is_live=is_live)
         except RemoteError as error:
             log.info("a vote from %s: %s (%s)", peer, error, error.code)
             self._host.blame(peer, error.code)
@@ -149,7 +149,7 @@ class Validating:
                 peer = peers[turn % len(peers)]
                 (epoch, slot), self._wanted = self._wanted, None
                 for message in await self._ballots_of(peer, epoch, slot):
-                    await self._take(message, peer)
+                    await self._take(message, peer, is_live=False)
             await trio.sleep(ASK_GAP_S)
 
     async def _ballots_of(self, peer: str, epoch: int, slot: int) -> Sequence[bytes]:

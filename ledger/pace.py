@@ -2,7 +2,8 @@
 
 Patience follows what was measured: four times the usual time from the start of a slot to its notarization,
 between bounds; twice as long after every slot in a row that ended without one, so that a network that is
-slower than we believe is not skipped for ever; and little for a leader who missed its last turn.
+slower than we believe is not skipped for ever; and little for a leader who missed its last turn. A slot that
+was interrupted, by a partition say, tells only that one was slow: else its minutes would be the usual time.
 
 A slot's clock runs only while something is wanted: a quiet network skips nothing.
 
@@ -48,7 +49,7 @@ class Pace:
         patience = min(max(usual, PATIENCE_MIN_MS), PATIENCE_MAX_MS)
         if leader in self._absent:
             patience = max(ABSENT_MS, patience // PATIENCE_TIMES)
-        return patience << min(self._in_a_row, DOUBLINGS_MAX)
+        return min(patience << min(self._in_a_row, DOUBLINGS_MAX), PATIENCE_MAX_MS)
 
     @property
     def settling(self) -> int:
@@ -62,8 +63,10 @@ class Pace:
     def notarized(self, leader: bytes) -> None:
         """A slot of this leader ended well."""
         if self._since is not None:
-            took = max(1, self._now - self._since)
-            self.usual_ms = took if self.usual_ms is None else (3 * self.usual_ms + took) // 4
+            usual = self.usual_ms
+            longest = PATIENCE_FIRST_MS if usual is None else PATIENCE_TIMES * usual
+            took = min(max(1, self._now - self._since), longest)
+            self.usual_ms = took if usual is None else (3 * usual + took) // 4
         self._in_a_row = 0
         self._absent.discard(leader)
 

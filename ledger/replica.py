@@ -344,14 +344,14 @@ class Replica:
 
     # -- finality -------------------------------------------------------------------------------------------
 
-    def hear(self, message: bytes, *, now: int) -> Reaction:
+    def hear(self, message: bytes, *, now: int, is_live: bool = True) -> Reaction:
         """A vote, certificate or proposal of another node (`ledger.votes`); durable on return. `now` in unix
-        ms.
+        ms; `is_live` unless it was asked for, and so may be old.
 
         Raises RemoteError for one that breaks a rule; Diverged (ours: stop); StoreFull.
         """
         with self._serving(), self._voting_writes():
-            is_new = self._voting.hear(message, now)
+            is_new = self._voting.hear(message, now, is_live=is_live)
             self._drive(now)
             return self._reaction(now, is_new=is_new)
 

@@ -130,9 +130,16 @@ class Voting:
 
     # -- what comes in --------------------------------------------------------------------------------------
 
-    def hear(self, data: bytes, now: int) -> bool:
+    def hear(self, data: bytes, now: int, *, is_live: bool = True) -> bool:
         """One message of another node; whether it is worth passing on. Raises RemoteError when it is
-        wrong."""
+        wrong. Not `is_live`: an answer to a question of ours, which says nothing of who is there now.
+        """
+        if not is_live:
+            lately = dict(self.heard)
+            try:
+                return self.hear(data, now)
+            finally:
+                self.heard = lately
         message = votes.parse_message(data, net=self.net)
         said = message.vote.vote if isinstance(message, Proposal) else message
         epoch, slot = (said.vote if isinstance(said, SignedVote) else said).place

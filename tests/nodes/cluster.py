@@ -30,7 +30,7 @@ from typing import Any, Final, Self, TypeVar
 
 import psutil
 
-from fog import cli, control
+from fog import cli, control, keys
 from fog.paths import DataDir
 from ledger.errors import FogError
 from tests.nodes.namespaces import Lan, Machine
@@ -253,7 +253,7 @@ class Node:
 
 
 class Cluster:
-    """Nodes of one network, below one folder. The first is its only validator.
+    """Nodes of one network, below one folder. The first is its only validator, or one of its founders.
 
     With a `lan`, each is on a machine there that has its name.
     """
@@ -275,6 +275,22 @@ class Cluster:
         node = self.place(name, settings)
         set_up(node, "init", "--name", "test")
         return node.start()
+
+    def found_together(self, *names: str, settings: Mapping[str, str] = BUYS) -> list[Node]:
+        """A network of as many validators, with equal stakes; all up when this returns."""
+        first, *others = (self.place(name, settings) for name in names)
+        for node in others:
+            set_up(node, "key")
+        keyed = [keys.load(node.home.key).public.hex() for node in others]
+        set_up(first, "init", "--name", "test", *(word for key in keyed for word in ("--founder", key)))
+        first.start()
+        invite = first.ask("invite")["line"]
+        for node in others:
+            set_up(node, "join", invite)
+            node.launch()
+        for node in others:
+            node.wait_until_up()
+        return [first, *others]
 
     def join(self, **nodes: Mapping[str, str]) -> list[Node]:
         """More nodes by name and settings, invited by the first; started together, up when this returns."""

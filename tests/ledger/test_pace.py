@@ -1,0 +1,50 @@
+"""Patience follows what is usual, and one long night does not make it endless."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.pace import PATIENCE_FIRST_MS, PATIENCE_MAX_MS, PATIENCE_MIN_MS, Pace
+
+LEADER, OTHER = b"leader", b"other"
+
+
+def slot(pace: Pace, begun: int, took: int, leader: bytes = LEADER) -> int:
+    """A slot that was wanted at `begun` and notarized `took` ms later; when that was."""
+    pace.entered(1)
+    pace.is_up(begun, 1, leader, wanted=True)
+    pace.is_up(begun + took, 1, leader, wanted=True)
+    pace.notarized(leader)
+    return begun + took
+
+
+def test_patience_is_four_times_what_is_usual():
+    pace, now = Pace(), 0
+    assert pace.patience(LEADER) == PATIENCE_FIRST_MS
+    for _ in range(40):
+        now = slot(pace, now, 400)
+    assert 1_500 < pace.patience(LEADER) < 1_700
+    for _ in range(40):
+        now = slot(pace, now, 10)
+    assert pace.patience(LEADER) == PATIENCE_MIN_MS
+
+
+def test_a_slot_that_a_partition_interrupted_does_not_make_the_next_ones_wait():
+    """Ten minutes in halves, where slots took a tenth of a second before: patience stays below a second."""
+    pace, now = Pace(), 0
+    for _ in range(20):
+        now = slot(pace, now, 100)
+    now = slot(pace, now, 600_000)
+    assert pace.patience(LEADER) < 1_000
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**7), st.booleans(), st.sampled_from([LEADER, OTHER]))))
+def test_patience_has_bounds_whatever_happened(story: list[tuple[int, bool, bytes]]):
+    pace, now = Pace(), 0
+    for took, went_well, leader in story:
+        if went_well:
+            now = slot(pace, now, took, leader)
+        else:
+            pace.skipped(leader)
+        assert 0 < pace.patience(LEADER) <= PATIENCE_MAX_MS
