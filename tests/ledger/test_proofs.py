@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,7 +20,7 @@ from ledger.cid import Cid
 from ledger.errors import RemoteError
 from ledger.execution import Context, Receipt
 from ledger.genesis import Validator
-from ledger.proofs import Certified, ReceiptProof, RowProof, Step, Trust
+from ledger.proofs import Certified, Proof, ReceiptProof, RowProof, Step, Trust
 from ledger.state import State
 from ledger.store import Store
 from ledger.validators import TABLE, ValidatorSet, epoch_of, parse_set, row_key
@@ -243,3 +245,22 @@ def test_inclusion_counts_positions_from_one(known: Known, position: int, size: 
     for hash in right:
         root = merkle.node_hash(root, hash)
     assert merkle.verify_inclusion(leaf, min(position, size) - 1, size, path, root)
+
+
+@given(data=st.data())
+def test_garbage_in_a_proof_is_refused_and_nothing_else(known: Known, data: st.DataObject) -> None:
+    """Whatever bytes stand in whatever field."""
+    good = Proof(known.final, (known.row("count", key("alice").public),), known.receipt(known.events()[0]))
+    plain = msgspec.to_builtins(good)
+    part = data.draw(st.sampled_from([plain, plain["final"], plain["rows"][0], plain["receipt"]]))
+    field = data.draw(st.sampled_from(sorted(part)))
+    part[field] = data.draw(
+        st.none() | st.integers() | st.binary(max_size=80).map(lambda junk: b64encode(junk).decode())
+    )
+    with contextlib.suppress(RemoteError, msgspec.ValidationError):
+        given_one = msgspec.convert(plain, Proof, strict=True)
+        checkpoint = known.trust.check_final(given_one.final)
+        for row in given_one.rows:
+            proofs.check_row(row, checkpoint)
+        if given_one.receipt is not None:
+            proofs.check_receipt(given_one.receipt, checkpoint)

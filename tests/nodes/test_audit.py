@@ -11,6 +11,8 @@ import pytest
 from fog import cli
 from fog.exits import Exit
 from ledger.archive import Entry, read
+from tests.interop import javascript
+from tests.ledger.test_doctored import VERIFIER
 from tests.nodes.cluster import Cluster
 from tests.nodes.conftest import Market
 
@@ -36,6 +38,13 @@ def test_an_exported_archive_proves_what_the_nodes_say(
     assert report["ok"] is True
     assert (report["event_root"], report["state_root"]) == (said["event_root"], said["state_root"])
     assert report["events"] > 10
+
+
+def test_a_stranger_s_tools_find_it_true_as_well(archive: bytes, tmp_path: Path) -> None:
+    """`examples/verify.mjs`, which shares no code with us."""
+    (tmp_path / "log.car").write_bytes(archive)
+    done = javascript.run_file(VERIFIER, tmp_path, "log.car")
+    assert (done.returncode, done.stdout.split(",")[0]) == (0, "log.car: true"), done.stdout
 
 
 @pytest.mark.parametrize("tenth", range(1, 10))
