@@ -7,7 +7,8 @@
 Decides nothing itself: `ledger.replica` judges, `network.sync` knows whom to ask.
 
 What must always hold: only durable events are announced; a message is passed on only if every event in it
-stands or may yet stand; a peer is blamed for bytes that are provably wrong and for nothing else.
+stands here (of what still waits nobody knows whether it is good, and whoever passes it on would be blamed for
+it); a peer is blamed for bytes that are provably wrong and for nothing else.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class Exchange:
                 self._host.blame(batch.peer, "oversize")
                 continue
             result = await self._ingest(batch.wires, batch.peer)
-            if not result.rejected:
+            if not result.rejected and not result.pending:
                 await self.announcer.relay(batch)
             if result.missing:
                 self.sync.need(result.missing, batch.peer)

@@ -66,8 +66,9 @@ assert PLACES_MAX > INGEST_MAX * (PARENTS_MAX + 2) + PENDING_MAX, "a batch could
 class Batch:
     """What one call made of its bytes.
 
-    `admitted`, parents first, is `chain` (events that extend their lanes) and `rivals` together; both are to
-    be stored.
+    `own` are the events that it brought, as opposed to those that waited for them: what is wrong with one
+    that waited is not this peer's fault. `admitted`, parents first, is `chain` (events that extend their
+    lanes) and `rivals` together; both are to be stored.
     """
 
     admitted: list[Event] = field(default_factory=list)
@@ -77,6 +78,7 @@ class Batch:
     waiting: list[Event] = field(default_factory=list)
     rejected: list[tuple[str, str]] = field(default_factory=list)
     warrants: list[Warrant] = field(default_factory=list)
+    own: set[Cid] = field(default_factory=set)
 
 
 class Admission:
@@ -108,6 +110,7 @@ class Admission:
         batch = Batch()
         fresh = self._verified(self._unknown(self._parsed(wires, batch)), batch)
         self._fetch_places(self._outside(fresh))
+        batch.own.update(event.id for event in fresh)
         for event in fresh:
             self._settle(event, batch, peer, now)
         for event in self.pending.due(now):
@@ -209,7 +212,10 @@ class Admission:
             try:
                 self.stand(event, batch)
             except RemoteError as error:
-                batch.rejected.append((error.code, str(error)))
+                if event.id in batch.own:
+                    batch.rejected.append((error.code, str(error)))
+                else:
+                    self.counts[f"dropped.{error.code}"] += 1
                 self._note_lie(event, batch)
                 self.counts["dropped.bad_ancestor"] += len(self.pending.poisoned(event.id))
             else:

@@ -45,16 +45,27 @@ def check(engine: sa.Engine, url: str, net: Cid | None) -> Genesis:
     path = sqlite_path(url)
     if (path is not None and not path.is_file()) or in_memory(url):
         raise _no_store(url)
+    if path is None and not _has_tables(engine):
+        raise _no_store(url)  # a database on a server is made by others, and begins empty
+    return judge(engine, url, net)
+
+
+def judge(engine: sa.Engine, where: str, net: Cid | None) -> Genesis:
+    """Those of the checks that look at what is inside; `where` is for messages. Raises as `check` does."""
+    if not _has_tables(engine):
+        raise corrupt(where, "its tables are gone")
     with reading(engine) as connection:
-        if not sa.inspect(connection).has_table(META.name):
-            # A file was made with its tables; a database on a server is made by others, and begins empty.
-            raise _no_store(url) if path is None else corrupt(url, "its tables are gone")
-        genesis = _identity(connection, url, net)
+        genesis = _identity(connection, where, net)
         if get(connection, "state") != _CLEAN and engine.dialect.name == "sqlite":
-            _quick_check(connection, url)
-        _check_heads(connection, url, genesis.net)
-        _check_chain(connection, url)
+            _quick_check(connection, where)
+        _check_heads(connection, where, genesis.net)
+        _check_chain(connection, where)
     return genesis
+
+
+def _has_tables(engine: sa.Engine) -> bool:
+    with reading(engine) as connection:
+        return sa.inspect(connection).has_table(META.name)
 
 
 def mark(connection: sa.Connection, *, clean: bool) -> None:

@@ -27,6 +27,9 @@ DOUBLINGS_MAX: Final = 4
 REPEAT_MS: Final = 700
 """Without progress we say our words again: gossip loses some, and a peer may just have come back."""
 
+REPEAT_DOUBLINGS_MAX: Final = 3
+"""Each time after twice as long, up to six seconds: a third may be away for the night."""
+
 assert ABSENT_MS < PATIENCE_MIN_MS <= PATIENCE_FIRST_MS <= PATIENCE_MAX_MS
 
 
@@ -39,6 +42,7 @@ class Pace:
         self._ended: int | None = None  # the same of the slot that just ended
         self._deadline: int | None = None
         self._repeat: int | None = None
+        self._repeats = 0  # in the present slot
         self._in_a_row = 0
         self._absent: set[bytes] = set()
         self._now = 0
@@ -59,6 +63,7 @@ class Pace:
     def entered(self, slot: int) -> None:
         """A slot begins."""
         self._since = self._deadline = self._repeat = None
+        self._repeats = 0
 
     def notarized(self, leader: bytes) -> None:
         """A slot of this leader ended well."""
@@ -86,17 +91,16 @@ class Pace:
         return now >= self._deadline
 
     def is_silent(self, now: int, slot: int, *, wanted: bool) -> bool:
-        """Whether it is time to say our words again; once each REPEAT_MS."""
+        """Whether it is time to say our words again: after REPEAT_MS, then twice as long, and so on."""
         if not wanted:
-            self._repeat = None
+            self._repeat, self._repeats = None, 0
             return False
-        if self._repeat is None:
-            self._repeat = now + REPEAT_MS
+        if self._repeat is not None and now < self._repeat:
             return False
-        if now < self._repeat:
-            return False
-        self._repeat = now + REPEAT_MS
-        return True
+        is_first = self._repeat is None
+        self._repeat = now + (REPEAT_MS << min(self._repeats, REPEAT_DOUBLINGS_MAX))
+        self._repeats += not is_first
+        return not is_first
 
     @property
     def next(self) -> int | None:

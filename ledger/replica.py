@@ -210,6 +210,13 @@ class Replica:
         """Whether this validator waits for `rejoin` before it votes."""
         return self._voting.is_silent
 
+    @property
+    def abstains(self) -> bool:
+        """Whether this validator leaves the present slot to others: it waits for `rejoin`, or it may have
+        voted there before it lost what its disk held."""
+        voter = self._voting.voter
+        return self._voting.is_validator and voter.slot <= voter.abstains_through
+
     def standstill(self, now: int) -> Standstill | None:
         """Who is heard, when something is to be made final and nothing becomes final for STANDSTILL_MS."""
         with self._turn:

@@ -17,7 +17,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from fog.cli import archive, escrow, identity, jobs, proof, running, setup, stake, wallet, witness
+from fog.cli import archive, escrow, identity, jobs, proof, running, setup, simulate, stake, wallet, witness
 from fog.cli.report import first_known, report, was_interrupted
 from fog.cli.session import Session, examples
 from fog.exits import Exit
@@ -36,7 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
     epilog=examples("fog init", "fog node", "fog run examples/hello.c", "fog status --json"),
 )
-for room in (setup, running, jobs, wallet, stake, escrow, identity, archive, proof, witness):
+for room in (setup, running, jobs, wallet, stake, escrow, identity, archive, proof, witness, simulate):
     room.add_to(app)
 
 

@@ -1,0 +1,20 @@
+"""The simulator: a whole network in one thread, on virtual time, under a seed; and what must hold of it.
+
+The parts are the real ones: `ledger.replica` on SQLite (in memory), the rules of `domain`, the asking and
+answering halves of sync. Only what is not theirs is made here: clocks, links, disks, people, and liars.
+
+    scheduler     virtual time, random streams, the hash of everything that happened
+    links         who hears whom, when, and what is lost on the way
+    disk          a store that can be cut off, copied, damaged and lost
+    node          one honest node: what `fog.exchange` and `fog.validating` do, without waiting
+    sessions      sync between two nodes over those links
+    adversaries   the habits of nodes that lie; they hold real keys and use the real encoders
+    faults        what befalls the honest ones
+    workload      what people do meanwhile
+    observer      sees everything and lets nothing pass;  invariants: the sixteen sentences it holds them to
+    plan          what a seed decides;  world   all of it together: one run, one report
+    campaign      many seeds
+
+What must always hold: a run is a function of its plan alone. Nothing here reads a clock, the system's random
+source or the order of a set; the same seed gives the same trace hash on every machine.
+"""

@@ -1,0 +1,73 @@
+"""The end of a run: the invariants that are too dear for every height.
+
+    I5    consistency proofs between the trees of all heights
+    I8    an export, audited, gives the live roots; every node of one height has the same bytes; a copy from
+          earlier with the tail, and another order of arrival, give the same state
+    I15   what the tables of the API call final is what is final, and nothing else
+
+What must always hold: nothing here changes a node.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+from typing import TYPE_CHECKING
+
+from domain.rules import FogRules
+from fog.sim import invariants
+from fog.sim.ground import Ground
+from ledger import archive, audit
+
+if TYPE_CHECKING:
+    from fog.sim.node import Node
+
+
+def look(ground: Ground) -> None:
+    observer = ground.observer
+    honest = [node for node in ground.nodes if not node.is_liar]
+    highest = max(honest, key=lambda node: node.replica.height)
+    chain = [final.checkpoint for final in observer.chain]
+    wrong = invariants.grown(observer.leaves, [one.n for one in chain], [one.eroot for one in chain])
+    if wrong is not None:
+        observer.broken("I5", wrong)
+    replay(ground, highest)
+    draw: random.Random = ground.draw("finale")
+    labels(ground, draw.choice(honest))
+
+
+def replay(ground: Ground, node: Node) -> None:
+    """I8: the export of one node, judged by the auditor, whose rules count the money at every height."""
+    out = io.BytesIO()
+    archive.write(node.replica.store, out)
+    report = audit.audit(out.getvalue(), CountingRules(ground), net=ground.genesis.net)
+    if not report.ok:
+        ground.observer.broken("I8", f"the export of node {node.index}: {report.problem}")
+    if node.replica.height and report.state_root != node.replica.state.root:
+        ground.observer.broken("I8", f"replay gives another state than node {node.index} has")
+
+
+class CountingRules(FogRules):
+    """The real rules; every close is followed by a count of the money (I1, I2)."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+
+    def close(self, state, context):  # type: ignore[no-untyped-def]
+        after, receipt = super().close(state, context)
+        wrong = invariants.money(after, self._ground.genesis)
+        if wrong is not None:
+            self._ground.observer.broken(wrong[0], f"replay of height {context.height}: {wrong[1]}")
+        return after, receipt
+
+
+def labels(ground: Ground, node: Node) -> None:
+    """I15: an event is called final exactly when its checkpoint is."""
+    store, observer = node.replica.store, ground.observer
+    waiting = {event.id for event, _ in node.replica.waiting(10_000)}
+    for id, height in observer.height_of.items():
+        status = store.event_status(id)
+        if status != (height if height <= node.replica.height else None):
+            observer.broken("I15", f"node {node.index} says height {status} of an event of height {height}")
+        if status is not None and id in waiting:
+            observer.broken("I15", f"node {node.index} has an event both final and waiting")

@@ -1,0 +1,155 @@
+"""What a liar is made of: a node that follows the network like any other, and one or more habits.
+
+A habit may say things of its own (`act`), change what each neighbour is told (`telling`) and change its
+answers to sync (`answering`). It holds real keys and uses real encoders; what it cannot do is sign for
+others, or read another node's mind.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from domain.payloads import Payload, Transfer
+from fog.sim.disk import Disk
+from fog.sim.ground import EVENTS, Ground
+from fog.sim.node import Node
+from fog.sim.pen import Pen
+from ledger.event import Event
+from ledger.replica import Ingested
+from ledger.signing import SigningKey
+from network.gossip import encode_events
+
+
+class Habit:
+    """One way of lying. The docstring of each is its sentence in reports."""
+
+    every_ms: ClassVar[int] = 60_000
+    """How often `act` is called, about; 0: never."""
+
+    def __init__(self, liar: Liar) -> None:
+        self.liar = liar
+        self.draw: random.Random = liar.ground.draw("habit", liar.index, type(self).__name__)
+        self.pen = Pen(liar.key, liar.ground.genesis.net)
+
+    def act(self) -> None:
+        """Say something of one's own."""
+
+    def begin(self) -> None:
+        """The liar started for the first time."""
+
+    def hears(self, message: bytes) -> bool:
+        """Whether the liar itself takes a gossip message."""
+        return True
+
+    def heard(self, topic: str, message: bytes) -> None:
+        """The liar hears a gossip message."""
+
+    def hearing(self, wires: Sequence[bytes]) -> Sequence[bytes]:
+        """Of these events the liar takes only some."""
+        return wires
+
+    def facing(self, other: Node) -> Node | None:
+        """Who the liar is for this neighbour; None: itself."""
+        return None
+
+    def telling(self, target: Node, topic: str, told: Sequence[bytes]) -> Sequence[bytes]:
+        """What the target is told when the liar, as a node, would say this to all."""
+        return told
+
+    def answering(self, asker: Node, frames: list[bytes]) -> list[bytes]:
+        """What the asker gets for these frames of an answer."""
+        return frames
+
+    # -- what habits are made of
+
+    def payment(self, amount: int | None = None) -> Payload:
+        """To anybody else."""
+        others = [node.key.public for node in self.liar.ground.nodes if node is not self.liar]
+        return Transfer(
+            self.draw.choice(others), self.draw.randrange(1, 50_000) if amount is None else amount
+        )
+
+    def tell(self, *events: Event, to: list[Node] | None = None) -> None:
+        self.tell_wires([event.wire for event in events], to=to)
+
+    def tell_wires(self, wires: list[bytes], *, to: list[Node] | None = None) -> None:
+        self.liar.ground.counts[f"lie.{self.name()}"] += 1
+        self.liar.ground.gossip(self.liar, EVENTS, encode_events(wires), to)
+
+    def halves(self) -> tuple[list[Node], list[Node]]:
+        """All others, in two."""
+        others = [node for node in self.liar.ground.nodes if node is not self.liar]
+        self.draw.shuffle(others)
+        return others[: len(others) // 2], others[len(others) // 2 :]
+
+    @classmethod
+    def name(cls) -> str:
+        return cls.__name__.lower()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of node {self.liar.index}>"
+
+
+class Liar(Node):
+    is_liar = True
+
+    def __init__(
+        self,
+        ground: Ground,
+        index: int,
+        key: SigningKey,
+        disk: Disk,
+        habits: Sequence[Callable[[Liar], Habit]],
+    ) -> None:
+        super().__init__(ground, index, key, disk)
+        self.habits = [make(self) for make in habits]
+
+    def start(self) -> None:
+        super().start()
+        if self.life == 1:
+            for habit in self.habits:
+                habit.begin()
+        for habit in self.habits:
+            if habit.every_ms:
+                self.later(habit.draw.randrange(habit.every_ms), self._acting(habit))
+
+    def _acting(self, habit: Habit) -> Callable[[], None]:
+        def act() -> None:
+            self.later(habit.every_ms // 2 + habit.draw.randrange(habit.every_ms), act)
+            habit.act()
+
+        return act
+
+    def facing(self, other: Node) -> Node:
+        return next((node for habit in self.habits if (node := habit.facing(other)) is not None), self)
+
+    def receive(self, topic: str, message: bytes, name: bytes, source: int) -> None:
+        me = self.facing(self.ground.nodes[source])
+        if me is not self:
+            me.receive(topic, message, name, source)
+            return
+        if all(habit.hears(message) for habit in self.habits):
+            super().receive(topic, message, name, source)
+        for habit in self.habits:
+            habit.heard(topic, message)
+
+    def ingest(self, wires: Sequence[bytes], source: int) -> Ingested:
+        for habit in self.habits:
+            wires = habit.hearing(wires)
+        return super().ingest(wires, source)
+
+    def telling(self, target: Node, topic: str, message: bytes) -> Sequence[bytes]:
+        told: Sequence[bytes] = (message,)
+        for habit in self.habits:
+            told = habit.telling(target, topic, told)
+        return told
+
+    def answering(self, asker: Node, frames: list[bytes]) -> list[bytes]:
+        for habit in self.habits:
+            frames = habit.answering(asker, frames)
+        return frames
+
+    def __repr__(self) -> str:
+        return f"<Liar {self.index} {[habit.name() for habit in self.habits]}>"

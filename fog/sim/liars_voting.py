@@ -1,0 +1,174 @@
+"""The liars who lie with votes, one sentence each. (The others are in `fog.sim.liars`.)"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from fog.sim.disk import Disk
+from fog.sim.ground import VOTES
+from fog.sim.habits import Habit, Liar
+from fog.sim.node import Node
+from ledger import votes
+from ledger.checkpoint import parse_checkpoint
+from ledger.cid import Cid
+from ledger.errors import RemoteError
+from ledger.simplex import AHEAD_MAX
+from ledger.votes import Certificate, Message, Phase, Proposal, SignedVote, Vote
+from network.gossip import decode_votes, encode_votes
+
+
+class VotingHabit(Habit):
+    """A habit that signs votes."""
+
+    every_ms = 0
+
+    def sign(self, epoch: int, slot: int, phase: Phase, checkpoint: Cid | None, ts: int) -> bytes:
+        vote = Vote(self.pen.net, epoch, slot, phase, checkpoint, ts)
+        return SignedVote.make(self.liar.key, vote).encode()
+
+    def tell_votes(self, said: Sequence[bytes], to: list[Node] | None = None) -> None:
+        self.liar.ground.counts[f"lie.{self.name()}"] += 1
+        for message in encode_votes(said, self.liar.now):
+            self.liar.ground.observer.said(self.liar, VOTES, message)
+            self.liar.ground.gossip(self.liar, VOTES, message, to)
+
+    def read(self, message: bytes) -> Iterator[Message]:
+        try:
+            said = [votes.parse_message(data, net=self.pen.net) for data in decode_votes(message)]
+        except RemoteError:
+            return
+        yield from said
+
+
+class Equivocator(VotingHabit):
+    """Notarizes everything that anybody proposes, finalizes it, and skips the same slot: to some this, to
+    others that."""
+
+    def __init__(self, liar: Liar) -> None:
+        super().__init__(liar)
+        self._done: dict[tuple[int, int, Cid], None] = {}
+
+    def heard(self, topic: str, message: bytes) -> None:
+        if topic != VOTES:
+            return
+        for one in self.read(message):
+            vote = (
+                one.vote.vote
+                if isinstance(one, Proposal)
+                else one.vote
+                if isinstance(one, SignedVote)
+                else one
+            )
+            if vote.checkpoint is None or (vote.epoch, vote.slot, vote.checkpoint) in self._done:
+                continue
+            self._done[vote.epoch, vote.slot, vote.checkpoint] = None
+            place, now = (vote.epoch, vote.slot), self.liar.now
+            left, right = self.halves()
+            self.tell_votes([self.sign(*place, Phase.NOTARIZE, vote.checkpoint, now)])
+            self.tell_votes([self.sign(*place, Phase.FINALIZE, vote.checkpoint, now)], left)
+            self.tell_votes([self.sign(*place, Phase.SKIP, None, now)], right)
+
+
+class BadProposer(VotingHabit):
+    """Proposes checkpoints whose roots are not those that executing them gives."""
+
+    def telling(self, target: Node, topic: str, told: Sequence[bytes]) -> Sequence[bytes]:
+        return told if topic != VOTES else [bent for message in told for bent in self._bent(message)]
+
+    def hears(self, message: bytes) -> bool:
+        """Not its own lies: its replica would take them for votes that its disk forgot."""
+        return not any(map(self._is_own, self.read(message)))
+
+    def _is_own(self, one: Message) -> bool:
+        return isinstance(one, Proposal) and one.vote.by == self.liar.key.public
+
+    def _bent(self, message: bytes) -> list[bytes]:
+        said = list(self.read(message))
+        if not any(map(self._is_own, said)):
+            return [message]
+        self.liar.ground.counts["lie.badproposer"] += 1
+        return list(encode_votes([self._bend(one) for one in said], self.liar.now))
+
+    def _bend(self, one: Message) -> bytes:
+        if not isinstance(one, Proposal) or one.vote.by != self.liar.key.public:
+            return one.encode()
+        checkpoint = replace(parse_checkpoint(one.checkpoint, net=self.pen.net), sroot=bytes(32))
+        vote = replace(one.vote.vote, checkpoint=checkpoint.id)
+        return Proposal(SignedVote.make(self.liar.key, vote), checkpoint.encode(), one.parent).encode()
+
+
+class VoteFlooder(VotingHabit):
+    """Votes for slots that are far away, for checkpoints that are none, and with certificates of too few."""
+
+    every_ms = 40_000
+
+    def act(self) -> None:
+        voter = self.liar.replica._voting.voter
+        said = []
+        for number in range(24):
+            slot = max(1, voter.slot + self.draw.randrange(-8, 2 * AHEAD_MAX))
+            phase = self.draw.choice((Phase.NOTARIZE, Phase.FINALIZE, Phase.SKIP))
+            name = None if phase is Phase.SKIP else Cid.of(self.draw.randbytes(8))
+            said.append(self.sign(voter.epoch + number // 20, slot, phase, name, self.liar.now))
+        alone = votes.parse_message(said[0], net=self.pen.net)
+        assert isinstance(alone, SignedVote)
+        self.tell_votes([*said, Certificate.of([alone]).encode()])
+
+
+class WrongClock(VotingHabit):
+    """Votes with a clock that is a year wrong."""
+
+    def __init__(self, liar: Liar) -> None:
+        super().__init__(liar)
+        liar.skew = self.draw.choice((-1, 1)) * 365 * 24 * 3_600_000
+
+
+class Skipper(VotingHabit):
+    """Skips every slot at once, whoever leads it."""
+
+    def __init__(self, liar: Liar) -> None:
+        super().__init__(liar)
+        self._skipped = (0, 0)
+
+    def heard(self, topic: str, message: bytes) -> None:
+        voter = self.liar.replica._voting.voter
+        if (voter.epoch, voter.slot) > self._skipped:
+            self._skipped = (voter.epoch, voter.slot)
+            self.tell_votes([self.sign(*self._skipped, Phase.SKIP, None, self.liar.now)])
+
+
+class Twin(Node):
+    """The other one of two nodes with one key. `half`: whom it talks to."""
+
+    is_liar = True
+    half: Mapping[int, None]
+
+    def telling(self, target: Node, topic: str, message: bytes) -> Sequence[bytes]:
+        return (message,) if target.index in self.half else ()
+
+
+class Twins(VotingHabit):
+    """Is two honest nodes with one key: each talks to one half of the network, unaware of the other."""
+
+    def __init__(self, liar: Liar) -> None:
+        super().__init__(liar)
+        self._half = {node: None for node in range(liar.ground.links.nodes) if self.draw.randrange(2)}
+        self.twin = Twin(liar.ground, liar.index, liar.key, Disk(liar.disk.template))
+        self.twin.half = self._half
+
+    def begin(self) -> None:
+        self.twin.start()
+
+    def facing(self, other: Node) -> Node | None:
+        return self.twin if other.index in self._half else None
+
+    def telling(self, target: Node, topic: str, told: Sequence[bytes]) -> Sequence[bytes]:
+        return () if target.index in self._half else told
+
+
+VOTING_LIARS: Final[dict[str, type[Habit]]] = {
+    habit.name(): habit for habit in (Equivocator, BadProposer, VoteFlooder, WrongClock, Skipper, Twins)
+}

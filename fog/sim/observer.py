@@ -1,0 +1,258 @@
+"""The observer: sees every node, every message and every disk, and holds them to the invariants.
+
+It keeps the one chain that honest nodes make final, as the first of them had it, and compares everybody with
+it. It computes nothing with the code of the replica that it could be wrong together with: places, effective
+events and trees are kept here once more, from receipts and bytes.
+
+What must always hold: a run ends at the first invariant that breaks, and the report says which and where.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fog.sim import invariants
+from fog.sim.ground import EVENTS, Ground
+from fog.sim.invariants import SENTENCES
+from fog.sim.voters import VoteLog
+from ledger import canonical, cut, merkle, order
+from ledger import event as events
+from ledger.checkpoint import Checkpoint
+from ledger.cid import Cid
+from ledger.cut import FORK_VOID, CheckpointLeaf
+from ledger.event import Event
+from ledger.execution import Receipt
+from ledger.finality import Diverged
+from ledger.heads import Place
+from ledger.pending import FUTURE_MS_MAX
+
+if TYPE_CHECKING:
+    from fog.sim.node import Node
+
+
+class Violation(Exception):
+    """An invariant broke. `name` is one of `invariants.SENTENCES`."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(f"{name} ({SENTENCES[name]}): {what}")
+        self.name = name
+        self.what = what
+
+
+@dataclass(frozen=True)
+class Final:
+    """One height as the first honest node had it; `leaves` is how many the tree has after it."""
+
+    id: Cid
+    checkpoint: Checkpoint
+    first: str
+    order: tuple[Cid, ...]
+
+
+class Observer:
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self.chain: list[Final] = []
+        self.leaves: list[bytes] = []
+        self.places: dict[Cid, Place] = {}
+        self.height_of: dict[Cid, int] = {}
+        self.receipts: dict[Cid, Receipt] = {}
+        self.valid: dict[Cid, tuple[Event, int]] = {}  # what honest people said, and when (run ms)
+        self.votes = VoteLog(ground.genesis)
+        self.escrows = invariants.Escrows()
+        self.eclipsed: dict[int, int] = {}  # victim -> the liar who is its only neighbour
+        self.crashes: Counter[int] = Counter()
+        self.on_crash: Callable[[Node], None] = lambda node: None
+        self._effective: dict[tuple[bytes, int, int], Cid] = {}
+        self._statements: dict[tuple[bytes, int, int], Cid] = {}
+        self._replaced: set[int] = set()
+        self._kept: dict[int, int] = {}  # node -> height that its disk holds for sure
+        self._states: set[bytes] = set()  # roots of states that were looked at
+
+    # -- what nodes tell ---------------------------------------------------------------------------------
+
+    def started(self, node: Node) -> None:
+        """I5 across starts: what was final on this disk is final again."""
+        if node.is_liar:
+            return
+        kept = self._kept.get(node.index, 0)
+        if node.replica.height < kept:
+            self.broken("I5", f"node {node.index} had height {kept} and starts with {node.replica.height}")
+        self._compare(node, max(1, node.replica.height))
+
+    def disk_replaced(self, node: Node) -> None:
+        """By an older copy, or an empty one: what it held is no longer promised, and what it said on its lane
+        may be contradicted (README, "Known holes"). Its votes may not."""
+        self._kept[node.index] = 0
+        self._replaced.add(node.index)
+
+    def crashed(self, node: Node) -> None:
+        self.crashes[node.index] += 1
+        self.on_crash(node)
+
+    def fault(self, node: Node, error: AssertionError) -> None:
+        if node.is_liar:
+            return
+        if isinstance(error, Diverged):
+            self.broken("I3", f"node {node.index}: {error}")
+        self.broken("fault", f"node {node.index}: {type(error).__name__}: {error}", error)
+
+    def blamed(self, node: Node, source: int, code: str) -> None:
+        self._ground.counts[f"blamed.{code}"] += 1
+        blamed = self._ground.nodes[source]
+        if blamed.is_damaged and not blamed.is_liar:
+            self._ground.counts["damage_told_by_peers"] += 1
+        elif not node.is_liar and not blamed.is_liar:
+            self.broken("blame", f"node {node.index} blames node {source} for {code}")
+
+    def appended(self, node: Node, event: Event) -> None:
+        """A statement of an honest node's people (I11: at most one at a place)."""
+        if node.is_liar:
+            return
+        place = (*event.lane, event.header.seq)
+        if self._statements.setdefault(place, event.id) != event.id:
+            if node.index not in self._replaced:
+                self.broken("I11", f"node {node.index} forked its own lane at {event}")
+            self._ground.counts["lane_forked_after_loss"] += 1
+            self.forget(lambda said: said.lane == event.lane)
+            return
+        self.valid[event.id] = (event, self._ground.scheduler.now)
+
+    def said(self, node: Node, topic: str, message: bytes) -> None:
+        """I11: votes that contradict each other. What liars say is kept too, for I10."""
+        if topic == EVENTS:
+            return
+        found = self.votes.take(message, node.key.public)
+        if found is not None and not node.is_liar:
+            self.broken("I11", f"node {node.index} {found}")
+
+    def neighbour(self, node: Node, draw: random.Random) -> int:
+        """Who `node` turns to when anybody will do."""
+        liar = self.eclipsed.get(node.index)
+        if liar is not None:
+            return liar
+        other = draw.randrange(len(self._ground.nodes) - 1)
+        return other + (other >= node.index)
+
+    # -- what is final -----------------------------------------------------------------------------------
+
+    def became_final(self, node: Node, first: int) -> None:
+        """`node` has every height from `first` up to its own now."""
+        if node.is_liar:
+            return
+        self._compare(node, first)
+        self._kept[node.index] = node.replica.height
+        state = node.replica.state
+        if state.root not in self._states:
+            self._states.add(state.root)
+            self._look_at_state(node)
+        self._hold("I12", invariants.bounded(node.replica.metrics))
+
+    def _compare(self, node: Node, first: int) -> None:
+        """I3, I4: this node's chain from `first` on, beside the one that is known."""
+        links = node.voice.chain(first)
+        for height, data in enumerate(links, first):
+            id = Cid.of(data)
+            if height > len(self.chain):
+                self._extend(node, height, id, data)
+            elif self.chain[height - 1].id != id:
+                self._conflict(node, height, id)
+        last = self.chain[node.replica.height - 1].checkpoint if node.replica.height else None
+        if last is not None and node.replica.state.root != last.sroot:
+            self.broken("I4", f"node {node.index} has another state than its height {last.height} names")
+
+    def _conflict(self, node: Node, height: int, id: Cid) -> None:
+        guilty, total = self.votes.guilty()
+        self._hold("I10", invariants.accountable(guilty, total))
+        self.broken(
+            "I3", f"at height {height} node {node.index} has {id}, {self.chain[height - 1].first} another"
+        )
+
+    def _extend(self, node: Node, height: int, id: Cid, data: bytes) -> None:
+        """A height that nobody had before: its delta, its receipts and its trees, looked at once."""
+        checkpoint = canonical.decode_as(Checkpoint, data, size_max=len(data))
+        store = node.replica.store
+        lines = store.finalized(len(self.leaves), cut_lines := len(store.order(height)) + 1)
+        if len(lines) != cut_lines:
+            self.broken("I4", f"height {height} has {len(lines)} receipts where {cut_lines} are due")
+        ordered = [line.event for line in lines if line.event is not None]
+        self._hold("I9", invariants.closed(ordered, self.places))
+        for event, line in zip(ordered, lines, strict=False):
+            self._record(event, line.receipt, height)
+        if order.delta_id(event.id for event in ordered) != checkpoint.delta:
+            self.broken("I4", f"the delta of height {height} is not the one its checkpoint names")
+        rroot = cut.receipts_root(line.receipt for line in lines)
+        leaf = canonical.encode(CheckpointLeaf(height, checkpoint.sroot, rroot))
+        self.leaves += [merkle.leaf_hash(data) for data in (*(event.id for event in ordered), leaf)]
+        if (rroot, merkle.root(self.leaves)) != (checkpoint.rroot, checkpoint.eroot):
+            self.broken("I4", f"the roots of height {height} are not those of its receipts and events")
+        self.chain.append(Final(id, checkpoint, f"node {node.index}", tuple(event.id for event in ordered)))
+
+    def _record(self, event: Event, receipt: Receipt, height: int) -> None:
+        """I6, I7."""
+        if event.id in self.height_of:
+            self.broken("I7", f"{event} is ordered at heights {self.height_of[event.id]} and {height}")
+        self.height_of[event.id] = height
+        self.receipts[event.id] = receipt
+        self._hold("I14", self.escrows.take(event, receipt))
+        header = event.header
+        self.places[event.id] = Place(header.by, header.lane, header.seq, header.lc, header.ts)
+        if receipt.code != FORK_VOID:
+            place = (*event.lane, header.seq)
+            if self._effective.setdefault(place, event.id) != event.id:
+                self.broken("I6", f"{event} is effective beside {self._effective[place]}")
+
+    def _look_at_state(self, node: Node) -> None:
+        wrong = invariants.money(node.replica.state, self._ground.genesis)
+        if wrong is not None:
+            self.broken(wrong[0], f"at height {node.replica.height} of node {node.index}: {wrong[1]}")
+
+    # -- the end -----------------------------------------------------------------------------------------
+
+    def lacking(self, node: Node, moment: int) -> list[Event]:
+        """I13: what honest people said before `moment` (run ms) that is not final on this node.
+
+        Not what a wrong clock dated too far ahead: that waits until its time has come.
+        """
+        height, latest = node.replica.height, self._ground.time + FUTURE_MS_MAX
+        return [
+            event
+            for id, (event, said) in self.valid.items()
+            if said < moment and event.header.ts <= latest and not 0 < self.height_of.get(id, 0) <= height
+        ]
+
+    def unsettled(self, moment: int) -> str | None:
+        """I13: what is still missing of what was said before `moment` (run ms), on any honest node."""
+        height = len(self.chain)
+        for node in self._ground.nodes:
+            if node.is_liar:
+                continue
+            if not node.up or node.replica.height < height:
+                return f"node {node.index} is at {node.replica.height if node.up else None}, not at {height}"
+            late = self.lacking(node, moment)
+            if late:
+                return f"{len(late)} events are not final on node {node.index}, the first {late[0]}"
+        return None
+
+    def forget(self, lost: Callable[[Event], bool]) -> None:
+        """Events that nobody alive holds were never said, as far as anybody can tell."""
+        for id in [id for id, (event, _) in self.valid.items() if lost(event)]:
+            del self.valid[id]
+
+    def _hold(self, name: str, wrong: str | None) -> None:
+        if wrong is not None:
+            self.broken(name, wrong)
+
+    def broken(self, name: str, what: str, cause: BaseException | None = None) -> None:
+        raise Violation(name, what) from cause
+
+    def __repr__(self) -> str:
+        return f"<Observer height={len(self.chain)} valid={len(self.valid)}>"
+
+
+def event_of(wire: bytes, net: Cid) -> Event:
+    return events.parse(wire, net=net, verify_signature=False)

@@ -1,0 +1,88 @@
+"""The plan of one run: everything that its seed decides before the first millisecond.
+
+A run is a function of its plan. Two plans with equal fields are one run; `command` prints the line that makes
+it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from fog.sim.faults import FAULTS
+from fog.sim.liars import LIARS
+from fog.sim.links import Weather
+from fog.sim.scheduler import stream
+
+NODES: Final = 7
+RUN_MS: Final = 288_000
+"""Of storm: 0.08 hours, some twenty heights. Quiet hours add nothing but heartbeats."""
+
+HOUR_MS: Final = 3_600_000
+STAKE_EACH: Final = 1_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """liars    index -> names of its habits;  stakes  by index
+    faults   what may befall the honest, as names;  gap_ms  between two of them, on average
+    """
+
+    seed: int
+    nodes: int
+    run_ms: int
+    stakes: tuple[int, ...]
+    liars: dict[int, tuple[str, ...]]
+    faults: tuple[str, ...]
+    weather: Weather
+    fault_gap_ms: int
+    burst_gap_ms: int
+
+    @property
+    def command(self) -> str:
+        """What makes this run again."""
+        return f"fog sim --seed {self.seed} --nodes {self.nodes} --hours {hours_text(self.run_ms)}"
+
+
+def draw_plan(seed: int, *, nodes: int = NODES, run_ms: int = RUN_MS) -> Plan:
+    """A seed's own mixture: as many liars as must be borne (less than a third of the stake), and faults."""
+    draw = stream(seed, "plan")
+    stakes = tuple(STAKE_EACH + draw.randrange(STAKE_EACH // 10) for _ in range(nodes))
+    liars = dict.fromkeys(sorted(draw.sample(range(nodes), max(0, (nodes - 1) // 3))), ())
+    while liars and 3 * sum(stakes[index] for index in liars) >= sum(stakes):
+        liars.popitem()
+    names = sorted(LIARS)
+    return Plan(
+        seed=seed,
+        nodes=nodes,
+        run_ms=run_ms,
+        stakes=stakes,
+        liars={index: tuple(sorted(draw.sample(names, draw.randrange(1, 4)))) for index in liars},
+        faults=tuple(sorted(draw.sample(sorted(FAULTS), draw.randrange(2, 7)))),
+        weather=draw_weather(draw.randrange(4)),
+        fault_gap_ms=draw.choice((10_000, 20_000, 30_000)),
+        burst_gap_ms=draw.choice((15_000, 30_000, 45_000)),
+    )
+
+
+def draw_weather(kind: int) -> Weather:
+    """A network in one room, a good one, one across the world, and a bad one."""
+    return WEATHERS[kind]
+
+
+WEATHERS: Final[Sequence[Weather]] = (
+    Weather(1, 3),
+    Weather(20, 40, drop_ppm=5_000),
+    Weather(100, 200, drop_ppm=20_000, double_ppm=10_000, straggler_ppm=2_000),
+    Weather(50, 500, drop_ppm=80_000, double_ppm=50_000, straggler_ppm=10_000),
+)
+
+
+def hours_text(run_ms: int) -> str:
+    """Hours as a decimal number, exactly."""
+    whole, rest = divmod(run_ms, HOUR_MS)
+    if not rest:
+        return str(whole)
+    digits = f"{rest * 10**6 // HOUR_MS:06d}".rstrip("0")
+    return f"{whole}.{digits}"

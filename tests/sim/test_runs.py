@@ -1,0 +1,88 @@
+"""Runs of the simulator: what it promises of itself, and a few seeds of what it is for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from fog.sim.campaign import campaign
+from fog.sim.faults import FAULTS
+from fog.sim.liars import LIARS
+from fog.sim.links import CLEAR
+from fog.sim.plan import draw_plan
+from fog.sim.world import simulate
+
+SEEDS = range(6)
+"""The first ones, which together meet most faults; two thousand others are in `make test-long`."""
+
+LONG_SEEDS = range(10_000, 12_000)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_invariant_breaks(seed: int) -> None:
+    report = simulate(draw_plan(seed))
+    assert report.ok, report
+    assert report.heights > 3
+    assert report.events > 3
+
+
+@pytest.mark.long
+def test_no_invariant_breaks_in_two_thousand_runs() -> None:
+    """Seven nodes, two of which lie; partitions, crashes, clocks wrong by up to an hour, lost disks."""
+    broken = [
+        outcome.report.plain()["broken"]
+        for outcome in campaign([draw_plan(seed) for seed in LONG_SEEDS])
+        if not outcome.report.ok
+    ]
+    assert broken == []
+
+
+def test_one_seed_is_one_run() -> None:
+    """The worst case, twice: every fault, every liar."""
+    plan = replace(draw_plan(7, run_ms=120_000), faults=tuple(sorted(FAULTS)), fault_gap_ms=5_000)
+    names = sorted(LIARS)
+    plan = replace(plan, liars=dict(zip(plan.liars, (tuple(names[::2]), tuple(names[1::2])), strict=True)))
+    one, other = simulate(plan), simulate(plan)
+    assert one.trace_hash == other.trace_hash
+    assert one == other
+
+
+def test_another_seed_is_another_run() -> None:
+    hashes = {simulate(draw_plan(seed, run_ms=30_000)).trace_hash for seed in range(4)}
+    assert len(hashes) == 4
+
+
+@pytest.mark.slow
+def test_a_run_is_the_same_whatever_the_process_is_like() -> None:
+    """I16: hash seeds, locales and time zones differ; the trace does not."""
+    lives = [
+        {"PYTHONHASHSEED": "1", "LC_ALL": "C", "TZ": "UTC"},
+        {"PYTHONHASHSEED": "77", "LC_ALL": "C.UTF-8", "TZ": "Pacific/Chatham"},
+        {"PYTHONHASHSEED": "random", "LC_ALL": "tr_TR.UTF-8", "TZ": "America/St_Johns", "PYTHONUTF8": "0"},
+    ]
+    hashes = {_in_a_process(life)["trace_hash"] for life in lives}
+    assert len(hashes) == 1
+
+
+def _in_a_process(environment: dict[str, str]) -> dict[str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "fog", "sim", "--seed", "3", "--hours", "0.05", "--json"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_a_run_without_faults_and_liars_settles_at_once() -> None:
+    plan = replace(draw_plan(1, run_ms=60_000), faults=(), liars={}, weather=CLEAR)
+    report = simulate(plan)
+    assert report.ok, report
+    assert report.counts["settled_ms"] < 5_000
