@@ -81,6 +81,7 @@ def init(
     if not 1 <= len(name) <= 255:
         raise UsageError("a network's name has 1 to 255 characters", next_step="fog init --name lab")
     chosen = dict(_parameter(text) for text in param or [])
+    _require_bonds(min((stake, *others.values())), chosen.get("bond_min", Params().bond_min))
     own = _prepare(session, wanted=passphrase)
     validators, accounts = founders.divide(own.public, stake, others, free)
     network = Genesis(
@@ -165,6 +166,16 @@ def _stake(text: str) -> int:
     if stake == 0:
         raise UsageError("a validator without stake decides nothing", next_step="fog init --stake 100000")
     return stake
+
+
+def _require_bonds(smallest: int, least: int) -> None:
+    """A founder with less than `bond_min` would give way to the first stranger who has as much."""
+    if smallest < least:
+        raise UsageError(
+            f"a stake of {credits_text(smallest)} credits, where a bond has at least {credits_text(least)}",
+            code="bond_too_small",
+            next_step=f"give more stake, or --param bond_min={smallest}",
+        )
 
 
 def _parameter(text: str) -> tuple[str, int]:

@@ -87,7 +87,8 @@ def test_every_exit_code_is_in_the_documentation() -> None:
 
 def test_init_makes_a_key_a_network_and_settings(home: DataDir, capsys: pytest.CaptureFixture[str]) -> None:
     """One validator with its stake, one account with all free credits; all for the owner's eyes only."""
-    assert run(["init", "--name", "lab", "--credits", "12.5", "--stake", "7", "--json"]) == Exit.OK
+    given = ["--name", "lab", "--credits", "12.5", "--stake", "1000.5"]
+    assert run(["init", *given, "--json"]) == Exit.OK
     said = json.loads(capsys.readouterr().out)
     key, network = keys.load(home.key), home.read_genesis()
     assert said == {
@@ -97,7 +98,7 @@ def test_init_makes_a_key_a_network_and_settings(home: DataDir, capsys: pytest.C
         "account": key.public.hex(),
         "validators": 1,
     }
-    assert network.validators == (Validator(key.public, 7_000_000),)
+    assert network.validators == (Validator(key.public, 1_000_500_000),)
     assert network.accounts == (Allocation(key.public, 12_500_000),)
     for path in (home.key, home.genesis, home.config):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -106,11 +107,22 @@ def test_init_makes_a_key_a_network_and_settings(home: DataDir, capsys: pytest.C
 
 @pytest.mark.parametrize(
     "given",
-    [["--stake", "0"], ["--stake", "x"], ["--credits", "9223372036854.775807", "--stake", "0.000001"]],
+    [
+        ["--stake", "0"],
+        ["--stake", "x"],
+        ["--stake", "999.999999"],
+        ["--credits", "9223372036854.775807", "--stake", "0.000001"],
+    ],
 )
 def test_a_network_without_stake_or_with_too_much_money_is_not_begun(home: DataDir, given: list[str]) -> None:
     assert run(["init", *given]) == Exit.USAGE
     assert not home.key.exists()
+
+
+def test_a_founder_holds_at_least_what_its_network_asks_of_a_bond(home: DataDir) -> None:
+    assert run(["init", "--stake", "7", "--param", "bond_min=7000001"]) == Exit.USAGE
+    assert run(["init", "--stake", "7", "--param", "bond_min=7000000"]) == Exit.OK
+    assert home.read_genesis().stake == 7_000_000
 
 
 def test_a_network_chooses_its_parameters_once(home: DataDir) -> None:
