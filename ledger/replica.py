@@ -30,6 +30,7 @@ from ledger.authorship import next_event
 from ledger.candidates import Candidate, Root
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
+from ledger.cut import CLOSED, lane_key
 from ledger.errors import RemoteError, UsageError
 from ledger.event import LANE_LEDGER, Event
 from ledger.evidence import VoteFault
@@ -325,6 +326,12 @@ class Replica:
         with self._serving(), self._writing():
             if self._key is None:
                 raise UsageError("this replica has no key", code="read_only", next_step="open it with a key")
+            if self.state.get(CLOSED, lane_key(self._key.public, lane)) is not None:
+                raise UsageError(
+                    f"lane {lane} of {self._key.public.hex()} is closed: somebody proved that it forked",
+                    code="lane_closed",
+                    next_step="go on with a new device key",
+                )
             event = next_event(
                 self._admission, self._key, kind, version, body, now=now, lane=lane, exp=exp, acct=acct
             )

@@ -25,6 +25,7 @@ from ledger.replica import Applied, Missing, Replica
 from ledger.store import Store
 from ledger.voting import DUE_AGAIN_MS, HEARTBEAT_MS
 from tests.ledger.paying import RUNG, PayingRules, balance
+from tests.ledger.test_cut import Closing
 from tests.ledger.world import (
     START,
     Author,
@@ -202,6 +203,17 @@ def test_a_lie_about_a_place_gives_a_warrant_that_convinces_others(stored: bool)
         taken = feed(node, *known, lie)
     [warrant] = taken.warrants
     assert warrants.parse(warrant.encode(), net=GENESIS.net).h == lie.header_bytes
+
+
+def test_nothing_is_signed_on_a_lane_that_the_rules_have_closed():
+    """Whoever learns from others that it forked stops, instead of saying what nobody will count."""
+    genesis = make_genesis(anchor="anchor", alice=1)
+    node = replica(genesis, "anchor", validator=True, rules=Closing())
+    node.append("close", 1, {"by": key_of("anchor").public}, now=NOW)
+    finalize(node, NOW + 1)
+    with pytest.raises(UsageError) as refused:
+        node.append("pay", 1, pay("alice", 1), now=NOW + 2)
+    assert refused.value.code == "lane_closed"
 
 
 def test_a_flood_of_lies_gives_few_warrants():
