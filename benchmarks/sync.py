@@ -54,8 +54,9 @@ from ledger.signing import SigningKey
 from ledger.store import Store
 from network.host import open_host
 from network.sync import Delivered
+from network.sync_answering import Answering
 from network.sync_io import Sync
-from network.sync_messages import ANSWER_BYTES_MAX, IDS_MAX, GetIds, encode
+from network.sync_messages import ANSWER_BYTES_MAX, IDS_MAX, PROTOCOL, GetIds, encode
 
 EQUAL_BYTES_MAX = 400
 CONTIGUOUS_BYTES_MAX = 1.3 * ID_SIZE
@@ -249,8 +250,8 @@ async def meet(folder: Path, differences: int, where: str, count: int) -> Cost:
         trio.open_nursery() as nursery,
     ):
         syncs = [Sync(h, n.ledger, n.take, n.no_checkpoints) for h, n in ((a, one), (b, other))]
-        for host, sync in ((a, syncs[0]), (b, syncs[1])):
-            host.handle("/fog/sync/2", sync._answer)  # answer, but ask only when told to
+        for host, node in ((a, one), (b, other)):
+            host.handle(PROTOCOL, Answering(host, node.ledger).answer)  # and ask only when told to
         peers = [await a.dial(b.addresses()[0]), a.peer_id]
         begun = time.perf_counter()
         for sync, peer in zip(syncs, peers, strict=True):

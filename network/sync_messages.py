@@ -15,10 +15,11 @@
 The frames inside are those of `ledger.reconcile`, over the sets of `ledger.holdings`; `limit` is the largest
 that the asker takes.
 
-One side asks, the other answers; each side opens its own stream to learn what it lacks itself. There is
-never more than one question on the way, and an answer has at most ANSWER_BYTES_MAX of events: a peer
-that wants more must first take what it asked for. An answer that is a frame has at most four times the bytes
-of the frame asked, and 16 KiB (`ledger.reconcile.answer_max`).
+One side asks, the other answers; each side opens its own stream to learn what it lacks itself. A stream
+begins with Hello, and so does each later session on it. There is never more than one question on the way,
+and an answer has at most ANSWER_BYTES_MAX of events: a peer that wants more must first take what it asked
+for. An answer that is a frame has at most four times the bytes of the frame asked, and 16 KiB
+(`ledger.reconcile.answer_max`).
 """
 
 from __future__ import annotations
@@ -127,8 +128,7 @@ class GetCheckpoints(Message, frozen=True, tag="get_checkpoints"):
 
 class Checkpoints(Message, frozen=True, tag="checkpoints"):
     """(checkpoint, certificate that shows its parent) with consecutive heights from the one asked for, and
-    the
-    certificate that makes the last of them final."""
+    the certificate that makes the last of them final."""
 
     items: Annotated[tuple[tuple[bytes, bytes], ...], Meta(max_length=CHECKPOINTS_MAX)]
     final: Annotated[bytes, Meta(max_length=CERTIFICATE_SIZE_MAX)]
@@ -165,7 +165,9 @@ class GetLacking(Message, frozen=True, tag="get_lacking"):
 
 
 _Welcome: Any = Hello | Same | Bye
-Question = GetHeads | GetRanges | GetIds | GetCheckpoints | GetDifferences | GetLacking | GetVotes | Bye
+Question = (
+    Hello | GetHeads | GetRanges | GetIds | GetCheckpoints | GetDifferences | GetLacking | GetVotes | Bye
+)
 Answer = Heads | Events | Checkpoints | Differences | Votes | Bye
 
 

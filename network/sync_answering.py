@@ -1,0 +1,178 @@
+"""Sync over real streams, the answering side: whatever is asked, from our own ledger, within bounds.
+
+Remembers nothing of a peer. A stream may be used for one session after the other; it ends after IDLE_S
+without a question, STREAM_QUESTIONS_MAX or STREAM_BYTES_MAX. A peer has `Limits.streams_per_peer` at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import Final, Protocol
+
+import trio
+
+from ledger.cid import Cid
+from ledger.errors import RemoteError
+from ledger.heads import Head, Lane
+from ledger.holdings import id_of
+from ledger.item_set import ItemSet
+from ledger.reconcile import answer, lacking
+from network.host import Host
+from network.stream import TIMEOUT_S, Stream
+from network.sync import WRONG_NETWORK
+from network.sync_answers import Part, by_ids, event_frames, merge, share
+from network.sync_messages import (
+    ANSWER_BYTES_MAX,
+    FRAME_SIZE_MAX,
+    IDS_MAX,
+    Bye,
+    Checkpoints,
+    Differences,
+    GetCheckpoints,
+    GetDifferences,
+    GetHeads,
+    GetIds,
+    GetLacking,
+    GetRanges,
+    GetVotes,
+    Heads,
+    Hello,
+    Question,
+    Same,
+    Votes,
+    decode_hello,
+    decode_question,
+    encode,
+)
+
+TAKE_S: Final = 30.0  # for a peer to take one frame of an answer
+IDLE_S: Final = 75.0  # without a question: longer than the time between two sessions
+STREAM_QUESTIONS_MAX: Final = 16_384  # on one stream
+STREAM_BYTES_MAX: Final = 512 * 1024 * 1024  # then the peer opens a new stream
+
+
+class LedgerSource(Protocol):
+    """What sync needs of the ledger. Async, because the ledger has one writer and may be in a thread."""
+
+    async def hello(self) -> Hello: ...
+
+    async def heads(self) -> Mapping[Lane, Head]: ...
+
+    async def frontier(self) -> ItemSet:
+        """The heads as a set (`ledger.holdings`)."""
+
+    async def unordered(self) -> tuple[Cid | None, ItemSet]:
+        """The last checkpoint, and the events above it as a set."""
+
+    async def lane_range(self, by: bytes, lane: int, first: int, last: int, bytes_max: int) -> list[bytes]:
+        """Wires from `first` on, consecutive, up to `bytes_max` but at least one if there is one."""
+
+    async def wires(self, ids: Sequence[Cid]) -> Mapping[Cid, bytes]: ...
+
+    async def unknown(self, ids: Sequence[Cid]) -> Sequence[Cid]:
+        """Those of `ids` that the store does not hold, as events or as rivals in a fork."""
+
+    async def checkpoints(self, first: int, limit: int) -> tuple[Sequence[tuple[bytes, bytes]], bytes]:
+        """At most `limit` (checkpoint, certificate of its parent) from height `first` on, the last of them
+        one that has a finality certificate, and that."""
+
+    async def votes(self, epoch: int, slot: int) -> Sequence[bytes]:
+        """What is known of open slots, from this one on: at most `ledger.voting.BALLOTS_BYTES_MAX`."""
+
+
+class Answering:
+    """`met(peer, hello)` is told of every greeting: with our own hello if theirs is equal, else with None."""
+
+    def __init__(
+        self,
+        host: Host,
+        source: LedgerSource,
+        met: Callable[[str, Hello | None], None] = lambda peer, hello: None,
+    ) -> None:
+        self._host, self._source, self._met = host, source, met
+
+    async def answer(self, stream: Stream, peer: str) -> None:
+        """The handler of the protocol. Raises RemoteError for what breaks its rules."""
+        decode: Callable[[bytes], Question] = decode_hello
+        timeout_s = TIMEOUT_S
+        for _ in range(STREAM_QUESTIONS_MAX):
+            try:
+                frame = await stream.read_frame(size_max=FRAME_SIZE_MAX, timeout_s=timeout_s)
+            except RemoteError as error:
+                if decode is decode_question and error.code in ("stream_closed", "timeout"):
+                    return  # it has all it wanted
+                raise
+            if not await self._reply(decode(frame), stream) or stream.bytes_out > STREAM_BYTES_MAX:
+                return
+            decode, timeout_s = decode_question, IDLE_S
+
+    async def _greet(self, theirs: Hello, stream: Stream) -> bool:
+        ours = await self._source.hello()
+        if theirs.net != ours.net:
+            await stream.write_frame(encode(Bye(WRONG_NETWORK)))
+            self._host.blame(stream.peer, WRONG_NETWORK, fatal=True)
+            return False
+        await stream.write_frame(encode(Same() if theirs == ours else ours))
+        self._met(stream.peer, ours if theirs == ours else None)
+        return True
+
+    async def _reply(self, question: Question, stream: Stream) -> bool:
+        """Answer one question; False when the peer said goodbye."""
+        match question:
+            case Hello():
+                return await self._greet(question, stream)
+            case GetHeads(frame, limit):
+                found = await _answered(await self._source.frontier(), frame, limit)
+                await stream.write_frame(encode(Heads(found)))
+            case GetRanges(ranges):
+                parts = [await self._part(*wanted, share(len(ranges))) for wanted in ranges]
+                await self._send_events(stream, *merge(parts))
+            case GetIds(ids):
+                await self._send_events(stream, *by_ids(ids, await self._source.wires(ids)))
+            case GetCheckpoints(first, limit):
+                links, final = await self._source.checkpoints(first, limit)
+                items = tuple((checkpoint, shown) for checkpoint, shown in links)
+                await stream.write_frame(encode(Checkpoints(items, final)))
+            case GetVotes(epoch, slot):
+                await stream.write_frame(encode(Votes(tuple(await self._source.votes(epoch, slot)))))
+            case GetDifferences(base, frame, limit):
+                ours, above = await self._source.unordered()
+                differing = await _answered(above, frame, limit, direct=True) if ours == base else None
+                await stream.write_frame(encode(Differences(differing)))
+            case GetLacking(base, frame):
+                ours, above = await self._source.unordered()
+                await self._send_events(stream, *await self._lacking(above, frame if ours == base else None))
+            case Bye():
+                return False
+        return True
+
+    async def _lacking(self, items: ItemSet, frame: bytes | None) -> tuple[list[tuple[int, bytes]], bool]:
+        """(events that the lists in the frame lack, whether there are more of them)."""
+        names = iter(lacking(items, frame) if frame is not None else ())
+        events: list[tuple[int, bytes]] = []
+        size = 0
+        while ids := [id_of(item) for item in islice(names, IDS_MAX)]:
+            held = await self._source.wires(ids)
+            for wire in (held[id] for id in ids if id in held):
+                size += len(wire)
+                if events and size > ANSWER_BYTES_MAX:
+                    return events, True
+                events.append((0, wire))
+        return events, False
+
+    async def _part(self, by: bytes, lane: int, first: int, last: int, bytes_max: int) -> Part:
+        if first > last:
+            return Part((), whole=True)
+        wires = await self._source.lane_range(by, lane, first, last, bytes_max)
+        return Part(wires, whole=not wires or len(wires) == last - first + 1)
+
+    async def _send_events(self, stream: Stream, events: Sequence[tuple[int, bytes]], more: bool) -> None:
+        for frame in event_frames(events, more=more):
+            await stream.write_frame(frame, timeout_s=TAKE_S)
+
+
+async def _answered(items: ItemSet, frame: bytes, limit: int, *, direct: bool = False) -> bytes:
+    """In a thread: a question of the largest size takes a tenth of a second."""
+    return await trio.to_thread.run_sync(partial(answer, items, frame, limit, direct=direct))
