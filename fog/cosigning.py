@@ -68,6 +68,12 @@ def _bad_witness(word: str) -> UsageError:
     )
 
 
+class Overtaken(RemoteError):
+    """Another validator's newer note was there first: nobody's fault, and the next note is as good."""
+
+    code = "overtaken"
+
+
 class Notes:
     def __init__(
         self, ledger: ReplicaThread, key: SigningKey, file: Path, witnesses: Sequence[Outside], needed: int
@@ -126,6 +132,8 @@ class Notes:
                 with trio.fail_after(DEADLINE_S):
                     lines[at] = await self._cosignature(one, note)
                 one.counts["cosigned"] += 1
+            except Overtaken as error:
+                log.debug("witness %s %s", one.key.name, error)
             except (RemoteError, trio.TooSlowError) as error:
                 one.counts["failed"] += 1
                 log.warning("witness %s: %s", one.key.name, error or f"no answer within {DEADLINE_S} s")
@@ -143,7 +151,7 @@ class Notes:
         size = note.head().size
         for _ in range(2):  # the second time we know the size that it has
             if witness.size > size:
-                raise RemoteError(f"has cosigned {witness.size} leaves already, this is {size}", code="newer")
+                raise Overtaken(f"has cosigned {witness.size} leaves already, these are {size}")
             proof: tuple[bytes, ...] = ()
             if witness.size:
                 store = self._ledger.replica.store

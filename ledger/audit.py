@@ -3,7 +3,8 @@
     1  every block has the hash it is named by, and stands where an archive has it          (`car`, `archive`)
     2  genesis is the network asked for, and the last root
     3  each checkpoint follows its parent (height, epoch, slot, T, validators), and the certificate that shows
-       the parent is signed by more than two thirds of the stake of the parent's epoch       (`finality`)
+       the parent is signed by more than two thirds of the stake of the parent's epoch; where it names new
+       validators for the next epoch, their list follows                                     (`finality`)
     4  each event is canonical, within the limits, signed by its author, and its body is the one it names
     5  its parents are known, and seq, prev, lc and ts are what they must be                 (`dag`)
     6  the delta is exactly what the tips reach, in canonical order, within the limits       (`order`)

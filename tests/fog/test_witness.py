@@ -134,6 +134,20 @@ async def test_too_few_cosignatures_leave_the_older_note(validator: Lone, tmp_pa
         assert mine.counts == {"witness.cosigned": 1, "witness.failed": 1}
 
 
+async def test_another_validator_may_have_been_there_first(validator: Lone, tmp_path: Path) -> None:
+    """The witness has a newer note: no cosignature for the older one, and no failure either."""
+    async with witnessing(tmp_path, "one") as one:
+        mine = validator.notes(tmp_path / "cosigned.note", one)
+        await validator.finalize()
+        older = await mine.signed()
+        head = await validator.finalize()
+        newer = Note(head.text(), (notes.sign(head, ALICE),))
+        await validator.notes(tmp_path / "other.note", Outside(one.key, one.url)).cosign(newer)
+        assert older is not None
+        assert (await mine.cosign(older)).lines == older.lines
+        assert mine.counts == {"witness.cosigned": 0, "witness.failed": 0}
+
+
 async def test_a_witness_of_another_key_does_not_count(validator: Lone, tmp_path: Path) -> None:
     """Whoever answers at the address must sign with the key in the settings."""
     async with witnessing(tmp_path, "one") as one:

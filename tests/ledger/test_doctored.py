@@ -18,7 +18,7 @@ import pytest
 from ledger import canonical
 from ledger.audit import audit
 from ledger.cid import Cid
-from ledger.event import Event
+from ledger.event import Event, parse_header
 from ledger.signing import Domain
 from ledger.votes import Phase, SignedVote, Vote
 from tests.interop import javascript
@@ -399,6 +399,29 @@ def test_a_stranger_finds_each_lie(case: Case, verified: dict[str, tuple[bool, s
         assert line.startswith("not true, ")
         reason = line.removeprefix("not true, ").partition(": ")[2]
         assert reason.startswith(case.verify), line
+
+
+ODD = bytes((1,)) + bytes(31)
+"""The neutral point as a key. With itself as R and S = 0 it signs everything, by ZIP215 and nobody else."""
+
+
+def by_nobody(event: Event) -> Event:
+    """The event as the first of a lane that belongs to no secret key."""
+    header = canonical.decode(event.header_bytes, size_max=1024)
+    fields = {**header, "by": ODD, "seq": 0, "lc": 1}
+    data = canonical.encode({name: value for name, value in fields.items() if name != "prev"})
+    parsed = parse_header(data, net=event.header.net)
+    return Event(Cid.of(data), parsed, data, ODD + bytes(32), event.body, event.wire)
+
+
+@pytest.mark.slow
+def test_both_accept_what_only_zip215_accepts(tmp_path: Path) -> None:
+    """One rule for odd signatures, the network's: else two honest auditors would disagree about one file."""
+    forger = Forger(Lies(events=event(by_nobody)))
+    data = forger.archive()
+    assert audit(data, MovingRules(), net=forger.net).problem is None
+    (tmp_path / "odd.car").write_bytes(data)
+    assert javascript.run_file(VERIFIER, tmp_path, "odd.car").stdout.startswith("odd.car: true, ")
 
 
 def test_each_lie_is_another_one() -> None:
