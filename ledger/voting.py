@@ -268,8 +268,9 @@ class Voting:
             wanted = self.is_wanted(now)
             if not wanted or self._wanted_since is None:
                 self._wanted_since = now if wanted else None
+            before = self.voter, self.voter.slot
             self._queue += self.voter.tick(now, wanted=wanted, ready=self._is_ready(now))
-            if not self._settle(now, commit):
+            if not self._settle(now, commit) and before == (self.voter, self.voter.slot):
                 return
 
     def _settle(self, now: int, commit: Commit) -> bool:

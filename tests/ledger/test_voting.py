@@ -1,0 +1,297 @@
+"""Several validators: one order, one state, whoever is slow, silent, cut off, crashed or lying."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.checkpoint import parse_checkpoint
+from ledger.evidence import check_vote_fault
+from ledger.replica import Replica
+from ledger.signing import SigningKey
+from ledger.simplex import Action, Cast, Voter
+from ledger.store import Store
+from ledger.validators import ValidatorSet, validators_of
+from ledger.votes import Phase, SignedVote, Vote, decode_certificate
+from ledger.voting import STANDSTILL_MS
+from tests.ledger.council import DELAY_MS, Council
+from tests.ledger.paying import balance
+from tests.ledger.world import START, Author, key_of, pay
+
+
+def paid(node: Replica) -> int:
+    """How many of Alice's payments of 1 to Bob are final here."""
+    return balance(node.state, key_of("bob").public) - 1_000
+
+
+def payments(council: Council, amount: int) -> list[Any]:
+    alice = Author(council.genesis, "alice")
+    return [alice.says(pay("bob", 1)) for _ in range(amount)]
+
+
+def trickle(council: Council, amount: int, *, every_ms: int = 50) -> None:
+    for event in payments(council, amount):
+        council.say(event)
+        council.run(every_ms)
+
+
+@pytest.mark.parametrize("members", [1, 2, 3, 4, 7])
+def test_whatever_their_number_they_agree_and_then_are_quiet(members: int):
+    council = Council(members)
+    trickle(council, 20)
+    council.run(5_000)
+    assert [paid(node) for node in council.nodes.values()] == [20] * members
+    assert len(council.roots()) == 1
+    heights = council.heights
+    council.run(50_000)
+    assert council.heights == heights
+    assert not council.faults
+
+
+def test_finality_takes_three_delays_of_a_message():
+    """The event is everywhere; then proposal, notarization, finalization."""
+    council = Council(4)
+    council.run(5_000)
+    [event] = payments(council, 1)
+    council.say(event)
+    council.run(3 * DELAY_MS + 5)
+    assert [paid(node) for node in council.nodes.values()] == [1] * 4
+
+
+@pytest.mark.parametrize("silent", ["v0", "v1", "v2", "v3"])
+def test_one_of_four_may_be_silent(silent: str):
+    council = Council(4)
+    council.stop(silent)
+    trickle(council, 20)
+    council.run(5_000)
+    assert [paid(node) for node in council.nodes.values()] == [20] * 3
+
+
+def test_with_two_of_four_nothing_is_final_and_it_says_so():
+    council = Council(4)
+    council.run(2_000)
+    stores = {name: council.stop(name) for name in ("v1", "v2")}
+    trickle(council, 5)
+    council.run(20_000)
+    for name, node in council.nodes.items():
+        assert paid(node) == 0
+        still = node.standstill(council.now)
+        assert still is not None
+        assert set(still.heard) == {key_of("v0").public, key_of("v3").public}, name
+        assert (still.weight, still.total) == (2, 4)
+    council.start("v1", stores["v1"])
+    council.rejoin("v1")
+    council.run(5_000)
+    assert [paid(node) for node in council.nodes.values()] == [5] * 3
+    assert all(node.standstill(council.now) is None for node in council.nodes.values())
+    assert STANDSTILL_MS <= 5_000
+
+
+def test_a_partition_into_halves_stops_and_heals_soon():
+    halves = ({"v0", "v1"}, {"v2", "v3"})
+    cut = [True]
+
+    def drops(sender: str, to: str, now: int) -> bool:
+        return cut[0] and any(sender in half and to not in half for half in halves)
+
+    council = Council(4)
+    council.drops = drops
+    trickle(council, 5)
+    council.run(60_000)
+    assert [paid(node) for node in council.nodes.values()] == [0] * 4
+    cut[0] = False
+    council.run(5_000)
+    assert [paid(node) for node in council.nodes.values()] == [5] * 4
+    assert not council.faults
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_messages_may_be_lost(seed: int):
+    """A third of them, for ten seconds; then none."""
+    chance = random.Random(seed)
+    council = Council(4)
+    council.drops = lambda sender, to, now: now < 11_000 and chance.random() < 0.33
+    trickle(council, 30)
+    council.run(15_000)
+    assert [paid(node) for node in council.nodes.values()] == [30] * 4
+    assert len(council.roots()) == 1
+    assert not council.faults
+
+
+def test_weights_decide_and_not_heads():
+    """One of four with 70 of 100 stake decides alone."""
+    council = Council(4, stakes=[70, 10, 10, 10])
+    for name in ("v1", "v2", "v3"):
+        council.stop(name)
+    trickle(council, 3)
+    council.run(60_000)
+    assert paid(council.nodes["v0"]) == 3
+
+
+# -- epochs -------------------------------------------------------------------------------------------------
+
+
+def test_epochs_pass_and_each_ends_final():
+    council = Council(4, epoch=3)
+    trickle(council, 30)
+    council.run(5_000)
+    assert len(council.roots()) == 1
+    node = council.nodes["v0"]
+    assert node.height > 9
+    for checkpoint, shown in node.store.checkpoints(4, 1_000):
+        first_of_epoch = parse_checkpoint(checkpoint, net=node.net).height % 3 == 1
+        assert not first_of_epoch or decode_certificate(shown).phase == Phase.FINALIZE
+    assert validators_of(node.state, node.height // 3) == ValidatorSet.of(council.genesis.validators)
+
+
+# -- crashes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_crashes_at_any_moment_lose_and_contradict_nothing(seed: int):
+    chance = random.Random(seed)
+    council = Council(4)
+    for event in payments(council, 30):
+        council.say(event)
+        council.run(chance.randrange(10, 120))
+        victim = chance.choice(council.names)
+        store = council.stop(victim)
+        council.run(chance.randrange(0, 300))
+        council.start(victim, store)
+        council.rejoin(victim)
+    council.run(20_000)
+    council.meet()
+    council.run(20_000)
+    assert len(council.roots()) == 1
+    assert [paid(node) for node in council.nodes.values()] == [30] * 4
+    assert not council.faults
+
+
+def test_all_may_crash_at_once_after_they_notarized(tmp_path: Path):
+    """What was voted and what was proposed are on each disk, so finality comes of them alone."""
+    council = Council(4)
+    council.run(2_000)
+    [event] = payments(council, 1)
+    council.say(event)
+    council.run(2 * DELAY_MS + 5)
+    assert [paid(node) for node in council.nodes.values()] == [0] * 4
+    stores = {name: council.stop(name) for name in council.names}
+    council._queue.clear()
+    council._steps_at.clear()
+    for name, store in stores.items():
+        council.start(name, store)
+    for name in council.names:
+        council.rejoin(name)
+    council.run(3_000)
+    assert [paid(node) for node in council.nodes.values()] == [1] * 4
+    assert not council.faults
+
+
+def test_a_lost_disk_costs_no_contradiction():
+    """The key comes back with an empty store: it follows, leaves the slots it may have voted in, and votes
+    on."""
+    council = Council(4)
+    trickle(council, 5)
+    council.stop("v2")
+    council.start("v2")
+    assert council.nodes["v2"].is_silent
+    assert council.rejoin("v2")
+    trickle_more = payments(council, 12)[5:]
+    for event in trickle_more:
+        council.say(event)
+        council.run(200)
+    council.meet()
+    council.run(10_000)
+    assert len(council.roots()) == 1
+    assert paid(council.nodes["v2"]) == 12
+    assert not council.faults
+    council.stop("v0")  # so that v2 is needed now
+    council.say(*payments(council, 14)[12:])
+    council.run(10_000)
+    assert paid(council.nodes["v2"]) == 14
+
+
+def test_a_store_that_never_voted_asks_a_quorum_first():
+    council = Council(4)
+    council.stop("v3")
+    council.drops = lambda sender, to, now: to == "v3" and sender != "v0"
+    council.start("v3")
+    assert not council.rejoin("v3")
+    council.drops = lambda sender, to, now: to == "v3" and sender == "v1"
+    assert council.rejoin("v3")
+
+
+def test_a_restored_backup_does_not_contradict_itself(tmp_path: Path):
+    """An older copy of its disk: the others still hold what it said since."""
+    url = f"sqlite:///{tmp_path}/v1.sqlite"
+    council = Council(4, urls={"v1": url})
+    trickle(council, 3)
+    store = council.stop("v1")
+    store.close()
+    old = (tmp_path / "v1.sqlite").read_bytes()
+    council.start("v1", Store.open(url))
+    council.rejoin("v1")
+    trickle_more = payments(council, 6)[3:]
+    for event in trickle_more:
+        council.say(event)
+        council.run(60)
+    council.stop("v1").close()
+    for leftover in tmp_path.glob("v1.sqlite*"):
+        leftover.unlink()
+    (tmp_path / "v1.sqlite").write_bytes(old)
+    council.start("v1", Store.open(url))
+    assert council.rejoin("v1")
+    council.say(*payments(council, 9)[6:])
+    council.run(10_000)
+    council.meet()
+    council.run(10_000)
+    assert [paid(node) for node in council.nodes.values()] == [9] * 4
+    assert not council.faults
+
+
+# -- liars --------------------------------------------------------------------------------------------------
+
+
+class TwoTongues(Voter):
+    """Skips and finalizes whatever it is asked."""
+
+    def certified(self, certificate: Any) -> list[Action]:
+        actions = super().certified(certificate)
+        also = [
+            Cast(one.slot, Phase.SKIP, None)
+            for one in actions
+            if isinstance(one, Cast) and one.phase is Phase.FINALIZE
+        ]
+        return [*actions, *also]
+
+
+def test_who_finalizes_and_skips_is_found_by_everybody_and_stops_nobody():
+    council = Council(4, voters={"v1": TwoTongues})
+    trickle(council, 10)
+    council.run(5_000)
+    assert [paid(council.nodes[name]) for name in ("v0", "v2", "v3")] == [10] * 3
+    assert {fault.by for fault in council.faults} == {key_of("v1").public}
+    for fault in council.faults:
+        check_vote_fault(fault, net=council.genesis.net)
+
+
+def test_votes_of_strangers_of_the_future_and_of_the_past_move_nothing():
+    council = Council(4)
+    trickle(council, 3)
+    node = council.nodes["v0"]
+    before = (node.height, node.state.root)
+    stranger = SigningKey(b"s" * 32)
+    checkpoint = node.last.checkpoint if node.last is not None else None
+    assert checkpoint is not None
+    for slot in (1, 10**12):
+        vote = Vote(council.genesis.net, 0, slot, Phase.NOTARIZE, checkpoint.id, START)
+        signed = SignedVote.make(key_of("v1"), vote)
+        assert not node.hear(signed.encode(), now=council.now).final
+        if slot == 1:
+            continue
+        forged = SignedVote(vote, stranger.public, signed.sig)
+        assert not node.hear(forged.encode(), now=council.now).final
+    assert (node.height, node.state.root) == before
