@@ -32,6 +32,7 @@ import msgspec
 import trio
 
 from fog.exits import AuditFailed, JobUnfinished, NodeDown, Refused
+from ledger.canonical import words_of
 from ledger.errors import FogError, RemoteError, StoreCorrupt, UsageError
 
 if TYPE_CHECKING:  # the installed stubs of trio are older than this name in trio itself
@@ -126,6 +127,14 @@ async def _welcome(
                 await talk.run()
 
 
+def parse_request(line: bytes) -> Request:
+    """Raises UsageError (`bad_request`)."""
+    try:
+        return msgspec.json.decode(line, type=Request)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"not a request: {words_of(error)}", code="bad_request") from error
+
+
 def _refusal(stream: trio.SocketStream, owner: int, places: trio.CapacityLimiter) -> FogError | None:
     peer = _peer_uid(stream)
     if peer is not None and peer != owner:
@@ -159,9 +168,8 @@ class _Talk:
     async def run(self) -> None:
         while (line := await self._line()) is not None:
             try:
-                request = msgspec.json.decode(line, type=Request)
-            except msgspec.MsgspecError as error:
-                fault = UsageError(f"not a request: {error}", code="bad_request")
+                request = parse_request(line)
+            except UsageError as fault:
                 await self.send(Answer(None, error=_failure(fault)))
                 return
             await self._answer(request)

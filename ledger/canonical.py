@@ -8,6 +8,7 @@ indefinite lengths, undefined, broken UTF-8, trailing bytes). On top of that, he
     links         exactly a `Cid`: 36 bytes, sha2-256, dag-cbor or raw
     text          Unicode NFC, so that what looks equal is equal; only characters that every node knows
     depth         at most 8 containers inside each other
+    items         at most 65,536, or one for every 7 bytes, whichever is more
     size          at most what the caller allows, looked at before anything else
 
 What must always hold: `encode(decode(b)) == b` for every `b` that `decode` accepts. It is compared on
@@ -33,9 +34,18 @@ from ledger.errors import RemoteError
 INT_MAX = 2**63 - 1
 DEPTH_MAX = 8
 
+ITEMS_MAX = 64 * 1024
+"""As many as the body of an event could have. Each costs the reader 70 bytes and a microsecond, however short it is
+on the wire."""
+
+BYTES_PER_ITEM_MIN = 7
+"""Of values with more items than that. The densest of ours is a job of many inputs, with 7.4 (ranges of sync: 7.6)."""
+
 UNSCANNED_MAX = 1024
-"""Bytes that are decoded without a look at their depth first: at worst they make the decoder reserve
+"""Bytes that are decoded without a look at their heads first: at worst they make the decoder reserve
 1024 / 3 lists of 1024 items, some 3 MB for a moment."""
+
+WORDS_MAX = 200  # characters of a library's own message in one of ours
 
 T = TypeVar("T")
 
@@ -104,13 +114,13 @@ def decode_closed(data: bytes, *, size_max: int) -> Any:
     if len(data) > size_max:
         raise RemoteError(f"{len(data)} bytes where at most {size_max} are allowed", code="oversize")
     if len(data) > UNSCANNED_MAX:
-        _check_depth(data)
+        _check_heads(data)
     try:
         value = cbrrr.decode_dag_cbor(data, cid_ctor=Cid.checked)
     except RemoteError as error:
         raise RemoteError(str(error), code="non_canonical") from error
     except (ValueError, OverflowError) as error:
-        raise RemoteError(f"not strict DAG-CBOR: {error}", code="non_canonical") from error
+        raise RemoteError(f"not strict DAG-CBOR: {words_of(error)}", code="non_canonical") from error
     if cbrrr.encode_dag_cbor(value, cid_type=Cid) != data:
         raise RemoteError("not the canonical encoding of its own value", code="non_canonical")
     return value
@@ -122,8 +132,15 @@ def decode_judged(data: bytes) -> Any:
 
 
 def decode_as(kind: type[T], data: bytes, *, size_max: int) -> T:
-    """`decode`, then shape the value as `kind` (a msgspec Struct). Raises RemoteError (`bad_schema`)."""
-    return shape(kind, decode(data, size_max=size_max))
+    """`decode`, then shape the value as `kind` (a msgspec Struct). Raises RemoteError (`bad_schema`, and
+    `non_canonical` for bytes that are not the encoding of the struct that came out).
+
+    The last is not idle: a link where a schema wants bytes is shaped into bytes, for a Cid is bytes too.
+    """
+    value = shape(kind, decode(data, size_max=size_max))
+    if encode(value) != data:
+        raise RemoteError("not the canonical encoding of its own value", code="non_canonical")
+    return value
 
 
 def shape(kind: type[T], value: Any) -> T:
@@ -132,23 +149,34 @@ def shape(kind: type[T], value: Any) -> T:
         return msgspec.convert(value, kind, strict=True)
     except (msgspec.ValidationError, ValueError) as error:
         name = getattr(kind, "__name__", "value")  # a union of structs has no name
-        raise RemoteError(f"not a valid {name}: {error}", code="bad_schema") from error
+        raise RemoteError(f"not a valid {name}: {words_of(error)}", code="bad_schema") from error
 
 
-def _check_depth(data: bytes) -> None:
-    """Refuse too many containers inside each other before anything is decoded.
+def words_of(error: Exception) -> str:
+    """What a library says about bytes from outside. It quotes them (a key of a megabyte, a terminal's commands), and
+    its words go into logs and reports: so they are cut, and what cannot be printed is spelled out."""
+    text = str(error)[:WORDS_MAX]
+    return text if text.isprintable() else ascii(text)[1 : 1 + WORDS_MAX]
+
+
+def _check_heads(data: bytes) -> None:
+    """Refuse too many containers inside each other, and too many items, before anything is decoded.
 
     The decoder reserves memory for as many items as a list says it has. A list can claim all bytes behind it,
-    and so can the list inside it: 64 KiB of heads ask for gigabytes. Only depth is judged here; what is wrong
-    in another way is left for the decoder to refuse.
+    and so can the list inside it: 64 KiB of heads ask for gigabytes. And a megabyte of empty lists, which are one
+    byte each, becomes 72. Only this is judged here; what is wrong in another way is left for the decoder to refuse.
     """
     items_left = [1]  # of each container that is open
     at, end = 0, len(data)
+    room = max(ITEMS_MAX, end // BYTES_PER_ITEM_MIN)
     while items_left and at < end:
         if items_left[-1] == 0:
             items_left.pop()
             continue
         items_left[-1] -= 1
+        room -= 1
+        if room < 0:
+            raise RemoteError(f"too many items in {end} bytes", code="non_canonical")
         major, count = data[at] >> 5, data[at] & 0x1F
         at += 1
         if count > 23:

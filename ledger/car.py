@@ -113,9 +113,11 @@ class Reader:
             value = canonical.decode(self._exactly(size), size_max=HEADER_SIZE_MAX)
         except RemoteError as error:
             raise self._broken(f"header: {error}") from error
-        if type(value) is not dict or value.keys() != {"roots", "version"} or value["version"] != 1:
+        if type(value) is not dict or value.keys() != {"roots", "version"}:
+            raise self._broken("not the header of a CAR")
+        roots, version = value["roots"], value["version"]
+        if type(version) is not int or version != 1:  # `true` equals 1
             raise self._broken("not the header of a CAR version 1")
-        roots = value["roots"]
         if type(roots) is not list or not all(type(root) is Cid for root in roots):
             raise self._broken("header: roots must be a list of Cids")
         return tuple(roots)

@@ -107,6 +107,19 @@ def _sole(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return inner
 
 
+def parse_address(address: str) -> tuple[Multiaddr, str]:
+    """An address to dial and the peer id that it ends in. Raises UsageError (`bad_address`)."""
+    try:
+        target = Multiaddr(address)
+        return target, str(info_from_p2p_addr(target).peer_id)
+    except (MultiaddrError, InvalidAddrError, ValueError) as error:
+        raise UsageError(
+            f"not an address to dial: {address[:80]!r}",
+            code="bad_address",
+            next_step="copy a whole address from `fog status`, it ends in /p2p/12D3Koo…",
+        ) from error
+
+
 class Host:
     """Made by `open_host`. `counts` holds what was refused, dropped and blamed, by code."""
 
@@ -178,15 +191,7 @@ class Host:
         return peer
 
     def _parse(self, address: str) -> tuple[Multiaddr, str]:
-        try:
-            target = Multiaddr(address)
-            peer = str(info_from_p2p_addr(target).peer_id)
-        except (MultiaddrError, InvalidAddrError, ValueError) as error:
-            raise UsageError(
-                f"not an address to dial: {address!r}",
-                code="bad_address",
-                next_step="copy a whole address from `fog status`, it ends in /p2p/12D3Koo…",
-            ) from error
+        target, peer = parse_address(address)
         if peer == self.peer_id:
             raise UsageError(f"{address} is this node", code="bad_address", next_step="dial another one")
         return target, peer

@@ -103,14 +103,14 @@ class PeerExchange:
         try:
             async with await self._host.open(peer, PROTOCOL) as stream:
                 await stream.write_frame(canonical.encode(self._mine(peer)))
-                heard = _decode(await stream.read_frame(size_max=FRAME_SIZE_MAX))
+                heard = decode(await stream.read_frame(size_max=FRAME_SIZE_MAX))
         except RemoteError as error:
             self._host.counts[f"peer_exchange.{error.code}"] += 1
             return []
         return self._fit_for(peer, heard)
 
     async def _answer(self, stream: Stream, peer: str) -> None:
-        theirs = _decode(await stream.read_frame(size_max=FRAME_SIZE_MAX))
+        theirs = decode(await stream.read_frame(size_max=FRAME_SIZE_MAX))
         claimed = [address for address in theirs[:OWN_MAX] if address.endswith(f"/p2p/{peer}")]
         self._remember(self._fit_for(peer, claimed))
         known = [address for address in self._hints if not address.endswith(f"/p2p/{peer}")]
@@ -184,5 +184,6 @@ def reach(address: str) -> Reach:
     return Reach.MACHINE if ip.is_loopback else Reach.LOCAL
 
 
-def _decode(frame: bytes) -> list[str]:
+def decode(frame: bytes) -> list[str]:
+    """What a peer said, as far as it is used. Raises RemoteError (`oversize`, `non_canonical`, `bad_schema`)."""
     return canonical.decode_as(list[Address], frame, size_max=FRAME_SIZE_MAX)[:ADDRESSES_MAX]

@@ -12,7 +12,7 @@ left.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -20,7 +20,6 @@ from msgspec import Meta
 from domain.payloads import SHARDS_MAX
 from ledger import blob, canonical
 from ledger.cid import Cid
-from ledger.errors import RemoteError
 from ledger.types import Digest, Positive, Uint
 
 MEMORY_MIN: Final = 1 << 20
@@ -58,9 +57,6 @@ memory_limit  it needs more memory to start than the job gives
 bad_program   it is not a module that can run here; `detail` says why
 not_run       a run before it in the shard used up the fuel or the output
 """
-
-
-T = TypeVar("T", bound="Blob")
 
 
 class Blob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -123,7 +119,7 @@ class JobSpec(Blob, frozen=True):
     @classmethod
     def decode(cls, data: bytes) -> JobSpec:
         """Raises RemoteError for anything that `encode` would not give."""
-        return _decoded(cls, data, SPEC_SIZE_MAX)
+        return canonical.decode_as(cls, data, size_max=SPEC_SIZE_MAX)
 
     @property
     def blobs(self) -> set[Cid]:
@@ -181,7 +177,7 @@ class ShardResult(Blob, frozen=True):
     @classmethod
     def decode(cls, data: bytes) -> ShardResult:
         """Raises RemoteError for anything that `encode` would not give."""
-        return _decoded(cls, data, RESULT_SIZE_MAX)
+        return canonical.decode_as(cls, data, size_max=RESULT_SIZE_MAX)
 
     @property
     def cid(self) -> Cid:
@@ -203,10 +199,3 @@ class ShardResult(Blob, frozen=True):
         outputs = [output for run in self.runs for output in (run.stdout, run.stderr)]
         outputs += [file.content for run in self.runs for file in run.files]
         return {output.cid for output in outputs if output.cid is not None}
-
-
-def _decoded(kind: type[T], data: bytes, size_max: int) -> T:
-    value = canonical.decode_as(kind, data, size_max=size_max)
-    if canonical.encode(value) != data:  # a default that was spelled out
-        raise RemoteError(f"not the canonical encoding of its own {kind.__name__}", code="non_canonical")
-    return value

@@ -6,6 +6,7 @@ throws the draft away. Pure: no clock, no randomness, no float, nothing kept bet
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -62,6 +63,9 @@ from ledger.state import State
 from ledger.types import INT63_MAX
 
 VERSION: Final = 2
+
+_NO_CONTROLS: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]*")
+"""Receipts are shown on terminals. (Not `isprintable`: what that says changes with the version of Python.)"""
 
 RULES: Final[dict[type[Payload], Callable[[Draft, Any], None]]] = {
     Transfer: accounts.transfer,
@@ -155,7 +159,8 @@ def payload_of(event: Event) -> Payload:
     header = event.header
     kind = KINDS.get((header.k, header.kv))
     if kind is None:
-        raise Refused("unknown_kind", f"no rule for events of kind “{header.k}”, version {header.kv}")
+        name = f"kind “{header.k}”" if _NO_CONTROLS.fullmatch(header.k) else "this kind"
+        raise Refused("unknown_kind", f"no rule for events of {name}, version {header.kv}")
     assert event.body is not None, f"{event} has no body to execute"
     try:
         # The whole body was judged canonical when the event was parsed; the schema judges the rest.

@@ -182,11 +182,21 @@ async def test_a_client_that_leaves_cancels_its_handler_and_nobody_elses(path: P
 
 
 @pytest.mark.parametrize(
-    "garbage", [b"\n", b"{}\n", b"\xff\xfe\n", b'{"id":1,"method":"echo","extra":1}\n', b"[1,2\n"]
+    "garbage",
+    [
+        b"\n",
+        b"{}\n",
+        b"\xff\xfe\n",
+        b'{"id":1,"method":"echo","extra":1}\n',
+        b"[1,2\n",
+        b'{"id":1,"method":"\xff"}\n',
+        b'{"id":1,"method":"echo","params":{"a":' + b"[" * 5_000 + b"\n",
+    ],
+    ids=lambda line: line[:30],
 )
 @pytest.mark.trio
 async def test_garbage_gets_an_error_and_the_node_goes_on(path: Path, garbage: bytes) -> None:
-    """Not JSON, not a request, an unknown field: answered with `bad_request`, then hung up."""
+    """Not JSON, not text, too deep, not a request, an unknown field: answered with `bad_request`, then hung up."""
     async with node(path, echo=echo):
         async with await trio.open_unix_socket(str(path)) as stream:
             await stream.send_all(garbage)

@@ -90,7 +90,7 @@ def test_no_word_of_a_library_or_of_a_python_gets_into_a_receipt() -> None:
     """Receipts are under the root: what msgspec calls an error, or `repr` takes for printable, may change."""
     world = World(alice=100)
     said = []
-    for body, kind in (({"amount": "x"}, "transfer"), ({}, "k\u00e9\u200b")):
+    for body, kind in (({"amount": "x"}, "transfer"), ({}, "k\u00e9\u200b"), ({}, "\x1b[2J")):
         world.do("alice", canonical.encode(body), (kind, 1))
         refusal = effects.decode(world.receipts[-1].effects[0])
         assert isinstance(refusal, Refusal)
@@ -98,6 +98,7 @@ def test_no_word_of_a_library_or_of_a_python_gets_into_a_receipt() -> None:
     assert said == [
         "the body is not a valid transfer, version 1",
         "no rule for events of kind “k\u00e9\u200b”, version 1",
+        "no rule for events of this kind, version 1",
     ]
 
 

@@ -1,0 +1,181 @@
+"""Real messages, files and lines for the corpus: by target, (label, bytes)."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+
+from domain.compute.spec import Input, JobSpec, Output, OutputFile, Run, ShardResult
+from fog import invite
+from ledger import archive, canonical, car
+from ledger.checkpoint import Phase
+from ledger.cid import Cid
+from ledger.genesis import Allocation, Genesis, Validator
+from ledger.store import Store
+from network import gossip
+from projections import pages
+from tests.fuzz.cast import NET, SIGNERS
+from tests.fuzz.real_events import MOMENT, VECTORS, Real, an_event
+from tests.fuzz.targets_finality import make_vote
+from tests.ledger import samples
+from tests.ledger.histories import History, talk
+from tests.ledger.samples import Draw
+
+PEER = "12D3KooWGjMCwTRAzGLSkXZnMqzMVdYtZNVgR7q7gnTz8bVqB8zR"
+ADDRESSES = [
+    f"/ip4/192.0.2.7/tcp/7419/p2p/{PEER}",
+    f"/ip6/2001:db8::7/tcp/7419/ws/p2p/{PEER}",
+    f"/ip4/127.0.0.1/tcp/1/p2p/{PEER}",
+    f"/dns4/node.example/tcp/443/wss/p2p/{PEER}",
+    "/memory/fog",
+]
+
+
+def checkpoints() -> Real:
+    for number in range(8):
+        yield f"{number}", samples.checkpoint(Draw("checkpoint", number), net=NET).encode()
+
+
+def votes() -> Real:
+    for phase in Phase:
+        target = None if phase is Phase.SKIP else Cid.of(b"checkpoint")
+        yield phase.name, canonical.encode(make_vote(7, target, phase))
+
+
+def certificates() -> Real:
+    for count in (1, 3, 4):
+        yield f"{count}", samples.certificate(
+            Draw("certificate", count), net=NET, keys=SIGNERS[:count]
+        ).encode()
+
+
+def words(*names: str) -> Callable[[], Real]:
+    """Those of the pinned words of sync whose label has one of these in it."""
+
+    def given() -> Real:
+        for label, text in json.loads((VECTORS / "sync_words.json").read_text()).items():
+            if any(name in label for name in names):
+                yield label, bytes.fromhex(text)
+
+    return given
+
+
+def batches() -> Real:
+    for count in (1, 2, 8):
+        yield f"{count}", gossip.encode_events([an_event(number).wire for number in range(count)])
+    yield "512 empty ones", gossip.encode_events([b""] * 512)
+
+
+def finals() -> Real:
+    checkpoint = samples.checkpoint(Draw("final"), net=NET).encode()
+    certificate = samples.certificate(Draw("final"), net=NET, keys=SIGNERS[:3]).encode()
+    yield "final", gossip.encode_final(checkpoint, certificate)
+    yield "of nothing", gossip.encode_final(b"", b"")
+
+
+def peers() -> Real:
+    yield "none", canonical.encode([])
+    yield "some", canonical.encode(ADDRESSES)
+    yield "many", canonical.encode([f"/ip4/10.0.0.{n}/tcp/7419/p2p/{PEER}" for n in range(33)])
+
+
+def addresses() -> Real:
+    for number, text in enumerate((*ADDRESSES, "/ip4/1.2.3.4", "/p2p/x", "//", "/ip6/fe80::1%25eth0/tcp/1")):
+        yield f"{number}", text.encode()
+
+
+def archives() -> Real:
+    yield "talk", _archive(talk())
+    yield "genesis only", _archive(History())
+    small = History()
+    small.say("alice")
+    small.finalize()
+    yield "one event", _archive(small)
+
+
+def _archive(history: History) -> bytes:
+    out = io.BytesIO()
+    archive.write(history.write_to(Store.create("sqlite://", history.genesis)), out)
+    return out.getvalue()
+
+
+def cars() -> Real:
+    yield "no block", car.header([])
+    yield "two blocks", car.header([Cid.of(b"\xa0")]) + car.block(b"\xa0") + car.block(b"\x80")
+    raw = Cid.of_raw(b"raw") + b"raw"
+    yield "raw block", car.header([NET, NET]) + bytes((len(raw),)) + raw
+    yield "one event", dict(archives())["one event"]
+
+
+def invites() -> Real:
+    keys = sorted(key.public for key in SIGNERS)
+    small = Genesis(1, "lab", MOMENT, 1, (Validator(keys[0], 1),), (Allocation(keys[0], 10**12),), {})
+    large = Genesis(
+        1, "lab", MOMENT, 1, (Validator(keys[0], 1),), tuple(Allocation(bytes([n]) * 32, 1) for n in range(40)), {}
+    )
+    yield "small", invite.make(small, ADDRESSES[:2]).encode()
+    yield "no address", invite.make(small, []).encode()
+    yield "without genesis", invite.make(large, ADDRESSES[:1]).encode()
+    yield "in capitals, broken over lines", f" {invite.make(small, [])[:30]}\n{invite.make(small, [])[30:].upper()}".encode()
+
+
+def specs() -> Real:
+    inputs = (Input("a.txt", Cid.of_raw(b"a"), 1), Input("b.txt", Cid.of_raw(b"b"), 2))
+    digest = bytes(range(32))
+    yield "wasm", JobSpec(
+        "wasm", Cid.of_raw(b"program"), "hello", 1 << 24, 10**9, 1 << 20, digest, MOMENT, digest, (inputs, ())
+    ).encode()
+    yield "python", JobSpec(
+        "python", Cid.of_raw(b"program"), "hello.py", 1 << 26, 10**9, 0, digest, 0, digest, (inputs[:1],) * 3,
+        ("-x", "Ada"), {"LANG": "C", "TZ": "UTC"}, Cid.of_raw(b"runtime"),
+    ).encode()  # fmt: skip
+
+
+def results() -> Real:
+    small, large = Output(2, b"hi"), Output(5_000, None, Cid.of_raw(b"large"))
+    files = (OutputFile("a/b.txt", small), OutputFile("c", large))
+    engine = bytes(range(32))
+    yield "ok", ShardResult(engine, (Run("a.txt", "ok", 1_000, small, Output(0, b"")),)).encode()
+    runs = (
+        Run("a", "exit", 5, large, small, files, 3),
+        Run("b", "trap", 0, small, small, (), 0, "unreachable"),
+        Run("", "not_run", 0, Output(0, b""), Output(0, b"")),
+    )
+    yield "many", ShardResult(engine, runs).encode()
+
+
+def cursors() -> Real:
+    yield "one", pages.encode((5, 7)).encode()
+    yield "far", pages.encode((2**63 - 1, 0)).encode()
+    yield "short", pages.encode((5,)).encode()
+
+
+def requests() -> Real:
+    yield "status", b'{"id": 1, "method": "status"}'
+    yield "submit", '{"id": 7, "method": "job.submit", "params": {"name": "é", "shards": [[], [1.5, null]]}}'.encode()
+    yield "deep", b'{"id":1,"method":"x","params":{"a":' + b"[" * 3_000 + b"]" * 3_000 + b"}}"
+    yield "no text", b'{"id":1,"method":"\xff"}'
+
+
+MESSAGES: dict[str, Callable[[], Real]] = {
+    "checkpoint": checkpoints,
+    "vote": votes,
+    "certificate": certificates,
+    "sync-hello": words("hello", "bye"),
+    "sync-question": words("first", "next", "get", "range", "id", "ask", "bye"),
+    "sync-answer": words("heads", "events", "checkpoint", "bye", "hello"),
+    "gossip-events": batches,
+    "gossip-final": finals,
+    "peers": peers,
+    "address": addresses,
+    "car": cars,
+    "archive": archives,
+    "archive-lines": archives,
+    "audit": archives,
+    "invite": invites,
+    "job-spec": specs,
+    "shard-result": results,
+    "cursor": cursors,
+    "request": requests,
+}
