@@ -5,10 +5,12 @@ BIN     := $(VENV)/bin
 WORK    := .work
 SOURCES := .
 PYTEST  := $(BIN)/python -m pytest
+INPUTS  := 1000000
+SEED    := 1
 INTEROP := $(wildcard tests/interop/package*.json)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-interop setup-system demo format lint types layers check test test-long bench pin clean
+.PHONY: help setup setup-interop setup-system demo format lint types layers check test test-long fuzz bench pin clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +48,9 @@ test: setup-system setup setup-interop lint types layers ## everything that CI r
 
 test-long: setup-system setup setup-interop ## the tests that take minutes each
 	$(PYTEST) -m long
+
+fuzz: setup ## mutated bytes for every reader of foreign ones: INPUTS=1000000 SEED=1
+	@$(BIN)/python -m tests.fuzz --inputs $(INPUTS) --seed $(SEED)
 
 bench: setup ## run every benchmark; results in .work/bench, and a table
 	@$(BIN)/python benchmarks/run.py --out $(WORK)/bench

@@ -246,4 +246,4 @@ def encode(effect: Effect) -> bytes:
 
 def decode(data: bytes) -> AnyEffect:
     """Raises RemoteError when the bytes are not an effect this version knows."""
-    return canonical.decode_as(AnyEffect, data, size_max=EFFECT_SIZE_MAX)  # type: ignore[arg-type]
+    return canonical.decode_own(AnyEffect, data, size_max=EFFECT_SIZE_MAX)  # type: ignore[arg-type]

@@ -35,11 +35,11 @@ INT_MAX = 2**63 - 1
 DEPTH_MAX = 8
 
 ITEMS_MAX = 64 * 1024
-"""As many as the body of an event could have. Each costs the reader 70 bytes and a microsecond, however short it is
-on the wire."""
+"""As many as the body of an event could have. Each costs the reader 70 bytes and a microsecond, however short
+it is on the wire."""
 
 BYTES_PER_ITEM_MIN = 7
-"""Of values with more items than that. The densest of ours is a job of many inputs, with 7.4 (ranges of sync: 7.6)."""
+"""Of values with more items than that. The densest: a job's inputs with 7.4, ranges of sync with 7.6."""
 
 UNSCANNED_MAX = 1024
 """Bytes that are decoded without a look at their heads first: at worst they make the decoder reserve
@@ -80,6 +80,12 @@ def _lists(value: Any) -> Any:
                 value[key] = _lists(item)
         return value
     return [_lists(item) if type(item) in _CONTAINERS else item for item in value]
+
+
+def _plain(value: Any) -> Any:
+    """A list of structs, say."""
+    value = msgspec.to_builtins(value, builtin_types=_OURS)
+    return _lists(value) if type(value) in _CONTAINERS else value
 
 
 _OURS: Final = (bytes, Cid)
@@ -137,10 +143,16 @@ def decode_as(kind: type[T], data: bytes, *, size_max: int) -> T:
 
     The last is not idle: a link where a schema wants bytes is shaped into bytes, for a Cid is bytes too.
     """
-    value = shape(kind, decode(data, size_max=size_max))
-    if encode(value) != data:
+    value = decode_own(kind, data, size_max=size_max)
+    again = encode(value) if isinstance(value, msgspec.Struct) else encode(_plain(value))
+    if again != data:
         raise RemoteError("not the canonical encoding of its own value", code="non_canonical")
     return value
+
+
+def decode_own(kind: type[T], data: bytes, *, size_max: int) -> T:
+    """`decode_as` of bytes that this node wrote, or compared when they came in."""
+    return shape(kind, decode(data, size_max=size_max))
 
 
 def shape(kind: type[T], value: Any) -> T:
@@ -153,8 +165,9 @@ def shape(kind: type[T], value: Any) -> T:
 
 
 def words_of(error: Exception) -> str:
-    """What a library says about bytes from outside. It quotes them (a key of a megabyte, a terminal's commands), and
-    its words go into logs and reports: so they are cut, and what cannot be printed is spelled out."""
+    """What a library says about bytes from outside. It quotes them (a key of a megabyte, a terminal's
+    commands), and its words go into logs and reports: so they are cut, and what cannot be printed is spelled
+    out."""
     text = str(error)[:WORDS_MAX]
     return text if text.isprintable() else ascii(text)[1 : 1 + WORDS_MAX]
 
@@ -163,8 +176,9 @@ def _check_heads(data: bytes) -> None:
     """Refuse too many containers inside each other, and too many items, before anything is decoded.
 
     The decoder reserves memory for as many items as a list says it has. A list can claim all bytes behind it,
-    and so can the list inside it: 64 KiB of heads ask for gigabytes. And a megabyte of empty lists, which are one
-    byte each, becomes 72. Only this is judged here; what is wrong in another way is left for the decoder to refuse.
+    and so can the list inside it: 64 KiB of heads ask for gigabytes. And a megabyte of empty lists, which are
+    one byte each, becomes 72. Only this is judged here; what is wrong in another way is left for the decoder
+    to refuse.
     """
     items_left = [1]  # of each container that is open
     at, end = 0, len(data)

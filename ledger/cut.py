@@ -165,7 +165,7 @@ def lane_key(by: bytes, lane: int) -> bytes:
 def lane_head(state: State, by: bytes, lane: int) -> LaneHead | None:
     """The last effective event of a lane in ordered state."""
     row = state.get(LANE, lane_key(by, lane))
-    return None if row is None else canonical.decode_as(LaneHead, row, size_max=LANE_HEAD_SIZE_MAX)
+    return None if row is None else canonical.decode_own(LaneHead, row, size_max=LANE_HEAD_SIZE_MAX)
 
 
 def leaves(ids: Iterable[Cid], height: int, sroot: bytes, rroot: bytes) -> list[bytes]:

@@ -185,5 +185,5 @@ def reach(address: str) -> Reach:
 
 
 def decode(frame: bytes) -> list[str]:
-    """What a peer said, as far as it is used. Raises RemoteError (`oversize`, `non_canonical`, `bad_schema`)."""
+    """What a peer said, as far as it is used. RemoteError: `oversize`, `non_canonical`, `bad_schema`."""
     return canonical.decode_as(list[Address], frame, size_max=FRAME_SIZE_MAX)[:ADDRESSES_MAX]

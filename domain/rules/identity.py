@@ -79,7 +79,7 @@ class Recovery(msgspec.Struct, frozen=True):
 
 
 def _lane_head(data: bytes) -> LaneHead:
-    return canonical.decode_as(LaneHead, data, size_max=cut.LANE_HEAD_SIZE_MAX)
+    return canonical.decode_own(LaneHead, data, size_max=cut.LANE_HEAD_SIZE_MAX)
 
 
 IDENTITY: Final = flat("identity", Identity)

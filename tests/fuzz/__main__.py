@@ -1,13 +1,13 @@
 """Feed every reader of foreign bytes with what it does not expect.
 
-    python -m tests.fuzz --inputs 10_000_000 --seed 1        all targets; inputs in all, shared out by weight
-    python -m tests.fuzz event car --inputs 100_000          these two
-    python -m tests.fuzz --replay event found.bin            one input again, with the whole traceback
-    python -m tests.fuzz --distill --inputs 500_000          put one input for each new way to answer into the corpus
+    python -m tests.fuzz --inputs 10_000_000 --seed 1      all targets; inputs in all, shared out by weight
+    python -m tests.fuzz event car --inputs 100_000        these two
+    python -m tests.fuzz --replay event found.bin          one input again, with the whole traceback
+    python -m tests.fuzz --distill --inputs 500_000        one input for each new answer into the corpus
 
 Each target runs in processes of its own, `--jobs` at once, with a bound on memory. What breaks the contract
-(`tests.fuzz.target`) is made small and kept in .work/fuzz, with the line that replays it; exit code 1. When it is
-mended, the input goes to the target's corpus as `found-….bin`.
+(`tests.fuzz.target`) is made small and kept in .work/fuzz, with the line that replays it; exit code 1. When
+it is mended, the input goes to the target's corpus as `found-….bin`.
 """
 
 from __future__ import annotations
@@ -97,7 +97,10 @@ def _child(name: str, number: int, inputs: int, options: argparse.Namespace) -> 
         row = _death(name, folder, done)
     for finding in row["findings"]:
         print(f"FOUND in {name}: {finding['fault']}")
-        print(f"  replay: {shlex.join(['python', '-m', 'tests.fuzz', '--replay', name, finding['file']])}", flush=True)
+        print(
+            f"  replay: {shlex.join(['python', '-m', 'tests.fuzz', '--replay', name, finding['file']])}",
+            flush=True,
+        )
     return row
 
 
@@ -110,9 +113,16 @@ def _death(name: str, folder: Path, done: subprocess.CompletedProcess[str]) -> R
     file.write_bytes(in_hand(folder))
     fault = f"the process ended with {done.returncode}, {words or 'without a word'}"
     return Report(
-        target=name, inputs=0, outcomes={}, ways=0, grown=0, seconds=0.0, cpu_seconds=0.0, peak_rss_mib=0.0,
+        target=name,
+        inputs=0,
+        outcomes={},
+        ways=0,
+        grown=0,
+        seconds=0.0,
+        cpu_seconds=0.0,
+        peak_rss_mib=0.0,
         findings=[{"fault": fault, "file": str(file)}],
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python -m tests.fuzz.child <target> <inputs> <seed> <folder>
 
-Prints one JSON object. The input in hand is always in `<folder>/in-hand` (a mapped file, so it outlives the process):
-if the process is killed, by the kernel for its memory or by a fault in a library's C, that is the input.
+Prints one JSON object. The input in hand is always in `<folder>/in-hand` (a mapped file, so it outlives the
+process): if the process is killed, by the kernel for its memory or by a fault in a library's C, that is the
+input.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tests.fuzz.minimise import minimise
 from tests.fuzz.targets import SHAPES, TARGETS, corpus
 
 ADDRESS_SPACE_MAX: Final = 1 << 30
-"""Bytes beside what the program has when it starts. An allocation past it is a MemoryError, and so a finding."""
+"""Bytes beside what the program has when it starts. Past it there is MemoryError, and that is a finding."""
 
 STUCK_S: Final = 60  # of CPU for STRIDE inputs: then the process is ended by the kernel (SIGPROF)
 STRIDE: Final = 256

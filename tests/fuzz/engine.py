@@ -1,12 +1,12 @@
 """The loop of a campaign on one target: pick, mutate, judge, keep what showed something new.
 
-A library that does this with coverage is `atheris` (libFuzzer under Python). It was tried first, version 3.0.0 on
-Python 3.11, with the reader of events: 13,500 inputs a second with its instrumentation, most of which end in the
-first check of the decoder, which is C and so has no coverage. What is here makes 30,000 a second of the same
-reader, half of which reach our own code, because the edits know CBOR; it needs no wheel of 35 MB that exists for
-few platforms; and it tells, for each code of refusal, how often it was reached. In the place of coverage stands
-what the reader said: an input whose refusal was not seen before (its code, its line, its words without numbers)
-joins the corpus of this run.
+A library that does this with coverage is `atheris` (libFuzzer under Python). It was tried first, version
+3.0.0 on Python 3.11, with the reader of events: 13,500 inputs a second with its instrumentation, most of
+which end in the first check of the decoder, which is C and so has no coverage. What is here makes 30,000 a
+second of the same reader, half of which reach our own code, because the edits know CBOR; it needs no wheel of
+35 MB that exists for few platforms; and it tells, for each code of refusal, how often it was reached. In the
+place of coverage stands what the reader said: an input whose refusal was not seen before (its code, its line,
+its words without numbers) joins the corpus of this run.
 
 Deterministic: the same seed, corpus and code give the same inputs in the same order. Nothing depends on time.
 """
@@ -72,10 +72,10 @@ class Campaign:
         """In how many different ways the reader answered."""
         return len(self._seen)
 
-    def replay(self, others: Iterable[bytes] = ()) -> None:
+    def replay(self, others: Iterable[bytes] = (), how: Callable[[Target, bytes], Verdict] = weigh) -> None:
         """The corpus as it is, and inputs of other targets or of none."""
         for data in (*self.seeds, *others):
-            self._judge(data, weigh)
+            self._judge(data, how)
 
     def run(self, inputs: int) -> None:
         for number in range(inputs):
@@ -87,10 +87,10 @@ class Campaign:
         target, mutator = self.target, self._mutator
         data = self._pick()
         luck = self._rng.random()
-        if luck < 0.12 or (target.is_text and luck < 0.6):
+        if luck < 0.12 or (target.is_raw and luck < 0.6):
             data = mutator.raw(data)
         elif (pieces := target.unpack(data)) is None:
-            data = mutator.raw(data) if target.is_text else mutator.cbor(data)
+            data = mutator.raw(data) if target.is_raw else mutator.cbor(data)
         else:
             data = target.pack(self._edited(pieces))
         if target.mend is not None and self._rng.random() < 0.75:

@@ -112,5 +112,7 @@ def weigh(target: Target, data: bytes) -> Verdict:
         tracemalloc.stop()
     most = MEMORY_MAX + MEMORY_PER_BYTE * len(data)
     if peak > most and verdict.fault is None:
-        return Verdict(verdict.outcome, verdict.shape, f"{peak} bytes of memory for {len(data)}, at most {most}")
+        return Verdict(
+            verdict.outcome, verdict.shape, f"{peak} bytes of memory for {len(data)}, at most {most}"
+        )
     return verdict

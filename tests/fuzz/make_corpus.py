@@ -1,10 +1,12 @@
-"""Writes tests/fuzz/corpus: for each target a few real objects, and in `shapes` every nasty shape that is known.
+"""Writes tests/fuzz/corpus: for each target a few real objects, and in `shapes` every nasty shape that is
+known.
 
     python -m tests.fuzz.make_corpus
 
-Files are named by what they are: `real-…` (most are taken), `shape-…` (made to hurt). This program writes those two
-and removes what it no longer writes. Two others it leaves alone: `found-…`, inputs that once broke a reader, and
-`way-…`, one input for each way in which a reader can answer (`python -m tests.fuzz --distill` writes those).
+Files are named by what they are: `real-…` (most are taken), `shape-…` (made to hurt). This program writes
+those two and removes what it no longer writes. Two others it leaves alone: `found-…`, inputs that once broke
+a reader, and `way-…`, one input for each way in which a reader can answer (`python -m tests.fuzz --distill`
+writes those).
 """
 
 from __future__ import annotations
@@ -15,9 +17,10 @@ from collections.abc import Callable, Iterable, Iterator
 from tests.fuzz import shapes
 from tests.fuzz.real_events import EVENTS
 from tests.fuzz.real_messages import MESSAGES
+from tests.fuzz.real_proofs import PROOFS
 from tests.fuzz.targets import CORPUS, SHAPES, TARGETS
 
-REAL: dict[str, Callable[[], Iterator[tuple[str, bytes]]]] = EVENTS | MESSAGES
+REAL: dict[str, Callable[[], Iterator[tuple[str, bytes]]]] = EVENTS | MESSAGES | PROOFS
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
     structural   edits of one CBOR item or container, with everything around it kept in order (`structure`)
     raw          bit flips, deletions, insertions, cuts, numbers written over bytes; knows nothing of CBOR
-    crossover    an item of one input in the place of an item of another; the front of one, the back of another
+    crossover    an item of one input in the place of another's; the front of one and the back of another
 
 Knows CBOR and the places where encodings change. Does not know what any reader wants: what a format needs to
 get past its own hashes and signatures is its target's `mend`.
@@ -41,17 +41,45 @@ class Mutator:
         self._others = others
         self._items_of = items_of
         self._on_item: list[Callable[[bytes, Item], bytes]] = [
-            self._value, self._value, self._edge, self._edge, self._edge, self._content, self._content, self._wrap,
-            self._foreign, self._foreign, self._sibling, self._sibling, self._link, self._long_form, self._length,
-            self._head, self._type,
-        ]  # fmt: skip
+            self._value,
+            self._value,
+            self._edge,
+            self._edge,
+            self._edge,
+            self._content,
+            self._content,
+            self._wrap,
+            self._foreign,
+            self._foreign,
+            self._sibling,
+            self._sibling,
+            self._link,
+            self._long_form,
+            self._length,
+            self._head,
+            self._type,
+        ]
         self._on_container: list[Callable[[bytes, Item, Spans], bytes]] = [
-            self._drop, self._double, self._swap, self._swap, self._add, self._count, self._many,
-        ]  # fmt: skip
+            self._drop,
+            self._double,
+            self._swap,
+            self._swap,
+            self._add,
+            self._count,
+            self._many,
+        ]
         self._on_bytes: list[Callable[[bytes], bytes]] = [
-            self._flip, self._flip, self._set, self._cut, self._remove, self._insert, self._number, self._repeat,
-            self._join, self._tail,
-        ]  # fmt: skip
+            self._flip,
+            self._flip,
+            self._set,
+            self._cut,
+            self._remove,
+            self._insert,
+            self._number,
+            self._repeat,
+            self._join,
+            self._tail,
+        ]
 
     def below(self, limit: int) -> int:
         return int(self._random() * limit)
@@ -98,11 +126,13 @@ class Mutator:
         return structure.replace(data, item, self.pick(PLAIN if self._random() < 0.6 else VALUES))
 
     def _edge(self, data: bytes, item: Item) -> bytes:
-        """A number at the edge of something; for bytes and text: a length at the edge, and as much content."""
+        """A number at the edge of something; for bytes and text: so many of them."""
         count = self.pick(EDGES)
         if item.major in (BYTES, TEXT) and count <= GROWTH_MAX:
             content = data[item.body : item.end] or b"a"
-            return structure.replace(data, item, head(item.major, count) + (content * (count // len(content) + 1))[:count])
+            return structure.replace(
+                data, item, head(item.major, count) + (content * (count // len(content) + 1))[:count]
+            )
         if item.major == UINT and self._random() < 0.3:
             count = max(0, item.count + self.pick((-1, 1, -2, 2)))
         return structure.replace(data, item, head(UINT if self._random() < 0.9 else 1, count))
@@ -255,7 +285,9 @@ class Mutator:
 
     def _insert(self, data: bytes) -> bytes:
         at = self.below(len(data) + 1)
-        new = self.pick((bytes((self._bits(8),)), self.pick(VALUES), self.pick(TEXTS), self.pick(LINKS), self.pick(WORDS)))
+        new = self.pick(
+            (bytes((self._bits(8),)), self.pick(VALUES), self.pick(TEXTS), self.pick(LINKS), self.pick(WORDS))
+        )
         return data[:at] + new + data[at:]
 
     def _number(self, data: bytes) -> bytes:

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from domain.payloads import (
+    EvidenceFork,
+    EvidenceVotes,
     JobCancel,
     JobSubmit,
     LeaseCommit,
@@ -23,9 +25,12 @@ from domain.payloads import (
 from ledger import blob, canonical, event, forks
 from ledger.cid import Cid
 from ledger.event import Event
+from ledger.evidence import VoteFault
 from ledger.genesis import Allocation, Genesis, Validator
 from ledger.merkle_map import MerkleMap
+from ledger.votes import Phase
 from tests.fuzz.cast import NET, SIGNERS
+from tests.fuzz.targets_finality import make_vote
 from tests.ledger.samples import Draw
 
 Real = Iterator[tuple[str, bytes]]
@@ -58,12 +63,34 @@ def an_event(number: int, body: Any = None, **fields: Any) -> Event:
 def values() -> Real:
     for number, value in enumerate(
         (
-            None, True, 0, 23, 24, 255, 256, 65_535, 65_536, 2**32, 2**63 - 1, b"", b"x" * 24, "", "é" * 20, [], {},
-            [[[[[[[[]]]]]]]], {"a": {"b": {"c": {"d": [1, "x", b"y", None]}}}}, Cid.of(b""), Cid.of_raw(b"x"),
-            [Cid.of(b"a")] * 3, {"k": "v", "aa": 1, "b": [], "ccc": Cid.of(b"")}, list(range(300)),
-            {"t": "hello", "list": [True, False, None], "deep": {"x": [{"y": [{"z": 1}]}]}}, "한국어 ñ ü",
+            None,
+            True,
+            0,
+            23,
+            24,
+            255,
+            256,
+            65_535,
+            65_536,
+            2**32,
+            2**63 - 1,
+            b"",
+            b"x" * 24,
+            "",
+            "é" * 20,
+            [],
+            {},
+            [[[[[[[[]]]]]]]],
+            {"a": {"b": {"c": {"d": [1, "x", b"y", None]}}}},
+            Cid.of(b""),
+            Cid.of_raw(b"x"),
+            [Cid.of(b"a")] * 3,
+            {"k": "v", "aa": 1, "b": [], "ccc": Cid.of(b"")},
+            list(range(300)),
+            {"t": "hello", "list": [True, False, None], "deep": {"x": [{"y": [{"z": 1}]}]}},
+            "한국어 ñ ü",
         )
-    ):  # fmt: skip
+    ):
         yield f"value {number:02}", canonical.encode(value)
     for number in range(4):
         yield f"event {number}", an_event(number).wire
@@ -79,9 +106,12 @@ def cids() -> Real:
 def headers() -> Real:
     for number in range(12):
         yield f"{number:02}", an_event(number).header_bytes
-    yield "full", an_event(
-        8, parents=Draw("full").cids(8), acct=bytes(32), exp=2**60, kind="k" * 255, seq=5, prev=NET
-    ).header_bytes
+    yield (
+        "full",
+        an_event(
+            8, parents=Draw("full").cids(8), acct=bytes(32), exp=2**60, kind="k" * 255, seq=5, prev=NET
+        ).header_bytes,
+    )
 
 
 def events() -> Real:
@@ -110,6 +140,14 @@ def payloads() -> Real:
     for number, payload in enumerate(given):
         kind, _ = kind_of(payload)
         yield f"{number} {kind}", canonical.encode([kind, canonical.encode(payload)])
+    fault = VoteFault.of(*(make_vote(7, Cid.of(name), Phase.NOTARIZE) for name in (b"one", b"other")))
+    yield (
+        "evidence of votes",
+        canonical.encode(["evidence.votes", canonical.encode(EvidenceVotes(fault.one, fault.other))]),
+    )
+    fork = forks.ForkProof.of(an_event(0), an_event(0, {"amount": 1}))
+    yield "evidence of a fork", canonical.encode(["evidence.fork", canonical.encode(EvidenceFork(fork))])
+    yield "bond", canonical.encode(["stake.bond", canonical.encode({"amount": 1})])
     yield "unknown", canonical.encode(["unknown", canonical.encode({})])
 
 
@@ -127,8 +165,11 @@ def geneses() -> Real:
     whole = Genesis(1, "a network", MOMENT, 1, validators, accounts, {"fee": 10, "epoch_checkpoints": 600})
     yield "whole", whole.encode()
     yield "least", Genesis(1, "x", 0, 1, validators[:1], (), {}).encode()
-    yield "most stake", canonical.encode(
-        msgspec.structs.replace(whole, validators=(Validator(keys[0], 2**63 - 1), Validator(keys[1], 1)))
+    yield (
+        "most stake",
+        canonical.encode(
+            msgspec.structs.replace(whole, validators=(Validator(keys[0], 2**63 - 1), Validator(keys[1], 1)))
+        ),
     )
 
 
@@ -136,8 +177,9 @@ def manifests() -> Real:
     for count in (2, 3, 9):
         chunks = tuple(Cid.of_raw(bytes([n])) for n in range(count))
         yield f"{count}", blob.Manifest(blob.BLOCK_SIZE_MAX * (count - 1) + 1, chunks).encode()
-    yield "names a manifest", canonical.encode(
-        {"size": blob.BLOCK_SIZE_MAX + 1, "chunks": [Cid.of(b""), Cid.of_raw(b"")]}
+    yield (
+        "names a manifest",
+        canonical.encode({"size": blob.BLOCK_SIZE_MAX + 1, "chunks": [Cid.of(b""), Cid.of_raw(b"")]}),
     )
 
 

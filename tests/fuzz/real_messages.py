@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from domain.compute.spec import Input, JobSpec, Output, OutputFile, Run, ShardResult
 from fog import invite
-from ledger import archive, canonical, car
-from ledger.checkpoint import Phase
+from ledger import archive, canonical, car, reconcile
 from ledger.cid import Cid
 from ledger.genesis import Allocation, Genesis, Validator
+from ledger.item_set import ItemSet
+from ledger.reconcile_frames import encode_frame
 from ledger.store import Store
 from network import gossip
 from projections import pages
 from tests.fuzz.cast import NET, SIGNERS
 from tests.fuzz.real_events import MOMENT, VECTORS, Real, an_event
-from tests.fuzz.targets_finality import make_vote
-from tests.ledger import samples
+from tests.fuzz.targets_network import HELD, WIDTH
 from tests.ledger.histories import History, talk
-from tests.ledger.samples import Draw
 
 PEER = "12D3KooWGjMCwTRAzGLSkXZnMqzMVdYtZNVgR7q7gnTz8bVqB8zR"
 ADDRESSES = [
@@ -30,24 +29,6 @@ ADDRESSES = [
     f"/dns4/node.example/tcp/443/wss/p2p/{PEER}",
     "/memory/fog",
 ]
-
-
-def checkpoints() -> Real:
-    for number in range(8):
-        yield f"{number}", samples.checkpoint(Draw("checkpoint", number), net=NET).encode()
-
-
-def votes() -> Real:
-    for phase in Phase:
-        target = None if phase is Phase.SKIP else Cid.of(b"checkpoint")
-        yield phase.name, canonical.encode(make_vote(7, target, phase))
-
-
-def certificates() -> Real:
-    for count in (1, 3, 4):
-        yield f"{count}", samples.certificate(
-            Draw("certificate", count), net=NET, keys=SIGNERS[:count]
-        ).encode()
 
 
 def words(*names: str) -> Callable[[], Real]:
@@ -67,11 +48,29 @@ def batches() -> Real:
     yield "512 empty ones", gossip.encode_events([b""] * 512)
 
 
-def finals() -> Real:
-    checkpoint = samples.checkpoint(Draw("final"), net=NET).encode()
-    certificate = samples.certificate(Draw("final"), net=NET, keys=SIGNERS[:3]).encode()
-    yield "final", gossip.encode_final(checkpoint, certificate)
-    yield "of nothing", gossip.encode_final(b"", b"")
+def frames() -> Real:
+    """What two sets that differ a little, much and not at all ask and answer."""
+    items = list(HELD)
+    others = {
+        "equal": items,
+        "less": items[::2],
+        "more": [*items, *(bytes([n]) * WIDTH for n in range(1, 30))],
+        "none": [],
+        "other": [bytes([n]) * WIDTH for n in range(40)],
+    }
+    for name, held in others.items():
+        theirs = ItemSet.of(sorted(set(held)), width=WIDTH)
+        for direct in (False, True):
+            asking = reconcile.Initiator(theirs, direct=direct)
+            for turn in range(3):
+                question = asking.question()
+                if question is None or asking.is_listing:
+                    break
+                yield f"{name} {direct} question {turn}", question
+                answer = reconcile.answer(HELD, question, reconcile.FRAME_MAX)
+                yield f"{name} {direct} answer {turn}", answer
+                asking.receive(answer)
+    yield "shortest", encode_frame([], width=WIDTH) or b"\x04"
 
 
 def peers() -> Real:
@@ -112,24 +111,59 @@ def invites() -> Real:
     keys = sorted(key.public for key in SIGNERS)
     small = Genesis(1, "lab", MOMENT, 1, (Validator(keys[0], 1),), (Allocation(keys[0], 10**12),), {})
     large = Genesis(
-        1, "lab", MOMENT, 1, (Validator(keys[0], 1),), tuple(Allocation(bytes([n]) * 32, 1) for n in range(40)), {}
+        1,
+        "lab",
+        MOMENT,
+        1,
+        (Validator(keys[0], 1),),
+        tuple(Allocation(bytes([n]) * 32, 1) for n in range(40)),
+        {},
     )
     yield "small", invite.make(small, ADDRESSES[:2]).encode()
     yield "no address", invite.make(small, []).encode()
     yield "without genesis", invite.make(large, ADDRESSES[:1]).encode()
-    yield "in capitals, broken over lines", f" {invite.make(small, [])[:30]}\n{invite.make(small, [])[30:].upper()}".encode()
+    yield (
+        "in capitals, broken over lines",
+        f" {invite.make(small, [])[:30]}\n{invite.make(small, [])[30:].upper()}".encode(),
+    )
 
 
 def specs() -> Real:
     inputs = (Input("a.txt", Cid.of_raw(b"a"), 1), Input("b.txt", Cid.of_raw(b"b"), 2))
     digest = bytes(range(32))
-    yield "wasm", JobSpec(
-        "wasm", Cid.of_raw(b"program"), "hello", 1 << 24, 10**9, 1 << 20, digest, MOMENT, digest, (inputs, ())
-    ).encode()
-    yield "python", JobSpec(
-        "python", Cid.of_raw(b"program"), "hello.py", 1 << 26, 10**9, 0, digest, 0, digest, (inputs[:1],) * 3,
-        ("-x", "Ada"), {"LANG": "C", "TZ": "UTC"}, Cid.of_raw(b"runtime"),
-    ).encode()  # fmt: skip
+    yield (
+        "wasm",
+        JobSpec(
+            "wasm",
+            Cid.of_raw(b"program"),
+            "hello",
+            1 << 24,
+            10**9,
+            1 << 20,
+            digest,
+            MOMENT,
+            digest,
+            (inputs, ()),
+        ).encode(),
+    )
+    yield (
+        "python",
+        JobSpec(
+            "python",
+            Cid.of_raw(b"program"),
+            "hello.py",
+            1 << 26,
+            10**9,
+            0,
+            digest,
+            0,
+            digest,
+            (inputs[:1],) * 3,
+            ("-x", "Ada"),
+            {"LANG": "C", "TZ": "UTC"},
+            Cid.of_raw(b"runtime"),
+        ).encode(),
+    )
 
 
 def results() -> Real:
@@ -153,20 +187,22 @@ def cursors() -> Real:
 
 def requests() -> Real:
     yield "status", b'{"id": 1, "method": "status"}'
-    yield "submit", '{"id": 7, "method": "job.submit", "params": {"name": "é", "shards": [[], [1.5, null]]}}'.encode()
+    yield (
+        "submit",
+        '{"id": 7, "method": "job.submit", "params": {"name": "é", "shards": [[], [1.5, null]]}}'.encode(),
+    )
     yield "deep", b'{"id":1,"method":"x","params":{"a":' + b"[" * 3_000 + b"]" * 3_000 + b"}}"
     yield "no text", b'{"id":1,"method":"\xff"}'
 
 
 MESSAGES: dict[str, Callable[[], Real]] = {
-    "checkpoint": checkpoints,
-    "vote": votes,
-    "certificate": certificates,
     "sync-hello": words("hello", "bye"),
-    "sync-question": words("first", "next", "get", "range", "id", "ask", "bye"),
-    "sync-answer": words("heads", "events", "checkpoint", "bye", "hello"),
+    "sync-welcome": words("hello", "same", "bye"),
+    "sync-question": words("get", "range", "id", "bye"),
+    "sync-answer": words("heads", "events", "checkpoints", "differences", "bye"),
+    "reconcile-frame": frames,
+    "reconcile-answer": frames,
     "gossip-events": batches,
-    "gossip-final": finals,
     "peers": peers,
     "address": addresses,
     "car": cars,

@@ -43,21 +43,31 @@ def tell(rows: Sequence[Report], out: Path, *, seed: str, seconds: float) -> int
     for title in ("target", "inputs", "accepted", "inputs/s", "peak MiB", "ways", "refused"):
         table.add_column(title, justify="left" if title in ("target", "refused") else "right")
     for row in rows:
-        refused = ", ".join(f"{code} {count:,}" for code, count in row["outcomes"].items() if code != ACCEPTED)
+        refused = ", ".join(
+            f"{code} {count:,}" for code, count in row["outcomes"].items() if code != ACCEPTED
+        )
         table.add_row(
-            row["target"], f"{row['inputs']:,}", f"{row['outcomes'].get(ACCEPTED, 0):,}",
-            f"{row['inputs'] / max(row['cpu_seconds'], 1e-9):,.0f}", f"{row['peak_rss_mib']:.0f}", str(row["ways"]),
+            row["target"],
+            f"{row['inputs']:,}",
+            f"{row['outcomes'].get(ACCEPTED, 0):,}",
+            f"{row['inputs'] / max(row['cpu_seconds'], 1e-9):,.0f}",
+            f"{row['peak_rss_mib']:.0f}",
+            str(row["ways"]),
             refused,
-        )  # fmt: skip
+        )
     console = Console(highlight=False, width=None if Console().is_terminal else 180)
     console.print(table)
     console.print(f"{inputs:,} inputs in {seconds:,.0f} s with seed {seed}; {findings} findings")
     out.mkdir(parents=True, exist_ok=True)
     machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}
     whole = {
-        "seed": seed, "inputs": inputs, "findings": findings, "seconds": seconds, "machine": machine,
+        "seed": seed,
+        "inputs": inputs,
+        "findings": findings,
+        "seconds": seconds,
+        "machine": machine,
         "targets": list(rows),
-    }  # fmt: skip
+    }
     (out / FILE).write_text(json.dumps(whole, indent=2) + "\n")
     console.print(f"written to {out / FILE}")
     return int(findings > 0)

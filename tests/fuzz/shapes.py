@@ -1,6 +1,7 @@
 """Nasty shapes: bytes that were made to hurt a decoder, whatever format it expects.
 
-Bombs are small on the wire and ask for much memory, time or stack; rows are damages that some decoder lets through.
+Bombs are small on the wire and ask for much memory, time or stack; rows are damages that some decoder lets
+through.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """CBOR as a mutator sees it: where every item begins and ends, also in bytes that are no longer valid.
 
 The codec (`ledger.canonical`) refuses broken bytes; here they are what we make. So this reader is lenient: it
-reports what it can tell apart and stops where it cannot. Byte strings that hold CBOR themselves (a header in an
-event, wires in a batch) are opened too, so that an edit can reach below the first level.
+reports what it can tell apart and stops where it cannot. Byte strings that hold CBOR themselves (a header in
+an event, wires in a batch) are opened too, so that an edit can reach below the first level.
 
 What must always hold: an edit deep inside changes the lengths and counts around it, so that what arrives at
 the inner reader is one wrong thing and not an envelope that no longer fits.
@@ -83,7 +83,17 @@ def _open(data: bytes, item: Item, end: int, depth: int, found: list[Item]) -> N
 def head(major: int, count: int, width: int | None = None) -> bytes:
     """A head in its shortest form, or (`width` 0, 1, 2, 4, 8 bytes of count) in a chosen one."""
     if width is None:
-        width = 0 if count < 24 else 1 if count < 1 << 8 else 2 if count < 1 << 16 else 4 if count < 1 << 32 else 8
+        width = (
+            0
+            if count < 24
+            else 1
+            if count < 1 << 8
+            else 2
+            if count < 1 << 16
+            else 4
+            if count < 1 << 32
+            else 8
+        )
     if width == 0:
         return bytes((major << 5 | count & 0x1F,))
     code = {1: 24, 2: 25, 4: 26, 8: 27}[width]
@@ -96,7 +106,7 @@ def replace(data: bytes, item: Item, new: bytes) -> bytes:
 
 
 def resize(data: bytes, container: Item, start: int, end: int, new: bytes, more: int) -> bytes:
-    """`data[start:end]`, which lies in a list or map, written anew; the container then counts `more` items."""
+    """`data[start:end]`, in a list or map, written anew; the container then counts `more` items."""
     return _spliced(data, start, end, new, container, more)
 
 

@@ -1,17 +1,31 @@
-"""Every reader of foreign bytes that the fuzzer knows, by name. A new reader gets its line in one of these files,
-and its corpus from `make_corpus`."""
+"""Every reader of foreign bytes that the fuzzer knows, by name. A new reader gets its line in one of these
+files, and its corpus from `make_corpus`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz import targets_events, targets_files, targets_finality, targets_network, targets_people
+from tests.fuzz import (
+    targets_events,
+    targets_files,
+    targets_finality,
+    targets_network,
+    targets_people,
+    targets_proofs,
+)
 from tests.fuzz.target import Target
 
 TARGETS: Final[dict[str, Target]] = {
     target.name: target
-    for room in (targets_events, targets_finality, targets_network, targets_files, targets_people)
+    for room in (
+        targets_events,
+        targets_finality,
+        targets_proofs,
+        targets_network,
+        targets_files,
+        targets_people,
+    )
     for target in room.TARGETS
 }
 

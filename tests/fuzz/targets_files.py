@@ -75,16 +75,26 @@ def varint(n: int) -> bytes:
     return bytes(out) + bytes((n,))
 
 
-AUDIT = SCHEMA | ARCHIVE | {
-    "bad_body", "bad_certificate", "bad_checkpoint", "bad_delta", "bad_signature", "cut_too_large", "not_closed",
-    "wrong_network", "wrong_roots", "bad_structure",
-}  # fmt: skip
+AUDIT = (
+    SCHEMA
+    | ARCHIVE
+    | {
+        "bad_body",
+        "bad_certificate",
+        "bad_checkpoint",
+        "bad_delta",
+        "bad_signature",
+        "cut_too_large",
+        "not_closed",
+        "wrong_network",
+        "wrong_roots",
+        "bad_structure",
+    }
+)
 
 TARGETS = (
-    Target("car", read_car, ARCHIVE, unpack=unpack, pack=pack, size_max=16 * 1024),
+    Target("car", read_car, ARCHIVE, unpack=unpack, pack=pack, size_max=16 * 1024, share=2),
     Target("archive", read_archive, ARCHIVE, unpack=unpack, pack=pack, size_max=16 * 1024, share=0.5),
-    Target(
-        "archive-lines", read_lines, ARCHIVE | SCHEMA, unpack=unpack, pack=pack, size_max=16 * 1024, share=0.2
-    ),
-    Target("audit", read_audit, AUDIT, unpack=unpack, pack=pack, size_max=16 * 1024, share=0.1),
+    Target("archive-lines", read_lines, ARCHIVE | SCHEMA, unpack=unpack, pack=pack, size_max=16 * 1024),
+    Target("audit", read_audit, AUDIT, unpack=unpack, pack=pack, size_max=16 * 1024, share=0.08),
 )

@@ -1,14 +1,13 @@
-"""Readers of what people paste, programs ask and workers hand in: invites, cursors, requests, jobs, results."""
+"""Readers of what people paste, programs ask and workers hand in: invites, cursors, requests, jobs."""
 
 from __future__ import annotations
 
 import base64
-import hashlib
 
 import msgspec
 
 from domain.compute.spec import JobSpec, ShardResult
-from fog import control, invite
+from fog import control, invite, lines
 from ledger import canonical
 from ledger.errors import UsageError
 from projections import pages
@@ -21,7 +20,7 @@ def read_invite(data: bytes) -> bytes | None:
     text = data.decode("utf-8", "replace")
     read = invite.read(text)
     body = canonical.encode(read)
-    line = pack_invite([body]).decode()
+    line = lines.write(invite.PREFIX, body)
     if "".join(text.split()).lower() != line:
         return line.encode()  # which is not the input: a finding
     return None
@@ -30,15 +29,13 @@ def read_invite(data: bytes) -> bytes | None:
 def unpack_invite(data: bytes) -> list[bytes] | None:
     text = data.removeprefix(invite.PREFIX.encode()).upper()
     try:
-        return [base64.b32decode(text + b"=" * (-len(text) % 8))[invite.CHECK_SIZE :]]
+        return [base64.b32decode(text + b"=" * (-len(text) % 8))[lines.CHECK_SIZE :]]
     except ValueError:
         return None
 
 
 def pack_invite(pieces: list[bytes]) -> bytes:
-    body = b"".join(pieces)
-    check = hashlib.sha256(invite.PREFIX.encode() + body).digest()[: invite.CHECK_SIZE]
-    return (invite.PREFIX + base64.b32encode(check + body).decode().lower().rstrip("=")).encode()
+    return lines.write(invite.PREFIX, b"".join(pieces)).encode()
 
 
 def read_spec(data: bytes) -> bytes:
@@ -68,9 +65,18 @@ TARGETS = (
         error=UsageError,
         unpack=unpack_invite,
         pack=pack_invite,
+        share=0.8,
     ),
     Target("job-spec", read_spec, SCHEMA),
     Target("shard-result", read_result, SCHEMA),
-    Target("cursor", read_cursor, frozenset({"bad_cursor"}), error=UsageError, is_text=True, size_max=256, share=0.3),
-    Target("request", read_request, frozenset({"bad_request"}), error=UsageError, is_text=True, share=0.5),
+    Target(
+        "cursor",
+        read_cursor,
+        frozenset({"bad_cursor"}),
+        error=UsageError,
+        is_raw=True,
+        size_max=256,
+        share=0.5,
+    ),
+    Target("request", read_request, frozenset({"bad_request"}), error=UsageError, is_raw=True, share=0.6),
 )
