@@ -196,7 +196,7 @@ async def test_a_client_that_leaves_cancels_its_handler_and_nobody_elses(path: P
 )
 @pytest.mark.trio
 async def test_garbage_gets_an_error_and_the_node_goes_on(path: Path, garbage: bytes) -> None:
-    """Not JSON, not text, too deep, no request, an unknown field: it gets `bad_request`, then is hung up on."""
+    """Not JSON, no text, too deep, no request, an unknown field: `bad_request`, then it is hung up on."""
     async with node(path, echo=echo):
         async with await trio.open_unix_socket(str(path)) as stream:
             await stream.send_all(garbage)
