@@ -178,7 +178,8 @@ def check_row(proof: RowProof, checkpoint: Checkpoint) -> bytes | None:
     inside = merkle_map.Proof(proof.siblings, proof.other)
     if not merkle_map.verify_proof(checkpoint.sroot, proof.table, proof.key, proof.value, inside):
         raise RemoteError(
-            f"the state at height {checkpoint.height} does not say so of {proof.table}/{proof.key.hex()}",
+            f"the state at height {checkpoint.height} does not say so of {proof.table[:40]!r}/"
+            f"{proof.key[:40].hex()}",
             code="bad_proof",
         )
     return proof.value

@@ -428,7 +428,7 @@ class Store:
         first: int,
     ) -> Finalized:
         try:
-            parsed = canonical.decode_as(Receipt, receipt, size_max=RECEIPT_SIZE_MAX)
+            parsed = canonical.decode_own(Receipt, receipt, size_max=RECEIPT_SIZE_MAX)
         except RemoteError as error:
             raise corrupt(self._name, f"the receipt at position {place}: {error}") from error
         id = None if event is None else Cid(event)

@@ -13,6 +13,7 @@ import typer
 from fog.cli.session import examples, session_of
 from fog.exits import AuditFailed
 from ledger import genesis as geneses
+from ledger.canonical import words_of
 from ledger.errors import RemoteError, UsageError
 from ledger.genesis import GENESIS_SIZE_MAX, Genesis
 
@@ -150,8 +151,10 @@ def _answer(file: Path) -> dict[str, Any]:
     data = _read(file, ANSWER_SIZE_MAX)
     try:
         answer = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise UsageError(f"{file} is not JSON: {error}", code="no_answer", next_step=_ASK) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(
+            f"{file} is not JSON: {words_of(error)}", code="no_answer", next_step=_ASK
+        ) from error
     if not isinstance(answer, dict) or "proof" not in answer:
         raise UsageError(f"{file} has no proof in it", code="no_answer", next_step=_ASK)
     return answer

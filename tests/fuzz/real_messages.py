@@ -18,6 +18,7 @@ from network import gossip
 from projections import pages
 from tests.fuzz.cast import NET, SIGNERS
 from tests.fuzz.real_events import MOMENT, VECTORS, Real, an_event
+from tests.fuzz.targets_finality import make_vote
 from tests.fuzz.targets_network import HELD, WIDTH
 from tests.ledger.histories import History, talk
 
@@ -46,6 +47,13 @@ def batches() -> Real:
     for count in (1, 2, 8):
         yield f"{count}", gossip.encode_events([an_event(number).wire for number in range(count)])
     yield "512 empty ones", gossip.encode_events([b""] * 512)
+
+
+def said_votes() -> Real:
+    vote = make_vote(7, NET)
+    for count in (1, 3):
+        (message,) = gossip.encode_votes([vote.encode()] * count, MOMENT)
+        yield f"{count}", message
 
 
 def frames() -> Real:
@@ -199,10 +207,11 @@ MESSAGES: dict[str, Callable[[], Real]] = {
     "sync-hello": words("hello", "bye"),
     "sync-welcome": words("hello", "same", "bye"),
     "sync-question": words("get", "range", "id", "bye"),
-    "sync-answer": words("heads", "events", "checkpoints", "differences", "bye"),
+    "sync-answer": words("heads", "events", "checkpoints", "differences", "votes", "bye"),
     "reconcile-frame": frames,
     "reconcile-answer": frames,
     "gossip-events": batches,
+    "gossip-votes": said_votes,
     "peers": peers,
     "address": addresses,
     "car": cars,

@@ -88,13 +88,28 @@ AUDIT = (
         "not_closed",
         "wrong_network",
         "wrong_roots",
-        "bad_structure",
+        "bad_lc",
+        "bad_parent",
+        "bad_prev",
+        "bad_ts",
+        "bad_validators",
+        "not_a_quorum",
+        "unknown_rules",
+        "wrong_height",
     }
 )
 
 TARGETS = (
     Target("car", read_car, ARCHIVE, unpack=unpack, pack=pack, size_max=16 * 1024, share=2),
     Target("archive", read_archive, ARCHIVE, unpack=unpack, pack=pack, size_max=16 * 1024, share=0.5),
-    Target("archive-lines", read_lines, ARCHIVE | SCHEMA, unpack=unpack, pack=pack, size_max=16 * 1024),
+    Target(
+        "archive-lines",
+        read_lines,
+        ARCHIVE | SCHEMA,
+        unpack=unpack,
+        pack=pack,
+        size_max=16 * 1024,
+        share=0.1,
+    ),
     Target("audit", read_audit, AUDIT, unpack=unpack, pack=pack, size_max=16 * 1024, share=0.08),
 )

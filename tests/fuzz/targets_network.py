@@ -59,6 +59,12 @@ def read_answer_frame(data: bytes) -> None:
             assert not any(item in HELD for item in asking.receive(data))
 
 
+def read_votes(data: bytes) -> bytes:
+    said = gossip.decode_votes(data)
+    at = canonical.decode(data, size_max=gossip.BATCH_BYTES_MAX)["at"]  # for whoever looks at the traffic
+    return b"".join(gossip.encode_votes(said, at))
+
+
 def read_peers(data: bytes) -> bytes | None:
     """What is behind the first 32 addresses is not looked at."""
     addresses = peer_exchange.decode(data)
@@ -85,6 +91,7 @@ TARGETS = (
     Target("sync-welcome", read_welcome, SCHEMA, share=0.5),
     Target("reconcile-frame", read_frame, FRAMES, is_raw=True),
     Target("reconcile-answer", read_answer_frame, FRAMES, is_raw=True, share=0.4),
+    Target("gossip-votes", read_votes, SCHEMA, share=0.5),
     Target("peers", read_peers, SCHEMA, share=0.3),
     Target(
         "address",
