@@ -82,6 +82,7 @@ class Council:
 
     def stop(self, name: str) -> Store:
         """The process ends; its store is what it is."""
+        self._steps_at.pop(name, None)
         return self.nodes.pop(name).store
 
     def start(self, name: str, store: Store | None = None) -> None:
