@@ -33,6 +33,7 @@ from ledger.errors import RemoteError
 from ledger.merkle import HASH_SIZE
 from ledger.signing import Domain, SigningKey, verify_raw
 from ledger.types import INT63_MAX
+from ledger.validators import ValidatorSet
 
 ED25519: Final = 0x01
 COSIGNATURE: Final = 0x04
@@ -197,6 +198,25 @@ def signers(note: Note, known: Iterable[VerifierKey]) -> dict[VerifierKey, int]:
         if key is not None:
             found[key] = max(_verified(note, line, key), found.get(key, 0))
     return found
+
+
+def merged(of_one: Iterable[Note]) -> Note:
+    """The lines of notes with one text, each once: what several validators say of one tree.
+
+    Raises RemoteError (`different_notes`) when they do not say the same.
+    """
+    first, *rest = of_one
+    if any(note.text != first.text for note in rest):
+        raise RemoteError("notes of different checkpoints", code="different_notes")
+    return Note(first.text, tuple(dict.fromkeys(line for note in (first, *rest) for line in note.lines)))
+
+
+def stake_behind(note: Note, net: Cid, validators: ValidatorSet) -> int:
+    """The stake of the validators who signed a note of this network. Raises RemoteError like `signers`."""
+    if note.head().origin != origin_of(net):
+        raise RemoteError(f"a note of {note.head().origin[:100]}, not of {net}", code="wrong_network")
+    known = {validator_key(net, public): public for public in validators.stakes}
+    return validators.weight(known[key] for key in signers(note, known))
 
 
 def is_witnessed(note: Note, witnesses: Iterable[VerifierKey], needed: int) -> bool:

@@ -1,4 +1,4 @@
-"""`fog proof check`: an answer of somebody's API, checked offline against the genesis of a network."""
+"""`fog proof check`, `fog proof note`: what an API says, checked offline against the genesis of a network."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ import typer
 from fog.cli.session import examples, session_of
 from fog.exits import AuditFailed
 from ledger import genesis as geneses
+from ledger import notes
 from ledger.canonical import words_of
 from ledger.errors import RemoteError, UsageError
 from ledger.genesis import GENESIS_SIZE_MAX, Genesis
+from ledger.notes import Note, VerifierKey
+from ledger.validators import genesis_set
 
 if TYPE_CHECKING:
     from ledger.checkpoint import Checkpoint
@@ -62,6 +65,68 @@ def check(
             next_step="ask another node; keep this answer as evidence",
         ) from error
     session.say(found, *_lines(found))
+
+
+@proof.command(
+    epilog=examples(
+        "curl 'http://127.0.0.1:7420/v1/checkpoint?cosigned=1' > note",
+        "fog proof note note --witness example.org/w+5e0ac9f1+BE… --needed 1",
+        "fog proof note north.note east.note south.note --quorum",
+    )
+)
+def note(
+    context: typer.Context,
+    files: Annotated[list[Path], typer.Argument(help="Signed notes of one checkpoint, from any nodes.")],
+    witness: Annotated[
+        list[str] | None, typer.Option(help="Verifier key of a witness that you trust. Repeat.")
+    ] = None,
+    needed: Annotated[int, typer.Option(min=0, help="How many of them must have cosigned.")] = 1,
+    quorum: Annotated[
+        bool, typer.Option("--quorum", help="Insist on validators with more than two thirds of the stake.")
+    ] = False,
+    genesis: Annotated[
+        Path | None, typer.Option(help="The network's genesis object (else that of this node).")
+    ] = None,
+) -> None:
+    """Check who stands behind a checkpoint: validators of the genesis, and witnesses. Exit 5 if too few."""
+    session = session_of(context)
+    network = session.home.read_genesis() if genesis is None else _genesis(genesis)
+    try:
+        trusted = [VerifierKey.parse(word) for word in witness or []]
+    except RemoteError as error:
+        raise UsageError(str(error), code=error.code, next_step="`fog witness` prints its key") from error
+    if needed > len(trusted) and trusted:
+        raise UsageError(
+            f"{needed} of {len(trusted)} witnesses", code="bad_policy", next_step="name more, or need fewer"
+        )
+    try:
+        whole = notes.merged(notes.parse(_read(file, notes.NOTE_SIZE_MAX)) for file in files)
+        found = _signed_by(whole, network, trusted)
+    except RemoteError as error:
+        raise AuditFailed(str(error), code=error.code, next_step="ask another node for its note") from error
+    enough = len(found["witnesses"]) >= (needed if trusted else 0)
+    if not enough or (quorum and not found["quorum"]):
+        raise AuditFailed(
+            f"signed by {found['stake']} of {network.stake} stake and {len(found['witnesses'])} of "
+            f"{len(trusted)} witnesses",
+            code="too_few_signatures",
+            next_step="ask more validators, or wait for the witnesses",
+        )
+    session.say(found, *[f"{name:<12}{value}" for name, value in found.items()])
+
+
+def _signed_by(note: Note, network: Genesis, witnesses: list[VerifierKey]) -> dict[str, Any]:
+    head, validators = note.head(), genesis_set(network)
+    stake = notes.stake_behind(note, network.net, validators)
+    return {
+        "ok": True,
+        "network": str(network.net),
+        "leaves": head.size,
+        "event_root": head.root.hex(),
+        "stake": stake,
+        "quorum": validators.is_quorum(stake),
+        "witnesses": {key.name: time for key, time in notes.signers(note, witnesses).items()},
+    }
 
 
 def _checked(answer: dict[str, Any], network: Genesis) -> dict[str, Any]:

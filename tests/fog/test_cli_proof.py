@@ -12,6 +12,9 @@ import pytest
 
 from fog.cli import run
 from fog.exits import Exit
+from ledger import notes
+from ledger.genesis import Genesis, Validator
+from tests.ledger.histories import key
 from tests.projections.test_proofs import Told, paths
 from tests.projections.world import account
 
@@ -101,3 +104,70 @@ async def test_what_has_no_proof_is_a_wrong_question(told: Told, check: Check) -
     for answer in (await told.get("jobs"), [], 7):
         code, said = check(answer)
         assert (code, said["error"]["code"]) == (Exit.USAGE, "no_answer")
+
+
+NAMES = ("north", "east", "south", "west")
+
+
+@pytest.fixture
+def signed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, dict[str, Any]]]:
+    """Runs `fog proof note` on the notes of four validators, one of them cosigned by a witness."""
+    keys = sorted((key(name) for name in NAMES), key=lambda one: one.public)
+    network = Genesis(1, "four", 1, 2, tuple(Validator(k.public, 1) for k in keys), (), {})
+    (tmp_path / "genesis.cbor").write_bytes(network.encode())
+    head = notes.TreeHead(notes.origin_of(network.net), 7, bytes(32))
+    for name in NAMES:
+        one = notes.Note(head.text(), (notes.sign(head, key(name)),))
+        if name == "north":
+            one = notes.Note(one.text, (*one.lines, notes.cosign(one, "example.org/w", key("w"), 5)))
+        (tmp_path / name).write_bytes(one.encode())
+
+    def run_it(*words: str) -> tuple[int, dict[str, Any]]:
+        files = [str(tmp_path / word) if word in NAMES else word for word in words]
+        code = run(["proof", "note", *files, "--genesis", str(tmp_path / "genesis.cbor"), "--json"])
+        said = capsys.readouterr()
+        return code, json.loads(said.out or said.err)
+
+    return run_it
+
+
+W, V = (str(notes.witness_key(f"example.org/{name}", key(name).public)) for name in ("w", "v"))
+
+
+@pytest.mark.parametrize(
+    ("words", "stake", "quorum", "witnesses"),
+    [
+        (("north",), 1, False, {}),
+        (("north", "--witness", W), 1, False, {"example.org/w": 5}),
+        (("north", "--witness", V, "--witness", W, "--needed", "1"), 1, False, {"example.org/w": 5}),
+        (("north", "east", "west", "--quorum", "--witness", W), 3, True, {"example.org/w": 5}),
+    ],
+)
+async def test_a_note_says_who_stands_behind_it(
+    signed: Callable[..., tuple[int, dict[str, Any]]],
+    words: tuple[str, ...],
+    stake: int,
+    quorum: bool,
+    witnesses: Any,
+) -> None:
+    code, said = signed(*words)
+    assert code == Exit.OK, said
+    assert (said["leaves"], said["stake"], said["quorum"], said["witnesses"]) == (7, stake, quorum, witnesses)
+
+
+@pytest.mark.parametrize(
+    ("words", "exit", "code"),
+    [
+        (("north", "east", "--quorum"), Exit.AUDIT_FAILED, "too_few_signatures"),
+        (("east", "--witness", W), Exit.AUDIT_FAILED, "too_few_signatures"),
+        (("north", "--witness", W, "--witness", V, "--needed", "2"), Exit.AUDIT_FAILED, "too_few_signatures"),
+        (("north", "--witness", W, "--needed", "2"), Exit.USAGE, "bad_policy"),
+        (("north", "--witness", "x"), Exit.USAGE, "bad_key"),
+        ((__file__,), Exit.AUDIT_FAILED, "bad_note"),
+    ],
+)
+async def test_too_few_behind_a_note_is_a_failed_audit(
+    signed: Callable[..., tuple[int, dict[str, Any]]], words: tuple[str, ...], exit: Exit, code: str
+) -> None:
+    ended, said = signed(*words)
+    assert (ended, said["error"]["code"]) == (exit, code)

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from ledger import notes
 from ledger.cid import Cid
 from ledger.errors import RemoteError
+from ledger.genesis import Validator
 from ledger.notes import Note, TreeHead, VerifierKey
+from ledger.validators import ValidatorSet
 from tests.ledger.histories import key
 
 NET = Cid.of(b"a network")
@@ -172,3 +174,27 @@ def test_the_empty_tree_and_extension_lines_of_others_are_read() -> None:
 def test_garbage_is_refused_and_nothing_else(data: bytes) -> None:
     with contextlib.suppress(RemoteError):
         notes.signers(notes.parse(data), [*VALIDATORS, COSIGNER])
+
+
+def test_notes_of_several_validators_add_up_to_a_quorum() -> None:
+    """Each serves its own; together they are as good as a certificate."""
+    names = ("validator", "second", "third", "fourth")
+    stakes = zip(names, (3, 2, 2, 2), strict=True)
+    validators = ValidatorSet.of(Validator(key(name).public, stake) for name, stake in stakes)
+    single = [Note(HEAD.text(), (notes.sign(HEAD, key(name)),)) for name in names]
+    assert [notes.stake_behind(note, NET, validators) for note in single] == [3, 2, 2, 2]
+    three = notes.merged([single[0], single[1], single[0], single[2]])
+    assert len(three.lines) == 3
+    assert validators.is_quorum(notes.stake_behind(three, NET, validators))
+    stranger = Note(HEAD.text(), (notes.sign(HEAD, key("stranger")),))
+    assert notes.stake_behind(notes.merged([single[0], stranger]), NET, validators) == 3
+
+
+def test_notes_that_say_something_else_do_not_add_up() -> None:
+    other = TreeHead(HEAD.origin, HEAD.size, bytes(32))
+    with pytest.raises(RemoteError) as caught:
+        notes.merged([signed(), Note(other.text(), (notes.sign(other, SECOND),))])
+    assert caught.value.code == "different_notes"
+    with pytest.raises(RemoteError) as caught:
+        notes.stake_behind(signed(), Cid.of(b"another network"), ValidatorSet({}))
+    assert caught.value.code == "wrong_network"
