@@ -42,6 +42,9 @@ ASK_GAP_S: Final = 0.3
 ANSWERS_S: Final = 2.0
 """How long, after a start, we collect what others know of our votes; then we look again who is there."""
 
+LOOK_AGAIN_S: Final = 1.0
+"""How often to see whether this node became a validator that has not asked yet."""
+
 ALONE_S: Final = 5.0
 """After so long without an answer, a store that has voted is believed."""
 
@@ -78,21 +81,19 @@ class Validating:
 
     async def _hear(self) -> None:
         async for words in self._exchange.announcer.votes:
-            is_new = True
-            for message in words.said:
-                is_new = await self._take(message, words.peer) and is_new
-            if is_new:
+            taken = [await self._take(message, words.peer) for message in words.said]
+            if None not in taken and any(taken):
                 await self._exchange.announcer.relay(words)
 
-    async def _take(self, message: bytes, peer: str, *, is_live: bool = True) -> bool:
-        """Whether it was news, and true."""
+    async def _take(self, message: bytes, peer: str, *, is_live: bool = True) -> bool | None:
+        """Whether it was news; None when it was wrong."""
         ledger = self._ledger
         try:
             reaction = await ledger.write(ledger.replica.hear, message, now=ledger.clock(), is_live=is_live)
         except RemoteError as error:
             log.info("a vote from %s: %s (%s)", peer, error, error.code)
             self._host.blame(peer, error.code)
-            return False
+            return None
         await self._react(reaction, peer)
         return reaction.is_new
 
@@ -162,10 +163,14 @@ class Validating:
     # -- after a start -----------------------------------------------------------------------------------
 
     async def _rejoin(self) -> None:
-        """Ask everybody who is here, until the ledger lets us vote."""
+        """Whenever the ledger will not let us vote, ask everybody who is here, until it does."""
         ledger = self._ledger
         begun = trio.current_time()
-        while await ledger.call(lambda: ledger.replica.is_silent):
+        while True:
+            if not ledger.replica.is_silent:  # no validator yet, perhaps, or one that votes
+                await trio.sleep(LOOK_AGAIN_S)
+                begun = trio.current_time()
+                continue
             answers: dict[bytes, Sequence[bytes]] = {}
             with trio.move_on_after(ANSWERS_S):
                 async with trio.open_nursery() as nursery:

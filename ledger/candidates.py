@@ -15,7 +15,7 @@ of the new root.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -159,6 +159,11 @@ class Candidates:
                 taken,
                 1 if below is None else below.depth + 1,
             )
+
+    def keep(self, ids: Set[Cid]) -> None:
+        """Forget all but these and what they build on."""
+        needed = {below for id in ids if id in self._by_id for below in self._by_id[id].chain()}
+        self._by_id = {id: one for id, one in self._by_id.items() if one in needed}
 
     def is_news(self, below: Candidate | None) -> bool:
         """Whether something stands that is not ordered up to there."""

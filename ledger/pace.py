@@ -81,6 +81,8 @@ class Pace:
 
     def is_up(self, now: int, slot: int, leader: bytes, *, wanted: bool) -> bool:
         """Whether patience with the leader of the present slot is at its end."""
+        if now < self._now:  # the clock was set back: what was to be reached may now be hours away
+            self._since = self._deadline = self._repeat = None
         self._now = now
         if not wanted:
             self._since = self._deadline = None

@@ -54,6 +54,9 @@ DUE_AGAIN_MS: Final = 1_000
 PROPOSALS_PER_SLOT_MAX: Final = 2
 """An honest leader makes one; a second proves it a liar and may be the one that others notarize."""
 
+PROPOSALS_MAX: Final = 4 * DEPTH_MAX
+"""Kept with their executed states, before those of slots that ended without a notarization are forgotten."""
+
 BALLOTS_BYTES_MAX: Final = 512 * 1024
 """In one answer to whoever asks what was said in open slots."""
 
@@ -124,7 +127,7 @@ class Voting:
         self._abstains_through = (-1, 0)
         self._queue: deque[simplex.Action] = deque()
         self.voter = self._new_voter()
-        if self.is_validator and len(self.voter.validators.stakes) > 1:
+        if not self._is_alone:
             self._abstain(NEVER)
         self._recall(ballots)
 
@@ -271,7 +274,20 @@ class Voting:
             before = self.voter, self.voter.slot
             self._queue += self.voter.tick(now, wanted=wanted, ready=self._is_ready(now))
             if not self._settle(now, commit) and before == (self.voter, self.voter.slot):
-                return
+                break
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Forget what was not notarized in slots that are over; should it be needed, others are asked."""
+        if len(self._proposals) <= PROPOSALS_MAX:
+            return
+        kept = {
+            (slot, id): one
+            for (slot, id), one in self._proposals.items()
+            if slot >= self.voter.slot or self.voter.is_notarized(slot, id)
+        }
+        self._proposals = kept
+        self.candidates.keep({id for _, id in kept})
 
     def _settle(self, now: int, commit: Commit) -> bool:
         """Do what is to be done, until nothing more becomes final; whether something did."""
@@ -518,6 +534,11 @@ class Voting:
         return self._key is not None and self.voter.me is not None
 
     @property
+    def _is_alone(self) -> bool:
+        """Whether we are the only validator, who has nobody to ask."""
+        return self.voter.me is not None and len(self.voter.validators.stakes) == 1
+
+    @property
     def is_silent(self) -> bool:
         """Whether we wait for `rejoin` before we vote."""
         return self.is_validator and self._abstains_through == NEVER
@@ -546,6 +567,8 @@ class Voting:
         if self.last is not None and self.last.final.epoch == epoch:
             voter.settle(self.last.final.slot, self.last.checkpoint.id)
         self._pace.entered(voter.slot)
+        if voter.me is not None and len(members.stakes) == 1:
+            self._abstains_through = min(self._abstains_through, (epoch - 1, 0))
         if self._abstains_through[0] >= epoch:
             voter.abstain(self._abstains_through[1] if self._abstains_through[0] == epoch else 2**63)
         return voter
@@ -581,11 +604,13 @@ class Voting:
                     self._queue += self.voter.proposed(slot, id)
 
     def _repeat(self) -> None:
+        self.asks = self.asks or (self.voter.epoch, self.voter.base + 1)
+        if not self.is_validator:
+            return  # who only watches has nothing to say, and may ask
         said = [one.encode() for one in self.voter.repeats()]
         slots = {self.voter.slot, *(() if self.voter.tip is None else (self.voter.tip[0],))}
         said += [one.encode() for (slot, _), one in sorted(self._proposals.items()) if slot in slots]
         self.to_send += said
-        self.asks = self.asks or (self.voter.epoch, self.voter.base + 1)
 
     def __repr__(self) -> str:
         return f"<Voting {self.voter!r} {self.candidates!r}>"
