@@ -27,13 +27,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Final, Literal, NamedTuple
+from typing import Any, BinaryIO, Final, Literal, NamedTuple, TypeAlias
 
 from ledger import canonical, car
 from ledger import genesis as geneses
 from ledger.car import BLOCK_SIZE_MAX, Block
 from ledger.checkpoint import DELTA_EVENTS_MAX, parse_checkpoint
-from ledger.cid import Cid
+from ledger.cid import CID_SIZE, Cid, is_well_formed
 from ledger.errors import RemoteError
 from ledger.event import WIRE_SIZE_MAX
 from ledger.finality import Last
@@ -54,12 +54,35 @@ Kind = Literal[
 
 HEIGHTS_AT_ONCE: Final = 100
 
+SIGNATURE_BLOCK_SIZE_MAX: Final = 128
+
+_ID_SIZE: Final = 5 + CID_SIZE
+"""A link in DAG-CBOR: tag 42, and a byte string of 37 bytes that begins with a zero."""
+
 
 class Entry(NamedTuple):
     """One block and what it is there for."""
 
     kind: Kind
     block: Block
+
+
+class Delta(NamedTuple):
+    """The block of a delta, and the ids in it."""
+
+    block: Block
+    ids: list[Cid]
+
+
+class SignedEvent(NamedTuple):
+    """The three blocks of an event."""
+
+    event: Block
+    signature: Block
+    body: Block
+
+
+Section: TypeAlias = Entry | Delta | SignedEvent
 
 
 def write(store: Store, out: BinaryIO) -> int:
@@ -77,8 +100,64 @@ def read(stream: BinaryIO) -> tuple[tuple[Cid, ...], Iterator[Entry]]:
 
     The iterator raises RemoteError (`bad_archive`).
     """
-    reader = car.Reader(stream)
-    return reader.roots, _entries(iter(reader))
+    sections = Sections(stream)
+    return sections.roots, _one_by_one(sections)
+
+
+class Sections:
+    """`read` with the blocks of each event together: an iterator over Entry, Delta and SignedEvent.
+
+    `roots` are known from the start; `reading` is the kind of the block that is read, or was read last.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        """Raises RemoteError (`bad_archive`), as the iterator does."""
+        reader = car.Reader(stream)
+        self.roots = reader.roots
+        self.reading: Kind = "genesis"
+        self._blocks = iter(reader)
+        self._sections = self._in_order()
+
+    def __iter__(self) -> Iterator[Section]:
+        return self
+
+    def __next__(self) -> Section:
+        return next(self._sections)
+
+    def _in_order(self) -> Iterator[Section]:
+        genesis = self._next("genesis")
+        yield Entry("genesis", genesis)
+        named = _first_set(genesis.data)
+        self.reading = "checkpoint"
+        block = next(self._blocks, None)
+        if block is None:
+            return
+        height = 1
+        while not _is_certificate(block):
+            yield Entry("checkpoint", _dag_cbor(block))
+            vnext = _vnext(block.data)
+            if vnext is not None and vnext != named:
+                yield Entry("validators", self._next("validators"))
+                named = vnext
+            if height > 1:
+                yield Entry("certificate", self._next("certificate"))
+            delta = self._next("delta")
+            ids = _parse_delta(delta)
+            yield Delta(delta, ids)
+            for _ in ids:
+                yield SignedEvent(self._next("event"), self._next("signature"), self._next("body"))
+            height += 1
+            self.reading = "checkpoint"
+            block = _there(self._blocks, "finality")
+        self.reading = "finality"
+        yield Entry("finality", block)
+        more = next(self._blocks, None)
+        if more is not None:
+            raise RemoteError(f"the archive goes on behind its end, with {more.where}", code="bad_archive")
+
+    def _next(self, kind: Kind) -> Block:
+        self.reading = kind
+        return _there(self._blocks, kind)
 
 
 def lines(stream: BinaryIO) -> Iterator[str]:
@@ -143,34 +222,16 @@ def _event_blocks(id: Cid, wire: bytes) -> Iterator[tuple[Kind, bytes]]:
     yield "body", parts["b"]
 
 
-def _entries(blocks: Iterator[Block]) -> Iterator[Entry]:
-    genesis = _next(blocks, "genesis")
-    yield Entry("genesis", genesis)
-    named = _first_set(genesis.data)
-    block = next(blocks, None)
-    if block is None:
-        return
-    height = 1
-    while not _is_certificate(block):
-        yield Entry("checkpoint", _dag_cbor(block))
-        vnext = _vnext(block.data)
-        if vnext is not None and vnext != named:
-            yield Entry("validators", _next(blocks, "validators"))
-            named = vnext
-        if height > 1:
-            yield Entry("certificate", _next(blocks, "certificate"))
-        delta = _next(blocks, "delta")
-        yield Entry("delta", delta)
-        for _ in parse_delta(delta):
-            yield Entry("event", _next(blocks, "event"))
-            yield Entry("signature", _next(blocks, "signature"))
-            yield Entry("body", _next(blocks, "body"))
-        height += 1
-        block = _next(blocks, "finality")
-    yield Entry("finality", block)
-    more = next(blocks, None)
-    if more is not None:
-        raise RemoteError(f"the archive goes on behind its end, with {more.where}", code="bad_archive")
+def _one_by_one(found: Iterator[Section]) -> Iterator[Entry]:
+    for entry in found:
+        if isinstance(entry, Entry):
+            yield entry
+        elif isinstance(entry, Delta):
+            yield Entry("delta", entry.block)
+        else:
+            yield Entry("event", entry.event)
+            yield Entry("signature", entry.signature)
+            yield Entry("body", entry.body)
 
 
 def _is_certificate(block: Block) -> bool:
@@ -200,8 +261,17 @@ def _vnext(checkpoint: bytes) -> Cid | None:
     return vnext if type(vnext) is Cid else None
 
 
-def parse_delta(block: Block) -> list[Cid]:
+def _parse_delta(block: Block) -> list[Cid]:
     """The list of event ids. Raises RemoteError (`bad_archive`)."""
+    # Nearly always a list of Cids and nothing else, which needs no decoder: each is as long as the next.
+    ends = range(len(block.data), CID_SIZE, -_ID_SIZE)
+    ids = [Cid(block.data[end - CID_SIZE : end]) for end in reversed(ends)]
+    if len(ids) <= DELTA_EVENTS_MAX and all(map(is_well_formed, ids)) and canonical.encode(ids) == block.data:
+        return ids
+    return _judged_delta(block)
+
+
+def _judged_delta(block: Block) -> list[Cid]:
     try:
         ids = canonical.decode(block.data, size_max=BLOCK_SIZE_MAX)
     except RemoteError as error:
@@ -213,7 +283,22 @@ def parse_delta(block: Block) -> list[Cid]:
     return ids
 
 
-def _next(blocks: Iterator[Block], kind: Kind) -> Block:
+def signature_in(block: Block, id: Cid) -> bytes:
+    """The 64 bytes in a block that must be `{h: id, s: signature}`. Raises RemoteError."""
+    signature = block.data[-64:]
+    if block.data == b"".join((_BEFORE_ID, id, _BEFORE_SIGNATURE, signature)):
+        return signature
+    record = canonical.decode(block.data, size_max=SIGNATURE_BLOCK_SIZE_MAX)
+    if type(record) is not dict or record.keys() != {"h", "s"} or record["h"] != id:
+        raise RemoteError("not followed by its signature", code="bad_signature")
+    raise RemoteError("h must be bytes and s 64 bytes", code="bad_schema")
+
+
+_BEFORE_ID, _BEFORE_SIGNATURE = canonical.encode({"h": Cid.of(b""), "s": bytes(64)})[:-64].split(Cid.of(b""))
+"""What the canonical block has around its two parts, both of fixed length."""
+
+
+def _there(blocks: Iterator[Block], kind: Kind) -> Block:
     block = next(blocks, None)
     if block is None:
         raise RemoteError(f"the archive ends where a {kind} should be", code="bad_archive")

@@ -14,22 +14,27 @@
 Knows the whole of the ledger's rules, and the meaning of events through `Rules`. Does not know the store, the
 network, or any node's word.
 
+Signatures, half of the work, lag behind the rest: other processes may verify them (`jobs`), and a height
+counts once they have. So heights are executed that turn out not to be true; what was found wrong in the
+meantime is held back until every signature before it is known.
+
 What must always hold: a report is `ok` only if all of the above held for every byte of the archive. What the
-report counts was verified, also when it is not `ok`.
+report counts was verified, also when it is not `ok`. The report, with the first problem in it, is the one of
+an audit that verifies one event after the other, whatever `jobs` is.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
-from ledger import archive, canonical, cut, finality, order
+from ledger import archive, cut, finality, order
 from ledger import event as events
 from ledger import genesis as geneses
-from ledger.archive import Entry, Kind
+from ledger.archive import Delta, Entry, Kind, Section, SignedEvent
 from ledger.car import Block
 from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.cid import Cid
@@ -37,13 +42,13 @@ from ledger.dag import check_structure, place_of
 from ledger.errors import RemoteError, UsageError
 from ledger.event import Event
 from ledger.execution import Rules
+from ledger.garbage import seldom_collected
 from ledger.genesis import Genesis
 from ledger.heads import Place
 from ledger.merkle import Frontier
 from ledger.state import State
 from ledger.validators import epoch_length, genesis_set, parse_set, validators_of
-
-SIGNATURE_BLOCK_SIZE_MAX: Final = 128
+from ledger.verifying_processes import Signatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +79,19 @@ class AuditReport:
     problem: Problem | None
 
 
-def audit(source: bytes | Path | BinaryIO, rules: Rules, *, net: Cid | None) -> AuditReport:
+def audit(source: bytes | Path | BinaryIO, rules: Rules, *, net: Cid | None, jobs: int = 1) -> AuditReport:
     """Check an archive (its bytes, a path, or an open binary file). `net` None: of any network.
 
-    Never raises for what is in the archive. Raises UsageError (`no_archive`) when the file cannot be read.
+    `jobs` is the number of processes, this one included. Never raises for what is in the archive. Raises
+    UsageError (`no_archive`) when the file cannot be read.
     """
     if isinstance(source, bytes):
-        return _Audit(rules, net).run(io.BytesIO(source))
+        return _audit(io.BytesIO(source), rules, net, jobs)
     if not isinstance(source, Path):
-        return _Audit(rules, net).run(source)
+        return _audit(source, rules, net, jobs)
     try:
         with source.open("rb") as stream:
-            return _Audit(rules, net).run(stream)
+            return _audit(stream, rules, net, jobs)
     except OSError as error:
         raise UsageError(
             f"cannot read {source}: {error.strerror}",
@@ -94,24 +100,43 @@ def audit(source: bytes | Path | BinaryIO, rules: Rules, *, net: Cid | None) -> 
         ) from error
 
 
-class _Audit:
-    """One run. `_reading`, `_block` and `_id` say what is in hand, so that any refusal can be placed."""
+def _audit(stream: BinaryIO, rules: Rules, net: Cid | None, jobs: int) -> AuditReport:
+    with seldom_collected(), Signatures(jobs) as signatures:
+        return _Audit(rules, net, signatures).run(stream)
 
-    def __init__(self, rules: Rules, net: Cid | None) -> None:
+
+@dataclass(slots=True)
+class _Height:
+    """One height whose signatures are not all known yet. `first` of its events, and after them the rest of
+    what was added, are counted as the queue of signatures counts."""
+
+    height: int
+    first: int
+    headers: list[Block] = field(default_factory=list)
+    roots: tuple[Frontier, bytes] | None = None  # event tree and state root after it, when it was executed
+
+
+class _Audit:
+    """One run. `_reading`, `_block` and `_id` say what is in hand, so that any refusal can be placed.
+
+    `_last`, `_state` and `_frontier` are where execution is; `_true` is up to where everything is verified.
+    """
+
+    def __init__(self, rules: Rules, net: Cid | None, signatures: Signatures) -> None:
         self._rules = rules
         self._wanted = net
+        self._signatures = signatures
+        self._unsure: deque[_Height] = deque()
         self._net: Cid | None = None
-        self._reading = "the header of the archive"
+        self._reading: str | None = None  # empty: what `_sections` reads; None: the header of the archive
         self._block: Block | None = None
         self._id: Cid | None = None
-        self._entries: Iterator[Entry] = iter(())
         self._places: dict[Cid, Place] = {}
         self._state = State()
         self._frontier = Frontier()
         self._last: Checkpoint | None = None
-        self._root = b""
         self._named: Cid | None = None
-        self._events = 0
+        self._true = (0, 0, Frontier(), b"")  # events, height, event tree and state root
 
     def run(self, stream: BinaryIO) -> AuditReport:
         problem = None
@@ -119,31 +144,49 @@ class _Audit:
             self._replay(stream)
         except RemoteError as error:
             problem = Problem(error.code, str(error), self._where())
+        bad = self._signatures.finish()
+        self._confirm()
+        if bad is not None:
+            refused = events.bad_signature(bad)
+            problem = Problem(refused.code, str(refused), self._where_bad())
+        count, height, frontier, root = self._true
         return AuditReport(
             ok=problem is None,
             net=self._net,
-            events=self._events,
-            height=self._height,
-            event_root=self._frontier.root(),
-            state_root=self._root,
+            events=count,
+            height=height,
+            event_root=frontier.root(),
+            state_root=root,
             problem=problem,
         )
+
+    def _confirm(self) -> None:
+        """Count those heights that were executed and whose signatures are all good."""
+        good = self._signatures.good
+        while self._unsure and self._unsure[0].roots is not None:
+            done = self._unsure[0]
+            count = done.first + len(done.headers)
+            if count > good or done.roots is None:
+                return
+            self._true = (count, done.height, *done.roots)
+            self._unsure.popleft()
 
     @property
     def _height(self) -> int:
         return 0 if self._last is None else self._last.height
 
     def _replay(self, stream: BinaryIO) -> None:
-        roots, self._entries = archive.read(stream)
+        self._sections = archive.Sections(stream)
+        roots = self._sections.roots
         genesis = self._begin(roots)
         ended = False
-        while (entry := self._next("checkpoint")) is not None:
+        while self._signatures.bad is None and (entry := self._next_entry()) is not None:
             if entry.kind == "checkpoint":
                 self._advance(genesis, entry.block)
             else:
                 self._conclude(entry.block)
                 ended = True
-        self._reading, self._block = "the header of the archive", None
+        self._reading, self._block = None, None
         expected = (genesis.net,) if self._last is None else (self._last.id, genesis.net)
         if roots != expected or ended is (self._last is None):
             raise RemoteError("its roots are not its last checkpoint and its genesis", code="bad_archive")
@@ -161,11 +204,12 @@ class _Audit:
             self._state = cut.genesis_state(self._rules, genesis)
         except UsageError as error:  # a network whose rules this program does not have
             raise RemoteError(str(error), code=error.code) from error
-        self._root = self._state.seal().root
+        self._true = (0, 0, Frontier(), self._state.seal().root)
         return genesis
 
     def _advance(self, genesis: Genesis, block: Block) -> None:
-        """Steps 3 to 7 for one height. What is verified is only noted at the end."""
+        """Steps 3 to 7 for one height."""
+        self._unsure.append(_Height(self._height + 1, self._signatures.added))
         parent, length = self._last, epoch_length(genesis)
         self._check_validators(parse_checkpoint(block.data, net=genesis.net))
         shown = b"" if parent is None else self._take("certificate").data
@@ -179,16 +223,16 @@ class _Audit:
         if wrong:
             raise RemoteError(f"it cannot follow its parent: wrong {', '.join(wrong)}", code="bad_checkpoint")
         new = self._delta(checkpoint)
-        self._reading, self._block = f"height {checkpoint.height}, all of it", block
+        self._reading, self._block = "all of it", block
         self._check_cut(checkpoint, new)
         context = finality.next_context(genesis, parent, certificate, self._state)
         outcome = cut.execute_cut(self._rules, self._state, self._frontier, new, context, length)
         wrong = cut.differences(checkpoint, outcome)
         if wrong:
             raise RemoteError(f"executing it gives another {', '.join(wrong)}", code="wrong_roots")
-        self._state, self._frontier, self._root = outcome.state, outcome.frontier, outcome.sroot
-        self._last = checkpoint
-        self._events += len(new)
+        self._state, self._frontier, self._last = outcome.state, outcome.frontier, checkpoint
+        self._unsure[-1].roots = outcome.frontier, outcome.sroot
+        self._confirm()
 
     def _check_validators(self, checkpoint: Checkpoint) -> None:
         """For readers that do not execute: an archive has the next epoch's validators where they are new."""
@@ -207,30 +251,34 @@ class _Audit:
         finality.check_final(self._last, block.data, validators_of(self._state, self._last.epoch))
 
     def _delta(self, checkpoint: Checkpoint) -> list[Event]:
-        block = self._take("delta")
-        if block.cid != checkpoint.delta:
+        delta = self._next()
+        assert isinstance(delta, Delta)
+        self._block = delta.block
+        if delta.block.cid != checkpoint.delta:
             raise RemoteError(
                 f"not the delta that the checkpoint names, {checkpoint.delta}", code="bad_delta"
             )
-        return [self._event(id, checkpoint.net) for id in archive.parse_delta(block)]
+        return [self._event(id, checkpoint.net) for id in delta.ids]
 
     def _event(self, id: Cid, net: Cid) -> Event:
         """Steps 4 and 5. Its parents come before it, in canonical order."""
-        header, signature, body = self._take("event"), self._take("signature"), self._take("body")
-        self._id, self._block = id, header
-        if header.cid != id or id in self._places:
+        section = self._next()
+        assert isinstance(section, SignedEvent)
+        header, signature, body = section
+        self._block, self._id = header, id
+        places = self._places
+        if header.cid != id or id in places:
             raise RemoteError("not the event that the delta has here, or once more", code="bad_delta")
-        record = canonical.decode(signature.data, size_max=SIGNATURE_BLOCK_SIZE_MAX)
-        if type(record) is not dict or record.keys() != {"h", "s"} or record["h"] != id:
-            raise RemoteError("not followed by its signature", code="bad_signature")
-        wire = canonical.encode({"h": header.data, "s": record["s"], "b": body.data})
-        event = events.parse(wire, net=net)
-        if (
-            unknown := next((parent for parent in event.parents if parent not in self._places), None)
-        ) is not None:
-            raise RemoteError(f"its parent {unknown} is not before it", code="not_closed")
-        check_structure(event, self._places)
-        self._places[id] = place_of(event)
+        event = events.from_parts(
+            id, header.data, archive.signature_in(signature, id), body.data, body.cid, net=net
+        )
+        self._unsure[-1].headers.append(header)
+        self._signatures.add(event)
+        for parent in event.parents:
+            if parent not in places:
+                raise RemoteError(f"its parent {parent} is not before it", code="not_closed")
+        check_structure(event, places)
+        places[id] = place_of(event)
         return event
 
     def _check_cut(self, checkpoint: Checkpoint, new: list[Event]) -> None:
@@ -244,26 +292,43 @@ class _Audit:
             raise RemoteError("not what the tips reach, in canonical order", code="bad_delta")
 
     def _take(self, kind: Kind) -> Block:
-        entry = self._next(kind)
+        entry = self._next_entry()
         if entry is None:
             raise RemoteError("the archive ends here", code="bad_archive")
         assert entry.kind == kind, f"{entry.kind} where a {kind} was read"
         return entry.block
 
-    def _next(self, kind: Kind) -> Entry | None:
-        """The next entry, which should be of this kind (or, for a checkpoint, be the end)."""
-        self._reading, self._block, self._id = f"height {self._height + 1}, {kind}", None, None
-        entry = next(self._entries, None)
+    def _next_entry(self) -> Entry | None:
+        entry = self._next()
         if entry is not None:
-            self._reading = f"height {self._height + 1}, {entry.kind}"
+            assert isinstance(entry, Entry)
             self._block = entry.block
         return entry
 
+    def _next(self) -> Section | None:
+        """None at the end of the archive."""
+        self._reading, self._block, self._id = "", None, None
+        return next(self._sections, None)
+
     def _where(self) -> str:
         """Height, event and block in hand, as text; made only when there is something to say."""
-        parts = [self._reading]
-        if self._id is not None:
-            parts.append(f"event {self._id}")
-        if self._block is not None:
-            parts.append(self._block.where)
-        return ", ".join(parts)
+        if self._reading is None:
+            return _place("the header of the archive", None, self._block)
+        reading = self._reading or self._sections.reading
+        return _place(f"height {self._height + 1}, {reading}", self._id, self._block)
+
+    def _where_bad(self) -> str:
+        """`_where` as it was when the event with the bad signature was in hand."""
+        number = self._signatures.good
+        at = next(height for height in self._unsure if number < height.first + len(height.headers))
+        block = at.headers[number - at.first]
+        return _place(f"height {at.height}, body", block.cid, block)
+
+
+def _place(reading: str, id: Cid | None, block: Block | None) -> str:
+    parts = [reading]
+    if id is not None:
+        parts.append(f"event {id}")
+    if block is not None:
+        parts.append(block.where)
+    return ", ".join(parts)

@@ -133,8 +133,14 @@ def decode_closed(data: bytes, *, size_max: int) -> Any:
 
 
 def decode_judged(data: bytes) -> Any:
-    """`decode` of bytes that it accepted before: its answer again, without the judgement."""
-    return cbrrr.decode_dag_cbor(data, cid_ctor=Cid)
+    """`decode` of bytes that it accepted before: its answer again, without the judgement.
+
+    Raises RemoteError (`non_canonical`) for some of the bytes that it did not accept.
+    """
+    try:
+        return cbrrr.decode_dag_cbor(data, cid_ctor=Cid)
+    except (ValueError, OverflowError) as error:
+        raise RemoteError(f"not strict DAG-CBOR: {error}", code="non_canonical") from error
 
 
 def decode_as(kind: type[T], data: bytes, *, size_max: int) -> T:

@@ -83,21 +83,46 @@ class Reader:
 
     def __iter__(self) -> Iterator[Block]:
         number = 0
-        while (size := self._length(CID_SIZE + BLOCK_SIZE_MAX, at_end=True)) is not None:
-            start = self._start
-            if size < CID_SIZE:
-                raise self._broken("a block too short for its Cid")
-            section = self._exactly(size)
-            name, data = section[:CID_SIZE], section[CID_SIZE:]
-            if name[:4] == DAG_CBOR_PREFIX and name[4:] == sha256(data).digest():
-                cid = Cid(name)
-            else:
-                cid = self._judged(name, data)
-            yield Block(cid, data, start, number)
+        while True:
+            block = self._usual(number) or self._any(number)
+            if block is None:
+                return
+            yield block
             number += 1
 
+    def _usual(self, number: int) -> Block | None:
+        """The next block without detours: of DAG-CBOR, below 16 KiB, whole in what was read ahead."""
+        ahead, at = self._ahead, self.offset - self._base
+        if len(ahead) < at + 2:
+            return None
+        size, begin = ahead[at], at + 1
+        if size >= 0x80:
+            high = ahead[begin]
+            if not 0 < high < 0x80:
+                return None
+            size, begin = size & 0x7F | high << 7, at + 2
+        end = begin + size
+        if size < CID_SIZE or end > len(ahead):
+            return None
+        name, data = ahead[begin : begin + CID_SIZE], ahead[begin + CID_SIZE : end]
+        if name != DAG_CBOR_PREFIX + sha256(data).digest():
+            return None
+        block = Block(Cid(name), data, self.offset, number)
+        self.offset = self._base + end
+        return block
+
+    def _any(self, number: int) -> Block | None:
+        """The next block after every check, in words; None at the end of the file."""
+        size = self._length(CID_SIZE + BLOCK_SIZE_MAX, at_end=True)
+        if size is None:
+            return None
+        start = self._start
+        if size < CID_SIZE:
+            raise self._broken("a block too short for its Cid")
+        section = self._exactly(size)
+        return Block(self._judged(section[:CID_SIZE], section[CID_SIZE:]), section[CID_SIZE:], start, number)
+
     def _judged(self, name: bytes, data: bytes) -> Cid:
-        """The Cid of a block, when it is not that of its bytes as DAG-CBOR."""
         try:
             cid = Cid.checked(name)
         except RemoteError as error:

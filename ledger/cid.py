@@ -39,7 +39,7 @@ class Cid(bytes):
     @classmethod
     def checked(cls, data: bytes) -> Cid:
         """Binary form -> Cid. Raises RemoteError (`bad_cid`) for anything but the two forms above."""
-        if len(data) != CID_SIZE or not data.startswith(_PREFIXES):
+        if not is_well_formed(data):
             raise RemoteError(
                 f"not a CIDv1 with sha2-256 and codec dag-cbor or raw: {data[:40].hex()}", code="bad_cid"
             )
@@ -73,3 +73,8 @@ class Cid(bytes):
 
     def __repr__(self) -> str:
         return f"Cid({self})"
+
+
+def is_well_formed(data: bytes) -> bool:
+    """Whether these are the bytes of one of the two forms."""
+    return len(data) == CID_SIZE and data.startswith(_PREFIXES)

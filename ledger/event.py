@@ -187,6 +187,17 @@ def from_parts(
     return Event(id, header, header_bytes, signature, body, wire)
 
 
+def of_judged_parts(id: Cid, header_bytes: bytes, signature: bytes, body: bytes) -> Event:
+    """`from_parts` for parts that it accepted before, without the judgement."""
+    wire = canonical.encode({"h": header_bytes, "s": signature, "b": body})
+    return Event(id, judged_header(header_bytes), header_bytes, signature, body, wire)
+
+
+def judged_header(header_bytes: bytes) -> Header:
+    """`parse_header` of bytes that it accepted before, without the judgement."""
+    return canonical.shape(Header, canonical.decode_judged(header_bytes))
+
+
 def _check_body(header: Header, body: bytes, body_id: Cid) -> None:
     if len(body) != header.bl or body_id != header.body:
         raise RemoteError("the body is not the one that the header names", code="bad_body")

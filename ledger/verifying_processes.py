@@ -61,7 +61,8 @@ class Signatures:
         self._filling: list[Event] = []
         self._open: deque[_Batch] = deque()  # in order; those that were answered leave from the left
         self._workers: list[_Worker] = []
-        self._is_bad = False  # the event after `good` is not signed
+        self.bad: Event | None = None
+        """The one after `good`, once it is known to be badly signed; nothing is looked at after that."""
 
     def __enter__(self) -> Self:
         return self
@@ -77,18 +78,13 @@ class Signatures:
         if len(self._filling) == BATCH:
             self._hand_on()
 
-    def find_bad(self) -> bool:
-        """Whether the event after `good` is known to be badly signed. Does not wait."""
-        self._collect(wait=False)
-        return self._is_bad
-
-    def finish(self) -> bool:
-        """Whether all that was added is well signed. If not, the first that is not comes after `good`."""
+    def finish(self) -> Event | None:
+        """Wait for all that was added; the first that is badly signed, which is the one after `good`."""
         if self._filling:
             self._hand_on()
-        while self._open and not self._is_bad:
+        while self._open and self.bad is None:
             self._collect(wait=True)
-        return not self._is_bad
+        return self.bad
 
     def _hand_on(self) -> None:
         batch, self._filling = _Batch(self._filling), []
@@ -108,11 +104,12 @@ class Signatures:
             ready, _, _ = select.select(list(asked), [], [], None if must_wait else 0)
             for answers in ready:
                 asked[answers].collect()
-        while self._open and not self._is_bad and self._open[0].good is not None:
+        while self._open and self.bad is None and self._open[0].good is not None:
             batch = self._open.popleft()
             assert batch.good is not None
             self.good += batch.good
-            self._is_bad = batch.good < len(batch.events)
+            if batch.good < len(batch.events):
+                self.bad = batch.events[batch.good]
 
     def __repr__(self) -> str:
         return f"<Signatures good={self.good} of {self.added} workers={len(self._workers)}>"

@@ -383,3 +383,52 @@ def test_a_misshapen_event_is_found_though_author_and_quorum_signed_it(
     history.arrive(wrong)
     history.finalize_so([wrong], [one, wrong])
     assert code_of(archive_of(history)) == code
+
+
+# -- signatures lag behind ----------------------------------------------------------------------------------
+
+
+def unsigned(history: History, number: int) -> list[tuple[Kind, bytes]]:
+    """The blocks, with the signature of one event, counted from 0 in the archive, exchanged for zeros."""
+    blocks = list(blocks_of(history))
+    at = [index for index, (kind, _) in enumerate(blocks) if kind == "signature"][number]
+    id = canonical.decode(blocks[at][1], size_max=1_000)["h"]
+    blocks[at] = ("signature", canonical.encode({"h": id, "s": bytes(64)}))
+    return blocks
+
+
+def lying(*heights: int, lie: int) -> History:
+    """Events by one author in checkpoints of these sizes; the checkpoint of height `lie` has a wrong root."""
+    history = History(name="lying")
+    for height, size in enumerate(heights, 1):
+        said = [history.say("alice") for _ in range(size)]
+        lies: dict[str, object] = {"sroot": bytes(32)} if height == lie else {}
+        history.finalize_so([said[-1]], said, **lies)
+    return history
+
+
+def test_a_bad_signature_is_the_first_problem_although_what_follows_was_noticed_first() -> None:
+    """The root of its own height, or of the one before: only what comes first in the log is told."""
+    history = lying(2, 3, 2, lie=2)
+    event = [event for step in history.steps for event in step.events][3]  # the second of height 2
+    report = audited(rebuilt(history, unsigned(history, 3)))
+    assert report.problem is not None
+    assert (report.problem.code, report.height, report.events) == ("bad_signature", 1, 2)
+    assert report.problem.where.startswith(f"height 2, body, event {event.id}")
+    later = audited(rebuilt(history, unsigned(history, 5)))
+    assert later.problem is not None
+    assert (later.problem.code, later.height, later.events) == ("wrong_roots", 1, 2)
+    assert later.problem == audited(archive_of(history)).problem
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "lie"), [(None, 0), (2_350, 0), (2_350, 2), (900, 2), (2_399, 1), (None, 2)]
+)
+def test_the_report_does_not_depend_on_how_many_processes_there_are(number: int | None, lie: int) -> None:
+    """A log long enough for other processes to be started, true or with one or two lies."""
+    history = lying(1_200, 1_200, lie=lie)
+    data = archive_of(history) if number is None else rebuilt(history, unsigned(history, number))
+    alone = audited(data)
+    assert [audit(data, CountingRules(), net=None, jobs=jobs) for jobs in (2, 3)] == [alone, alone]
+    assert alone.ok is (number is None and lie == 0)
