@@ -43,10 +43,11 @@ _compiled: weakref.WeakKeyDictionary[sa.UpdateBase, dict[str, tuple[str, itemget
 )
 
 
-def connect(url: str, *, synchronous: Synchronous = "FULL") -> sa.Engine:
+def connect(url: str, *, synchronous: Synchronous = "FULL", building: bool = False) -> sa.Engine:
     """An engine for `sqlite:///path`, `sqlite://` (in memory, for one thread) or `postgresql+psycopg://…`.
 
-    `synchronous` is SQLite's: FULL survives loss of power, NORMAL only the death of the process.
+    `synchronous` is SQLite's: FULL survives loss of power, NORMAL only the death of the process. `building`
+    is for a SQLite file that is thrown away if anything goes wrong: no journal, nothing waits for the disk.
     Opens no connection yet. Raises UsageError (`bad_store_url`).
     """
     try:
@@ -61,7 +62,7 @@ def connect(url: str, *, synchronous: Synchronous = "FULL") -> sa.Engine:
         options.update(poolclass=StaticPool, connect_args={"check_same_thread": False})
     engine = sa.create_engine(parsed, **options)
     if dialect == "sqlite":
-        _prepare_sqlite(engine, synchronous)
+        _prepare_sqlite(engine, _BUILDING if building else ("journal_mode=WAL", f"synchronous={synchronous}"))
     _locks[engine] = threading.RLock()
     return engine
 
@@ -192,15 +193,15 @@ def _no_connection(error: Any) -> bool:
     return type(error).__module__.startswith("psycopg") and type(error).__name__ == "OperationalError"
 
 
-def _prepare_sqlite(engine: sa.Engine, synchronous: Synchronous) -> None:
+def _prepare_sqlite(engine: sa.Engine, pragmas: Sequence[str]) -> None:
     """Our own BEGIN (the driver's implicit one comes too late for reads) and each connection's pragmas."""
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout={LOCK_WAIT_MS}")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={synchronous}")
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def _begun(connection: sa.Connection) -> None:
@@ -208,6 +209,7 @@ def _prepare_sqlite(engine: sa.Engine, synchronous: Synchronous) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+_BUILDING: Final = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-65536")
 _SQLITE_FULL: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 _SQLITE_CORRUPT: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
 _URL_HELP: Final = "give sqlite:///<file> or postgresql+psycopg://<user>@<host>/<database>"

@@ -25,6 +25,8 @@ Row = tuple[Change, bytes | None]
 _SEALED: Final[Any] = object()
 """What `changes` says of a row that did not change."""
 
+_EMPTY: Final = MerkleMap()
+
 
 class State:
     __slots__ = ("_changes", "_map", "_tables")
@@ -33,11 +35,11 @@ class State:
         self,
         tables: Mapping[str, immutables.Map[bytes, bytes]] | None = None,
         changes: immutables.Map[Change, bytes | None] | None = None,
-        sealed: MerkleMap | None = None,
+        sealed: MerkleMap | None = _EMPTY,
     ) -> None:
         self._tables: Mapping[str, immutables.Map[bytes, bytes]] = {} if tables is None else tables
         self._changes: immutables.Map[Change, bytes | None] = _NO_CHANGES if changes is None else changes
-        self._map = MerkleMap() if sealed is None else sealed
+        self._map = sealed
 
     def get(self, table: str, key: bytes) -> bytes | None:
         changed = self._changes.get((table, key), _SEALED)
@@ -85,28 +87,43 @@ class State:
 
     def seal(self) -> State:
         """The same contents with the Merkle map brought up to date and `changes` empty."""
+        assert self._map is not None, "sealing a state that was settled"
+        return State(self._laid(), None, self._map.update(self._changes))
+
+    def settle(self) -> State:
+        """`seal` without the Merkle map, for a replay that compares roots only at its end (`rooted`)."""
+        return State(self._laid(), None, None)
+
+    def rooted(self) -> State:
+        """The same contents, with a Merkle map made anew."""
+        assert not self._changes, "a root for a state that was not settled"
+        rows = {(name, key): value for name, rows in self._tables.items() for key, value in rows.items()}
+        return State(self._tables, None, MerkleMap().update(rows))
+
+    def _laid(self) -> Mapping[str, immutables.Map[bytes, bytes]]:
+        """The tables with the changes laid into them."""
         tables = dict(self._tables)
-        for table, rows in groupby(sorted(self._changes), key=itemgetter(0)):
+        for table, places in groupby(sorted(self._changes), key=itemgetter(0)):
             with tables.get(table, _NO_ROWS).mutate() as now:
-                for change in rows:
-                    value = self._changes[change]
+                for place in places:
+                    value = self._changes[place]
                     if value is not None:
-                        now[change[1]] = value
+                        now[place[1]] = value
                     else:
-                        now.pop(change[1], None)
+                        now.pop(place[1], None)
                 tables[table] = now.finish()
-        return State(tables, None, self._map.update(self._changes))
+        return tables
 
     @property
     def root(self) -> bytes:
         """32 bytes. Only a sealed state has a root."""
-        assert not self._changes, "root of a state that was not sealed"
-        return self._map.root
+        return self.merkle_map.root
 
     @property
     def merkle_map(self) -> MerkleMap:
         """For proofs of presence and absence. Only of a sealed state."""
-        assert not self._changes, "proofs from a state that was not sealed"
+        assert not self._changes, "root or proofs of a state that was not sealed"
+        assert self._map is not None, "root or proofs of a state that was settled"
         return self._map
 
     def __repr__(self) -> str:

@@ -77,8 +77,10 @@ class Finalized:
 
     @property
     def header(self) -> Header | None:
-        event = self.event
-        return None if event is None else event.header
+        """Without the rest of the event, which takes four times as long."""
+        if self.wire is None:
+            return None
+        return events.judged_header(canonical.decode_judged(self.wire)["h"])
 
 
 class Store:

@@ -62,15 +62,16 @@ def _event_tables(metadata: sa.MetaData) -> None:
         metadata,
         sa.Column("position", INTEGER, primary_key=True, autoincrement=False),
         *_event_columns(),
-        sa.UniqueConstraint("id"),
-        sa.UniqueConstraint("by", "lane", "seq"),
+        # Indexes and not constraints: a store that is made from an archive gets them at its end.
+        sa.Index("event_id", "id", unique=True),
+        sa.Index("event_lane", "by", "lane", "seq", unique=True),
     )
     rival = sa.Table(
         "rival",
         metadata,
         sa.Column("position", INTEGER, primary_key=True, autoincrement=True),
         *_event_columns(),
-        sa.UniqueConstraint("id"),
+        sa.Index("rival_id", "id", unique=True),
     )
     for table in (event, rival):
         unordered = table.c.height.is_(None)

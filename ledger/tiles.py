@@ -26,7 +26,7 @@ from ledger.checkpoint import CHECKPOINT_SIZE_MAX, Checkpoint
 from ledger.cut import checkpoint_leaf
 from ledger.database import execute_many
 from ledger.errors import StoreCorrupt
-from ledger.merkle import Node, Plan
+from ledger.merkle import Frontier, Node, Plan
 from ledger.tables import CHECKPOINT, OUTCOME, REMEDY, SUBTREE
 
 STEP: Final = 8
@@ -46,6 +46,40 @@ def extend(connection: sa.Connection, before: int, after: int) -> None:
         ]
         execute_many(connection, _ADD, rows)
         level += STEP
+
+
+class Growing:
+    """The event tree while it is built in memory, from its first leaf: its frontier, and what `extend` would
+    keep."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.full: list[tuple[int, int, bytes]] = []
+        """(level, index, root) of the subtrees that became full; the caller takes them away."""
+        self._open: list[list[bytes]] = [[]]  # on each level that is kept, what is not yet 256
+
+    def append(self, leaf: bytes) -> None:
+        """Add one leaf hash."""
+        self.n += 1
+        node, level = leaf, 0
+        self._open[0].append(node)
+        while len(self._open[level]) == 1 << STEP:
+            node = merkle.root(self._open[level])
+            self._open[level].clear()
+            level += 1
+            if level == len(self._open):
+                self._open.append([])
+            self._open[level].append(node)
+            self.full.append((level * STEP, (self.n >> level * STEP) - 1, node))
+
+    def frontier(self) -> Frontier:
+        peaks: list[bytes] = []
+        for nodes in reversed(self._open):
+            edge = Frontier()
+            for node in nodes:
+                edge.append(node)
+            peaks += edge.peaks
+        return Frontier(self.n, peaks)
 
 
 def inclusion(connection: sa.Connection, index: int, size: int) -> tuple[bytes, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from ledger.cid import Cid
 from ledger.cut import leaves
 from ledger.database import execute_many, reading, writing
 from ledger.errors import StoreCorrupt
-from ledger.merkle import Node
+from ledger.merkle import Frontier, Node
 from ledger.store import Store
 from ledger.tables import OUTCOME, SUBTREE
+from ledger.tiles import Growing
 from tests.ledger.histories import History, talk
 
 MakeUrl = Callable[[], str]
@@ -151,3 +153,18 @@ def kept(store: Store) -> dict[Node, bytes]:
     with reading(store.engine) as connection:
         rows: Sequence[sa.Row[tuple[int, int, bytes]]] = connection.execute(sa.select(SUBTREE)).all()
     return {Node(level, index): root for level, index, root in rows}
+
+
+def test_a_tree_built_in_memory_is_the_same_tree() -> None:
+    """Its frontier at every size around the first tiles, and its full subtrees up to the second level."""
+    growing, frontier = Growing(), Frontier()
+    leaves = [hashlib.sha256(b"%d" % n).digest() for n in range((1 << 16) + 3)]
+    for leaf in leaves:
+        growing.append(leaf)
+        frontier.append(leaf)
+        if growing.n < 600 or growing.n > 1 << 16:
+            assert growing.frontier() == frontier
+    assert [row[:2] for row in growing.full if row[0] == 16] == [(16, 0)]
+    assert growing.full[1] == (8, 1, merkle.root(leaves[256:512]))
+    assert growing.full[-1] == (16, 0, merkle.root(leaves[: 1 << 16]))
+    assert len(growing.full) == 256 + 1
