@@ -140,7 +140,7 @@ def decode_judged(data: bytes) -> Any:
     try:
         return cbrrr.decode_dag_cbor(data, cid_ctor=Cid)
     except (ValueError, OverflowError) as error:
-        raise RemoteError(f"not strict DAG-CBOR: {error}", code="non_canonical") from error
+        raise RemoteError(f"not strict DAG-CBOR: {words_of(error)}", code="non_canonical") from error
 
 
 def decode_as(kind: type[T], data: bytes, *, size_max: int) -> T:
@@ -149,7 +149,7 @@ def decode_as(kind: type[T], data: bytes, *, size_max: int) -> T:
 
     The last is not idle: a link where a schema wants bytes is shaped into bytes, for a Cid is bytes too.
     """
-    value = decode_own(kind, data, size_max=size_max)
+    value = shape(kind, decode(data, size_max=size_max))
     again = encode(value) if isinstance(value, msgspec.Struct) else encode(_plain(value))
     if again != data:
         raise RemoteError("not the canonical encoding of its own value", code="non_canonical")
@@ -158,7 +158,9 @@ def decode_as(kind: type[T], data: bytes, *, size_max: int) -> T:
 
 def decode_own(kind: type[T], data: bytes, *, size_max: int) -> T:
     """`decode_as` of bytes that this node wrote, or compared when they came in."""
-    return shape(kind, decode(data, size_max=size_max))
+    if len(data) > size_max:
+        raise RemoteError(f"{len(data)} bytes where at most {size_max} are allowed", code="oversize")
+    return shape(kind, decode_judged(data))
 
 
 def shape(kind: type[T], value: Any) -> T:

@@ -182,8 +182,8 @@ class _Import:
                 self._final = section.block.data
                 break
             checkpoint = parse_checkpoint(section.block.data, net=genesis.net)
-            shown = b"" if checkpoint.height == 1 else _block(sections).data
-            new = _events(sections)
+            shown, delta = _up_to_delta(sections)
+            new = [_event(id, sections) for id in delta.ids]
             self._timer.spent_on("read")
             certificate = decode_certificate(shown) if shown else None
             context = finality.next_context(genesis, self._last, certificate, state)
@@ -283,18 +283,23 @@ def _block(sections: Iterator[Section]) -> Block:
     return section.block
 
 
-def _events(sections: Iterator[Section]) -> list[Event]:
-    delta = next(sections)
-    assert isinstance(delta, Delta)
-    new = []
-    for id in delta.ids:
-        parts = next(sections)
-        assert isinstance(parts, SignedEvent)
-        header, signature, body = parts
-        if header.cid != id:
-            raise RemoteError(f"{header.cid} in the place of {id}", code="bad_delta")
-        new.append(events.of_judged_parts(id, header.data, signature.data[-64:], body.data))
-    return new
+def _up_to_delta(sections: Iterator[Section]) -> tuple[bytes, Delta]:
+    """The certificate of the parent, empty at height 1, and the delta; validators are in the state too."""
+    shown = b""
+    while not isinstance(section := next(sections), Delta):
+        assert isinstance(section, Entry)
+        if section.kind == "certificate":
+            shown = section.block.data
+    return shown, section
+
+
+def _event(id: Cid, sections: Iterator[Section]) -> Event:
+    parts = next(sections)
+    assert isinstance(parts, SignedEvent)
+    header, signature, body = parts
+    if header.cid != id:
+        raise RemoteError(f"{header.cid} in the place of {id}", code="bad_delta")
+    return events.of_judged_parts(id, header.data, signature.data[-64:], body.data)
 
 
 def _insertion(table: sa.Table, dialect: sa.Dialect) -> str:

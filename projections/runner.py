@@ -25,6 +25,7 @@ from eventsourcing.persistence import Tracking
 
 from ledger.checkpoint import DELTA_EVENTS_MAX
 from ledger.database import reading, writing
+from ledger.garbage import seldom_collected
 from ledger.store import Store
 from projections import balances, escrows, log, prices, reputation, schedules, validators
 from projections.model import METADATA, Entry, ReadModel, read
@@ -106,8 +107,9 @@ class Runner:
 
     def catch_up(self) -> int:
         """Fold all there is; the height reached."""
-        while self.step() is not None:
-            pass
+        with seldom_collected():
+            while self.step() is not None:
+                pass
         return self._height
 
     def rebuild(self) -> int:
