@@ -49,6 +49,7 @@ from network.sync_messages import (
 
 TAKE_S: Final = 30.0  # for a peer to take one frame of an answer
 IDLE_S: Final = 75.0  # without a question: longer than the time between two sessions
+LACKING_MAX: Final = ANSWER_BYTES_MAX // 256  # events in answer to lists: none is smaller than that
 STREAM_QUESTIONS_MAX: Final = 16_384  # on one stream
 STREAM_BYTES_MAX: Final = 512 * 1024 * 1024  # then the peer opens a new stream
 
@@ -150,17 +151,18 @@ class Answering:
 
     async def _lacking(self, items: ItemSet, frame: bytes | None) -> tuple[list[tuple[int, bytes]], bool]:
         """(events that the lists in the frame lack, whether there are more of them)."""
-        names = iter(lacking(items, frame) if frame is not None else ())
+        names = [] if frame is None else await trio.to_thread.run_sync(_lacking, items, frame)
         events: list[tuple[int, bytes]] = []
         size = 0
-        while ids := [id_of(item) for item in islice(names, IDS_MAX)]:
+        for at in range(0, min(len(names), LACKING_MAX), IDS_MAX):
+            ids = [id_of(item) for item in names[at : at + IDS_MAX]]
             held = await self._source.wires(ids)
             for wire in (held[id] for id in ids if id in held):
                 size += len(wire)
                 if events and size > ANSWER_BYTES_MAX:
                     return events, True
                 events.append((0, wire))
-        return events, False
+        return events, len(names) > LACKING_MAX
 
     async def _part(self, by: bytes, lane: int, first: int, last: int, bytes_max: int) -> Part:
         if first > last:
@@ -173,6 +175,11 @@ class Answering:
             await stream.write_frame(frame, timeout_s=TAKE_S)
 
 
+def _lacking(items: ItemSet, frame: bytes) -> list[bytes]:
+    """One more than fit into an answer, if there are so many."""
+    return list(islice(lacking(items, frame), LACKING_MAX + 1))
+
+
 async def _answered(items: ItemSet, frame: bytes, limit: int, *, direct: bool = False) -> bytes:
-    """In a thread: a question of the largest size takes a tenth of a second."""
+    """In a thread: a question of the largest size takes some tenths of a second."""
     return await trio.to_thread.run_sync(partial(answer, items, frame, limit, direct=direct))

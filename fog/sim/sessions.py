@@ -211,7 +211,8 @@ def _answer(question: Question, node: Node) -> Iterator[bytes]:
             yield encode(Votes(tuple(replica.ballots(epoch, slot))))
         case GetDifferences(base, frame, limit):
             ours, above = replica.unordered_set()
-            yield encode(Differences(reconcile.answer(above, frame, limit) if ours == base else None))
+            differing = reconcile.answer(above, frame, limit, direct=True) if ours == base else None
+            yield encode(Differences(differing))
         case GetLacking(base, frame):
             ours, above = replica.unordered_set()
             names = tuple(reconcile.lacking(above, frame)) if ours == base else ()
