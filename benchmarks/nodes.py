@@ -32,3 +32,23 @@ def network(workers: Sequence[str], others: Sequence[str] = ()) -> Iterator[dict
             sent = players[workers[0]].ask("wallet.send", WalletSend(to=account, amount=BUDGET))
             players[name].wait_for_height(sent["height"])
         yield players
+
+
+@contextlib.contextmanager
+def validators(names: Sequence[str]) -> Iterator[dict[str, Player]]:
+    """Running nodes by name that decide together, with equal stakes and credits; none lends compute."""
+    quiet = {"FOG_WORKER_ENABLED": "false"}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        homes = {name: DataDir(Path(folder) / name) for name in names}
+        first, *others = names
+        keys = [fog(homes[name], "key")["account"] for name in others]
+        fog(homes[first], "init", "--name", "bench", *(word for key in keys for word in ("--founder", key)))
+        players = {first: stack.enter_context(node(homes[first], quiet))}
+        invite = players[first].ask("invite")["line"]
+        for name in others:
+            fog(homes[name], "join", invite)
+            players[name] = stack.enter_context(node(homes[name], quiet))
+        sent = players[first].ask("wallet.send", WalletSend(to=keys[0], amount=1))
+        for player in players.values():
+            player.wait_for_height(sent["height"])
+        yield players

@@ -1,7 +1,12 @@
-"""Yamux whose pings mean something: libp2p's are sent every 30 s, and a missing answer changes nothing.
+"""Yamux whose pings mean something, and which does not answer each message with one of its own.
 
-Decides nothing itself: `network.keepalive` does. A dead link is closed from below, because the parting words
-of a muxer would wait for a peer that takes nothing.
+libp2p's pings are sent every 30 s, and a missing answer changes nothing: here `network.keepalive` decides
+what it means. A dead link is closed from below, because the parting words of a muxer would wait for a peer
+that takes nothing.
+
+libp2p's reader tells the sender after every read how much room there is again: a frame, encrypted, a packet
+and a wake-up of the peer for each small message. Here it says so when a quarter of the smallest window is
+used up, as the specification advises; the sender has the other three quarters meanwhile.
 """
 
 from __future__ import annotations
@@ -15,10 +20,22 @@ from libp2p.abc import IMuxedConn, ISecureConn
 from libp2p.custom_types import TProtocol
 from libp2p.peer.id import ID
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
-from libp2p.stream_muxer.yamux.yamux import FLAG_SYN, PROTOCOL_ID, TYPE_PING, YAMUX_HEADER_FORMAT, Yamux
+from libp2p.stream_muxer.yamux.yamux import (
+    DEFAULT_WINDOW_SIZE,
+    FLAG_SYN,
+    HEADER_SIZE,
+    PROTOCOL_ID,
+    TYPE_PING,
+    TYPE_WINDOW_UPDATE,
+    YAMUX_HEADER_FORMAT,
+    Yamux,
+)
 
 from network.keepalive import Ask, Dead, Keepalive, Wait
 from network.stream import LOST
+
+ROOM_KEPT_MAX: Final = 64 * 1024  # bytes of room on one stream of which the sender is not told yet
+assert 4 * ROOM_KEPT_MAX <= DEFAULT_WINDOW_SIZE, "a sender could wait for room that is there"
 
 WRITE_S: Final = 15.0  # for a question to leave; a link that takes nothing for so long is as dead
 
@@ -47,6 +64,7 @@ class LivingYamux(Yamux):
     ) -> None:
         super().__init__(secured_conn, peer_id, is_initiator=is_initiator, on_close=on_close)
         self._keepalive = Keepalive(trio.current_time())
+        self._room: dict[int, int] = {}  # stream -> bytes of room that its sender is not told of yet
         self._read_below = secured_conn.read
         secured_conn.read = self._read_and_hear  # type: ignore[method-assign]
 
@@ -55,6 +73,29 @@ class LivingYamux(Yamux):
         if data:
             self._keepalive.hear(trio.current_time())
         return data
+
+    async def _write_frame(self, data: bytes) -> None:
+        """As libp2p's, but for news of a little room, which waits until there is more."""
+        if len(data) == HEADER_SIZE and (more := self._with_room_kept(data)) is not data:
+            if more is None:
+                await trio.lowlevel.checkpoint()
+                return
+            data = more
+        async with self._write_lock:
+            await self.secured_conn.write(data)
+
+    def _with_room_kept(self, header: bytes) -> bytes | None:
+        """The frame to send for this one; None to keep it for later."""
+        version, kind, flags, stream, room = struct.unpack(YAMUX_HEADER_FORMAT, header)
+        if kind != TYPE_WINDOW_UPDATE or flags:
+            return header
+        room += self._room.pop(stream, 0)
+        if room >= ROOM_KEPT_MAX:
+            return struct.pack(YAMUX_HEADER_FORMAT, version, kind, flags, stream, room)
+        if len(self._room) > 2 * len(self.streams):  # of streams that ended
+            self._room = {one: kept for one, kept in self._room.items() if one in self.streams}
+        self._room[stream] = room
+        return None
 
     async def _measure_rtt_loop(self) -> None:
         """In place of libp2p's: runs beside the reader, and ends with it."""

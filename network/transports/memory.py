@@ -42,6 +42,7 @@ class Air:
         self._latency_of: dict[frozenset[str], int] = {}
         self._cut: set[frozenset[str]] = set()
         self._mute: set[frozenset[str]] = set()
+        self.packets = 0  # written so far, by everybody
         self._listeners: dict[str, MemoryListener] = {}
         self._links: dict[frozenset[str], set[MemoryStream]] = {}
 
@@ -124,6 +125,7 @@ class MemoryStream(ReadWriteCloser):
         self._writing = trio.Lock()
 
     async def write(self, data: bytes) -> None:
+        self._air.packets += 1
         if self._air.is_mute(self._pair):
             self.has_lost = True
             await trio.lowlevel.checkpoint()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ledger.errors import RemoteError
 from network.keepalive import ANSWER_S, SILENT_S, Ask, Dead, Keepalive, Wait
 from network.links import Connected, Disconnected
+from network.stream import Stream
 from network.transports.memory import Air
 from tests.network.conftest import air_host
 
@@ -80,3 +81,22 @@ async def test_a_link_that_carries_nothing_ends_within_its_time(autojump_clock: 
         assert nobody.value.code == "timeout"
         air.heal()
         await bob.dial(alice.addresses()[0])
+
+
+async def test_small_messages_are_not_answered_one_by_one(autojump_clock: trio.testing.MockClock):
+    """A packet each, and one now and then that says there is room again, however much is sent."""
+    air, count, size = Air(), 4_000, 1_000
+    async with air_host(air, "alice") as alice, air_host(air, "bob") as bob:
+
+        async def read_all(stream: Stream, peer: str) -> None:
+            for _ in range(count):
+                await stream.read_frame(size_max=size)
+            await stream.write_frame(b"all of it")
+
+        alice.handle("/test/read/1", read_all)
+        async with await bob.open(await bob.dial(alice.addresses()[0]), "/test/read/1") as stream:
+            before = air.packets
+            for _ in range(count):
+                await stream.write_frame(bytes(size))
+            assert await stream.read_frame(size_max=size) == b"all of it"
+        assert count < air.packets - before < count + count // 20

@@ -79,7 +79,7 @@ def test_nothing_becomes_final_in_halves_and_all_does_when_they_are_whole(cluste
             for node in nodes:
                 still = node.status()["finality"]["standstill"]
                 assert still, f"{node.name} does not say that it stands still"
-                assert 2 * still["weight"] == still["total"], f"{node.name} heard who is not there: {still}"
+                assert 2 * still["weight"] <= still["total"], f"{node.name} heard who is not there: {still}"
         healed = time.monotonic()
         for node in nodes:
             eventually(lambda node=node: node.height > before[node.name], f"{node.name} goes on", within_s=30)
