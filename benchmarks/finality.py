@@ -1,8 +1,8 @@
 """How long a payment takes to be final where four validators decide, and how many a second they carry.
 
 Four validators with equal stakes on loopback, each a process. Payments are asked of all of them in turn at a
-steady rate, whether or not those before are final (an open loop: what is late makes nothing else late). A time
-is from the moment a payment was due until the node that was asked knows it final and has it in its tables.
+steady rate, whether or not those before are final (an open loop: what is late makes nothing else late). Each
+time is from when a payment was due until the node that was asked knows it final and has it in its tables.
 
 Reference: one validator alone, at the same rate: the same node without anybody to agree with.
 """
