@@ -79,6 +79,14 @@ def test_who_was_proven_at_fault_goes_first_and_comes_back_when_free() -> None:
     assert voters(world, 4)["a"] < voters(world, 3)["a"]
 
 
+def test_an_epoch_may_be_a_single_checkpoint() -> None:
+    world = Court({"epoch_checkpoints": 1}, stakes={"a": 10_000}, bob=500)
+    world.check("bond bob 500 ok")
+    world.close()
+    assert voters(world, 1) == {"a": 10_000}
+    assert voters(world, 2) == {"a": 10_000, "bob": 500}
+
+
 def test_when_nobody_may_the_old_ones_go_on() -> None:
     world = Court(stakes={"a": 1_000})
     world.do("rita", world.double_vote("a"))
