@@ -14,7 +14,8 @@ it); a peer is blamed for bytes that are provably wrong and for nothing else.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -25,7 +26,7 @@ from ledger.errors import RemoteError
 from ledger.forks import ForkProof
 from ledger.replica import Ingested, Missing
 from ledger.warrants import Warrant
-from network.gossip_io import Announcer
+from network.gossip_io import Announcer, Batch
 from network.host import Host
 from network.sync import Delivered
 from network.sync_io import Sync
@@ -35,6 +36,8 @@ if TYPE_CHECKING:  # the installed stubs of trio are older than this name in tri
     from trio_typing import TaskStatus
 
 log = logging.getLogger(__name__)
+
+BATCHES_AT_ONCE: Final = 64  # gossip messages that are judged in one turn, when so many wait
 
 FIRST_SYNC_S: Final = 5.0
 """How long a node that starts waits to hear of its own head before it may say something new. A validator whom
@@ -107,15 +110,21 @@ class Exchange:
     # -- events ------------------------------------------------------------------------------------------
 
     async def _events_by_gossip(self) -> None:
-        async for batch in self.announcer.events:
-            if len(batch.wires) > INGEST_MAX:
-                self._host.blame(batch.peer, "oversize")
-                continue
-            result = await self._ingest(batch.wires, batch.peer)
-            if not result.rejected and not result.pending:
+        async with aclosing(self.announcer.events.some(BATCHES_AT_ONCE)) as events:
+            async for some in events:
+                for peer, batches in _by_peer(some, self._host.blame):
+                    await self._take(batches, peer)
+
+    async def _take(self, batches: Sequence[Batch], peer: str) -> None:
+        """Those of one peer together. One is passed on if all that came was good, or all of it stands."""
+        result = await self._ingest([wire for batch in batches for wire in batch.wires], peer)
+        all_good = not result.rejected and not result.pending
+        standing = {event.wire for event in result.admitted}
+        for batch in batches:
+            if all_good or standing.issuperset(batch.wires):
                 await self.announcer.relay(batch)
-            if result.missing:
-                self.sync.need(result.missing, batch.peer)
+        if result.missing:
+            self.sync.need(result.missing, peer)
 
     async def _events_by_sync(self, wires: Sequence[bytes], peer: str) -> Delivered:
         new, missing = 0, dict[object, None]()
@@ -154,3 +163,20 @@ class Exchange:
 
     def __repr__(self) -> str:
         return f"<Exchange {self.sync!r}>"
+
+
+def _by_peer(
+    batches: Sequence[Batch], blame: Callable[[str, str], None]
+) -> Iterator[tuple[str, list[Batch]]]:
+    """What each peer sent, in the order it came, at most INGEST_MAX wires at once."""
+    found: dict[str, list[Batch]] = {}
+    for batch in batches:
+        if len(batch.wires) > INGEST_MAX:
+            blame(batch.peer, "oversize")
+            continue
+        waiting = found.setdefault(batch.peer, [])
+        if sum(len(one.wires) for one in waiting) + len(batch.wires) > INGEST_MAX:
+            yield batch.peer, waiting
+            waiting = found[batch.peer] = []
+        waiting.append(batch)
+    yield from found.items()

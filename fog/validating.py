@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -35,6 +36,9 @@ log = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.25
 """How often a node without news looks whether a deadline has passed."""
+
+WORDS_AT_ONCE: Final = 64
+"""Messages of the vote topic that are heard in one turn, when so many wait because our disk is slow."""
 
 ASK_GAP_S: Final = 0.3
 """Between two questions for votes: an answer is at most half a MiB."""
@@ -80,22 +84,31 @@ class Validating:
     # -- what others say ---------------------------------------------------------------------------------
 
     async def _hear(self) -> None:
-        async for words in self._exchange.announcer.votes:
-            taken = [await self._take(message, words.peer) for message in words.said]
-            if None not in taken and any(taken):
-                await self._exchange.announcer.relay(words)
+        async with aclosing(self._exchange.announcer.votes.some(WORDS_AT_ONCE)) as votes:
+            async for some in votes:
+                said = [(message, words.peer) for words in some for message in words.said]
+                verdicts = iter(await self._take(said))
+                for words in some:
+                    of_these = [next(verdicts) for _ in words.said]
+                    if None not in of_these and any(of_these):
+                        await self._exchange.announcer.relay(words)
 
-    async def _take(self, message: bytes, peer: str, *, is_live: bool = True) -> bool | None:
-        """Whether it was news; None when it was wrong."""
+    async def _take(self, said: Sequence[tuple[bytes, str]], *, is_live: bool = True) -> list[bool | None]:
+        """(message, peer) of each -> whether it was news; None when it was wrong."""
         ledger = self._ledger
-        try:
-            reaction = await ledger.write(ledger.replica.hear, message, now=ledger.clock(), is_live=is_live)
-        except RemoteError as error:
-            log.info("a vote from %s: %s (%s)", peer, error, error.code)
-            self._host.blame(peer, error.code)
-            return None
-        await self._react(reaction, peer)
-        return reaction.is_new
+        verdicts, reaction = await ledger.write(
+            ledger.replica.hear_all, [message for message, _ in said], now=ledger.clock(), is_live=is_live
+        )
+        found: list[bool | None] = []
+        for (_, peer), verdict in zip(said, verdicts, strict=True):
+            if isinstance(verdict, RemoteError):
+                log.info("a vote from %s: %s (%s)", peer, verdict, verdict.code)
+                self._host.blame(peer, verdict.code)
+                found.append(None)
+            else:
+                found.append(verdict)
+        await self._react(reaction, said[-1][1])
+        return found
 
     # -- what time brings --------------------------------------------------------------------------------
 
@@ -149,8 +162,9 @@ class Validating:
                 turn += 1
                 peer = peers[turn % len(peers)]
                 (epoch, slot), self._wanted = self._wanted, None
-                for message in await self._ballots_of(peer, epoch, slot):
-                    await self._take(message, peer, is_live=False)
+                ballots = await self._ballots_of(peer, epoch, slot)
+                if ballots:
+                    await self._take([(message, peer) for message in ballots], is_live=False)
             await trio.sleep(ASK_GAP_S)
 
     async def _ballots_of(self, peer: str, epoch: int, slot: int) -> Sequence[bytes]:

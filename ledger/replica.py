@@ -364,10 +364,24 @@ class Replica:
 
         Raises RemoteError for one that breaks a rule; Diverged (ours: stop); StoreFull.
         """
+        [verdict], reaction = self.hear_all([message], now=now, is_live=is_live)
+        if isinstance(verdict, RemoteError):
+            raise verdict
+        return reaction
+
+    def hear_all(
+        self, messages: Sequence[bytes], *, now: int, is_live: bool = True
+    ) -> tuple[list[bool | RemoteError], Reaction]:
+        """`hear` for many at once, made durable together. For each whether it was news, or what is wrong."""
+        verdicts: list[bool | RemoteError] = []
         with self._serving(), self._voting_writes():
-            is_new = self._voting.hear(message, now, is_live=is_live)
+            for message in messages:
+                try:
+                    verdicts.append(self._voting.hear(message, now, is_live=is_live))
+                except RemoteError as error:
+                    verdicts.append(error)
             self._drive(now)
-            return self._reaction(now, is_new=is_new)
+            return verdicts, self._reaction(now, is_new=True in verdicts)
 
     def step(self, now: int) -> Reaction:
         """Do what there is to do: propose, vote, stop waiting for a leader, say it again. Durable on return.

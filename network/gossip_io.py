@@ -13,7 +13,7 @@ forwards garbage made it. Shape (a canonical list of bytes) is judged at once, b
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -68,6 +68,11 @@ class Incoming(Generic[Item]):
     async def __anext__(self) -> Item:
         peer, message = await self._topic.__anext__()
         return self._read(peer, message)
+
+    async def some(self, most: int) -> AsyncGenerator[list[Item], None]:
+        """The same, as many at once as are there: one turn at the disk serves all that came meanwhile."""
+        async for item in self:
+            yield [item, *(self._read(*one) for one in self._topic.waiting(most - 1))]
 
 
 class Announcer:

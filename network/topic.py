@@ -146,6 +146,16 @@ class Topic:
         """The next (forwarding peer, data). Raises trio.EndOfChannel when the host closed."""
         return await self._get.receive()
 
+    def waiting(self, most: int) -> list[tuple[str, bytes]]:
+        """At most so many (forwarding peer, data) that are here already, without waiting for any."""
+        found: list[tuple[str, bytes]] = []
+        while len(found) < most:
+            try:
+                found.append(self._get.receive_nowait())
+            except (trio.WouldBlock, trio.EndOfChannel):
+                break
+        return found
+
     def __aiter__(self) -> Topic:
         return self
 
