@@ -603,3 +603,32 @@ def test_any_two_ledgers_hold_the_same_events_after_one_session_each_way(data: s
     assert Session(a, b).run() in ("equal", "synced")
     assert Session(b, a).run() in ("equal", "synced")
     assert same(a, b)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), st.sampled_from([FRAME_MIN, 1_000, FRAME_MAX]))
+def test_any_two_ledgers_with_forks_hold_the_same_events_after_one_session_each_way(
+    data: st.DataObject, limit: int
+):
+    """Lanes that branch anywhere, branches that go on, others that name them: each side holds some of it."""
+    history: list[Event] = []
+    lanes = [[Author(number).write()] for number in range(1, 4)]
+    history.extend(lane[0] for lane in lanes)
+    for mark in range(1, data.draw(st.integers(2, 40))):
+        branch = data.draw(st.sampled_from(lanes))
+        author = Author(1 + [lane[0].id for lane in lanes[:3]].index(branch[0].id))
+        author.events = list(branch)
+        if data.draw(st.booleans()):  # back to an earlier place: a rival of what follows there
+            del author.events[data.draw(st.integers(1, len(branch))) :]
+            lanes.append(author.events)
+        else:
+            author.events = branch
+        others = [event for event in history[-5:] if event.header.by != author.key.public]
+        history.append(author.write(parents=others[:2], mark=mark))
+    a, b = ledger(), ledger()
+    for side in (a, b):
+        side.add(*(event for event in history if data.draw(st.booleans())))
+        side.pending.clear()
+    assert Session(a, b, limit=limit).run() in ("equal", "synced")
+    assert Session(b, a, limit=limit).run() in ("equal", "synced")
+    assert a.events.keys() == b.events.keys()
