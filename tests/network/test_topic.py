@@ -15,7 +15,8 @@ from network.gossipsub_tuning import MESSAGE_SIZE_MAX
 from network.host import Host
 from network.links import Disconnected, Limits
 from network.topic import INBOX_MESSAGES_MAX, Topic, Verdict
-from tests.network.conftest import tcp_host
+from network.transports.memory import Air
+from tests.network.conftest import air_host, tcp_host
 
 
 async def meshed(*topics: Topic, neighbours: int = 1) -> None:
@@ -282,3 +283,35 @@ async def test_readers_see_the_end_when_the_host_closes():
 
         nursery.start_soon(read)
     assert seen == []
+
+
+async def test_what_waits_for_one_peer_leaves_together(autojump_clock: trio.testing.MockClock):
+    """A burst is a few packets, and not one a message."""
+    air, count = Air(latency_ms=100), 12
+    async with air_host(air, "alice") as alice, air_host(air, "bob") as bob:
+        await bob.dial(alice.addresses()[0])
+        here, there = await alice.topic("t"), await bob.topic("t")
+        await meshed(here, there)
+        before = air.packets
+        sent = [bytes([number]) * 300 for number in range(count)]
+        async with trio.open_nursery() as nursery:
+            for data in sent:
+                nursery.start_soon(here.publish, data)
+            assert sorted(await received(there, count)) == sent
+        assert air.packets - before < count / 2
+
+
+async def test_who_sent_us_a_message_while_we_judged_it_does_not_get_it_again():
+    """Carol passes Alice's message on while Bob still has it before him: so Bob has nobody left to tell."""
+    async with AsyncExitStack() as stack:
+        alice, bob, carol = await line(stack, 3, full=True)
+        topics = [await host.topic("t", relays_at_once=False) for host in (alice, bob, carol)]
+        await meshed(*topics, neighbours=2)
+        await topics[0].publish(b"news")
+        assert await received(topics[1], 1) == await received(topics[2], 1) == [b"news"]
+        await topics[2].relay(b"news")
+        with trio.fail_after(10):
+            while not any(held.known_to for held in bob._gossip._held.values()):
+                await trio.sleep(0.01)
+        await topics[1].relay(b"news")
+        assert (bob.counts["gossip.spared"], carol.counts["gossip.spared"]) == (1, 0)
