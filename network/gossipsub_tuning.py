@@ -10,6 +10,7 @@ bounded, must not die of a peer's bytes, and must say what it dropped. Where 0.8
       window update (its own packet) for each read
     every RPC carries a signed address record, which   sent in the hello only, and not made for others
       the receiver verifies again
+    a task for each message of an RPC                  one after the other, in the task that reads
     each message is an RPC, a frame and a packet       what waits for one peer leaves together
     a message is passed on to who has it already       not to those who sent it to us while it was judged
     IDONTWANT for every message (v1.2)                 speaks v1.1: half the CPU for small messages (1.8
@@ -44,13 +45,18 @@ from typing import Any, Final, Protocol, cast
 
 import trio
 from libp2p.abc import IHost, IMuxedConn, INetStream
+from libp2p.io.exceptions import IOException, MessageTooLarge
+from libp2p.network.connection.exceptions import RawConnError
+from libp2p.network.stream.exceptions import StreamError
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID, PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.mcache import CacheEntry, MessageCache
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
+from libp2p.pubsub.utils import maybe_consume_signed_record
 from libp2p.pubsub.validators import signature_validator
 from libp2p.tools.timed_cache.last_seen_cache import LastSeenCache
+from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
 MESSAGE_SIZE_MAX: Final = 64 * 1024  # bytes of data in one gossip message
 RPC_SIZE_MAX: Final = 1024 * 1024  # stock; IWANT answers carry several messages
@@ -250,7 +256,31 @@ class Gossip(Pubsub):
             self._peer_subscription_count[peer_id] = len(topics)
 
     async def continuously_read_stream(self, stream: INetStream) -> None:
-        await super().continuously_read_stream(cast(INetStream, BufferedStream(stream)))
+        peer = stream.muxed_conn.peer_id
+        buffered = cast(INetStream, BufferedStream(stream))
+        try:
+            while self.manager.is_running:
+                data = await read_varint_prefixed_bytes_limited(buffered, self.max_inbound_rpc_size)
+                await self._take_rpc(peer, rpc_pb2.RPC.FromString(data))
+        except MessageTooLarge:
+            self.counts["gossip.refused.oversize_rpc"] += 1
+            self._handle_dead_peer(peer)
+            await stream.reset()
+        except (StreamError, IOException, RawConnError):
+            return  # the link ended
+
+    async def _take_rpc(self, peer: ID, rpc: rpc_pb2.RPC) -> None:
+        """One frame of a peer's, in the order of its parts. What its bytes raise ends the link."""
+        if not maybe_consume_signed_record(rpc, self.host, peer):
+            self._refuse("bad_record")
+            return
+        for message in rpc.publish:
+            await self.push_msg(peer, message)
+        if len(rpc.subscriptions) <= self.max_subscriptions_per_rpc:
+            for change in rpc.subscriptions:
+                self.handle_subscription(peer, change)
+        if rpc.HasField("control"):
+            await self.router.handle_rpc(rpc, peer)
 
     async def write_msg(self, stream: INetStream, rpc_msg: rpc_pb2.RPC) -> bool:
         if rpc_msg.publish:
