@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 HEALED_S_MAX = 5.0  # from the way being open to the height of the others
 PAY_EVERY_S = 0.5
-SHORT_S, LONG_S = 3.0, 15.0  # shorter than a link needs to be known dead, and longer
+SHORT_S, LONG_S = 3.0, 8.0  # shorter than a link needs to be known dead, and longer
 
 
 @pytest.fixture(scope="module")

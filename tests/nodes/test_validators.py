@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 NAMES = ("amber", "birch", "cedar", "dune")
 HEALED_S_MAX = 5.0  # from the way being open to the first new checkpoint, everywhere
-CUT_S = 12.0
+CUT_S = 8.0  # links are known dead, and a standstill is called one
 LOAD_PER_S = 5.0
 KILLS = 200
 SLOTS_ABSTAINED = 3
@@ -165,9 +165,7 @@ def test_two_hundred_kills_under_load_lose_nothing_and_pay_nothing_twice(cluster
             node.kill()
             time.sleep(chance.choice([0.0, 0.0, chance.uniform(0.0, 0.5)]))
             node.launch()
-            if chance.random() < 0.8:
-                node.wait_until_up()
-            else:
+            if chance.random() < 0.7:  # or else another one may go while this one is not back
                 node.wait_until_up()
     for node in nodes:
         node.wait_until_up()
