@@ -23,6 +23,7 @@ from msgspec import Meta
 from ledger import canonical
 from ledger.cid import Cid
 from ledger.errors import RemoteError
+from ledger.header_grammar import usual_fields
 from ledger.signing import Domain, SigningKey, is_surely_good, verify
 from ledger.types import Key, Millis, Name, Uint
 
@@ -226,13 +227,8 @@ def is_surely_signed(event: Event) -> bool:
 
 def parse_header(header_bytes: bytes, *, net: Cid) -> Header:
     """The header alone (fork proofs carry no bodies). Same errors as `parse`."""
-    # The schema is closed, two levels deep and its integers have ranges: all that is left is the text.
-    fields = canonical.decode_closed(header_bytes, size_max=HEADER_SIZE_MAX)
-    header = canonical.shape(Header, fields)
-    if not header.k.isascii():
-        canonical.check_text(header.k)
-    if None in fields.values() or (not header.par and "par" in fields):
-        raise RemoteError("a header's field that is empty must be left out", code="non_canonical")
+    usual = usual_fields(header_bytes)
+    header = Header(*usual) if usual is not None else _unusual_header(header_bytes)
     if header.net != net:
         raise RemoteError(f"of network {header.net}, this is {net}", code="wrong_network")
     if (header.seq == 0) != (header.prev is None):
@@ -248,6 +244,17 @@ def parse_header(header_bytes: bytes, *, net: Cid) -> Header:
         raise RemoteError("par must not repeat prev", code="bad_schema")
     if header.acct == header.by:
         raise RemoteError("acct must be left out when it is the signer", code="bad_schema")
+    return header
+
+
+def _unusual_header(header_bytes: bytes) -> Header:
+    """A header by decoder, encoder and schema; or what is wrong with it."""
+    # The schema is closed, two levels deep and its integers have ranges: all that is left is the text.
+    fields = canonical.decode_closed(header_bytes, size_max=HEADER_SIZE_MAX)
+    header = canonical.shape(Header, fields)
+    canonical.check_text(header.k)
+    if None in fields.values() or (not header.par and "par" in fields):
+        raise RemoteError("a header's field that is empty must be left out", code="non_canonical")
     return header
 
 
