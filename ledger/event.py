@@ -99,7 +99,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
     def __repr__(self) -> str:
         h = self.header
-        return f"<Event {h.k} {h.by.hex()[:8]}/{h.lane}/{h.seq} lc={h.lc} {str(self.id)[-8:]}>"
+        kind = h.k[:40] if h.k.isprintable() else ascii(h.k[:40])
+        return f"<Event {kind} {h.by.hex()[:8]}/{h.lane}/{h.seq} lc={h.lc} {str(self.id)[-8:]}>"
 
 
 def make(

@@ -16,21 +16,20 @@ import argparse
 import json
 import os
 import shlex
-import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from tests.fuzz import report
-from tests.fuzz.child import Report, in_hand
+from tests.fuzz import child, report
+from tests.fuzz.child import Report
 from tests.fuzz.judge import weigh
 from tests.fuzz.targets import CORPUS, TARGETS
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / ".work" / "fuzz"
 PART_MAX = 250_000  # inputs of one process: then the next begins, with another seed and the corpus as it is
-SILENCE_S = 3_600  # a process that takes longer than any part can is ended
 
 
 def main() -> int:
@@ -73,56 +72,59 @@ def replay(name: str, file: str) -> int:
 
 
 def run(shares: dict[str, int], options: argparse.Namespace) -> list[Report]:
-    """Every target's inputs, in parts, `jobs` processes at once; one row a target."""
+    """Every target's inputs, in parts, `jobs` processes at once; one row a target.
+
+    What is done so far is written down after each part.
+    """
     parts = [
         (name, number, min(PART_MAX, inputs - first))
         for name, inputs in shares.items()
         for number, first in enumerate(range(0, inputs, PART_MAX))
     ]
-    parts.sort(key=lambda part: part[1])  # all targets early, so that a broken one shows early
-    with ThreadPoolExecutor(options.jobs) as pool:
-        done = list(pool.map(lambda part: _child(*part, options), parts))
-    return [report.added([row for row in done if row["target"] == name]) for name in shares]
+    parts.sort(key=lambda part: -part[1])  # all targets early, so that a broken one shows early
+    running: dict[int, tuple[BaseProcess, str, Path]] = {}
+    done: list[Report] = []
+    while parts or running:
+        while parts and len(running) < options.jobs:
+            name, number, inputs = parts.pop()
+            folder = options.out / f"{name}.{number}"
+            distilled = CORPUS / name if options.distill else None
+            process = child.start(name, inputs, f"{options.seed}.{number}", folder, distilled)
+            running[process.sentinel] = process, name, folder
+        for sentinel in wait(list(running)):
+            assert isinstance(sentinel, int)
+            done.append(_row(*running.pop(sentinel)))
+            _tell_findings(done[-1])
+            report.write(_rows(shares, done), options.out, seed=options.seed)
+    return _rows(shares, done)
 
 
-def _child(name: str, number: int, inputs: int, options: argparse.Namespace) -> Report:
-    seed, folder = f"{options.seed}.{number}", options.out / f"{name}.{number}"
-    command = [sys.executable, "-m", "tests.fuzz.child", name, str(inputs), seed, str(folder)]
-    if options.distill:
-        command.append(str(CORPUS / name))
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SILENCE_S, check=False)
-    if done.returncode == 0:
-        row: Report = json.loads(done.stdout)
-    else:
-        row = _death(name, folder, done)
+def _rows(shares: dict[str, int], done: list[Report]) -> list[Report]:
+    known = {row["target"] for row in done}
+    return [report.added([row for row in done if row["target"] == name]) for name in shares if name in known]
+
+
+def _tell_findings(row: Report) -> None:
     for finding in row["findings"]:
-        print(f"FOUND in {name}: {finding['fault']}")
-        print(
-            f"  replay: {shlex.join(['python', '-m', 'tests.fuzz', '--replay', name, finding['file']])}",
-            flush=True,
-        )
-    return row
+        words = shlex.join(["python", "-m", "tests.fuzz", "--replay", row["target"], finding["file"]])
+        print(f"FOUND in {row['target']}: {finding['fault']}\n  replay: {words}", flush=True)
 
 
-def _death(name: str, folder: Path, done: subprocess.CompletedProcess[str]) -> Report:
-    """A process that did not come back: its last input is the finding, unless it never had one."""
-    words = done.stderr.strip().rpartition("\n")[2]
-    if done.returncode > 0 and "MemoryError" not in words:
-        sys.exit(f"the fuzzer itself failed at {name}:\n{done.stderr}")
+def _row(process: BaseProcess, name: str, folder: Path) -> Report:
+    """What a process reports. If it did not come back, its last input is the finding."""
+    process.join()
+    if process.exitcode == 0:
+        row: Report = json.loads((folder / child.REPORT).read_text())
+        return row
+    said = (folder / child.WORDS).read_text()
+    words = said.strip().rpartition("\n")[2]
+    assert process.exitcode is not None
+    if process.exitcode > 0 and "MemoryError" not in words:
+        sys.exit(f"the fuzzer itself failed at {name}:\n{said}")
     file = folder / "death.bin"
-    file.write_bytes(in_hand(folder))
-    fault = f"the process ended with {done.returncode}, {words or 'without a word'}"
-    return Report(
-        target=name,
-        inputs=0,
-        outcomes={},
-        ways=0,
-        grown=0,
-        seconds=0.0,
-        cpu_seconds=0.0,
-        peak_rss_mib=0.0,
-        findings=[{"fault": fault, "file": str(file)}],
-    )
+    file.write_bytes(child.in_hand(folder))
+    fault = f"the process ended with {process.exitcode}, {words or 'without a word'}"
+    return report.nothing(name, fault, file)
 
 
 if __name__ == "__main__":

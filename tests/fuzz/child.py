@@ -1,10 +1,9 @@
 """One campaign in a process of its own, so that its memory can be bounded and its death has a cause.
 
-    python -m tests.fuzz.child <target> <inputs> <seed> <folder>
-
-Prints one JSON object. The input in hand is always in `<folder>/in-hand` (a mapped file, so it outlives the
-process): if the process is killed, by the kernel for its memory or by a fault in a library's C, that is the
-input.
+`start` forks it: what the parent has imported need not be imported again. Its report is `<folder>/report.json`,
+its words are in `<folder>/words`. The input in hand is always in `<folder>/in-hand` (a mapped file, so it
+outlives the process): if the process is killed, by the kernel for its memory or by a fault in a library's C,
+that is the input.
 """
 
 from __future__ import annotations
@@ -12,11 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import os
 import resource
 import signal
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final, TypedDict
 
@@ -30,7 +32,7 @@ ADDRESS_SPACE_MAX: Final = 1 << 30
 STUCK_S: Final = 60  # of CPU for STRIDE inputs: then the process is ended by the kernel (SIGPROF)
 STRIDE: Final = 256
 KEPT_MAX: Final = 12  # distilled inputs of one target
-IN_HAND: Final = "in-hand"
+IN_HAND, REPORT, WORDS = "in-hand", "report.json", "words"
 IN_HAND_MAX: Final = 1 << 20
 
 
@@ -48,9 +50,22 @@ class Report(TypedDict):
     findings: list[dict[str, str]]
 
 
-def main(name: str, inputs: int, seed: str, folder: Path, distilled: Path | None = None) -> Report:
+def start(name: str, inputs: int, seed: str, folder: Path, distilled: Path | None = None) -> BaseProcess:
     """`distilled`: where to keep an input for each way to answer that the corpus does not show."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / REPORT).unlink(missing_ok=True)
+    child = get_context("fork").Process(target=_main, args=(name, inputs, seed, folder, distilled))
+    child.start()
+    return child
+
+
+def _main(name: str, inputs: int, seed: str, folder: Path, distilled: Path | None) -> None:
+    words = os.open(folder / WORDS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(words, sys.stderr.fileno())
+    (folder / REPORT).write_text(json.dumps(_campaign(name, inputs, seed, folder, distilled)))
+
+
+def _campaign(name: str, inputs: int, seed: str, folder: Path, distilled: Path | None) -> Report:
     campaign = Campaign(TARGETS[name], corpus(name), seed, tried=_noting(folder / IN_HAND))
     _bound_memory()
     start, cpu = time.perf_counter(), time.process_time()
@@ -112,8 +127,3 @@ def _bound_memory() -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + ADDRESS_SPACE_MAX
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-
-
-if __name__ == "__main__":
-    name, inputs, seed, folder, *distilled = sys.argv[1:]
-    json.dump(main(name, int(inputs), seed, Path(folder), *map(Path, distilled)), sys.stdout)

@@ -137,8 +137,12 @@ class Campaign:
         if len(self._grown) < GROWN_MAX:
             self._grown.append(data)
         else:
-            self._grown[self._oldest % GROWN_MAX] = data
+            at = self._oldest % GROWN_MAX
+            self._structures.pop(self._grown[at], None)
+            self._grown[at] = data
             self._oldest += 1
+        if not self.target.is_raw:
+            self._structures[data] = structure.items_of(data)
 
     def _other(self) -> bytes:
         return self._mutator.pick(self._pieces)
@@ -148,7 +152,7 @@ class Campaign:
             yield from self.target.unpack(data) or [data]
 
     def _items_of(self, data: bytes) -> list[Item]:
-        """The corpus that was given is read once; what is picked most comes from there."""
+        """What is picked again and again is read once."""
         return self._structures.get(data) or structure.items_of(data)
 
     def __repr__(self) -> str:

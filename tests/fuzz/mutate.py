@@ -91,9 +91,9 @@ class Mutator:
         """One structural edit; now and then a second, or a raw one on top."""
         data = self._structural(data)
         luck = self._random()
-        if luck < 0.2:
+        if luck < 0.08:
             data = self._structural(data)
-        elif luck < 0.27:
+        elif luck < 0.15:
             data = self.raw(data)
         return data
 

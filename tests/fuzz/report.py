@@ -8,6 +8,7 @@ import platform
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -36,9 +37,37 @@ def added(rows: Sequence[Report]) -> Report:
     )
 
 
+def nothing(name: str, fault: str, file: Path) -> Report:
+    """The row of a process that died."""
+    return Report(
+        target=name,
+        inputs=0,
+        outcomes={},
+        ways=0,
+        grown=0,
+        seconds=0.0,
+        cpu_seconds=0.0,
+        peak_rss_mib=0.0,
+        findings=[{"fault": fault, "file": str(file)}],
+    )
+
+
+def write(rows: Sequence[Report], out: Path, *, seed: str) -> dict[str, Any]:
+    """As JSON, in `<out>/campaign.json`."""
+    whole = {
+        "seed": seed,
+        "inputs": sum(row["inputs"] for row in rows),
+        "findings": sum(len(row["findings"]) for row in rows),
+        "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]},
+        "targets": list(rows),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    (out / FILE).write_text(json.dumps(whole, indent=2) + "\n")
+    return whole
+
+
 def tell(rows: Sequence[Report], out: Path, *, seed: str, seconds: float) -> int:
-    """Print the table, write the JSON beside it; 1 if anything was found."""
-    inputs, findings = sum(row["inputs"] for row in rows), sum(len(row["findings"]) for row in rows)
+    """Print the table, write the JSON; 1 if anything was found."""
     table = Table(box=None, header_style="bold")
     for title in ("target", "inputs", "accepted", "inputs/s", "peak MiB", "ways", "refused"):
         table.add_column(title, justify="left" if title in ("target", "refused") else "right")
@@ -55,19 +84,11 @@ def tell(rows: Sequence[Report], out: Path, *, seed: str, seconds: float) -> int
             str(row["ways"]),
             refused,
         )
+    whole = write(rows, out, seed=seed)
     console = Console(highlight=False, width=None if Console().is_terminal else 180)
     console.print(table)
-    console.print(f"{inputs:,} inputs in {seconds:,.0f} s with seed {seed}; {findings} findings")
-    out.mkdir(parents=True, exist_ok=True)
-    machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}
-    whole = {
-        "seed": seed,
-        "inputs": inputs,
-        "findings": findings,
-        "seconds": seconds,
-        "machine": machine,
-        "targets": list(rows),
-    }
-    (out / FILE).write_text(json.dumps(whole, indent=2) + "\n")
-    console.print(f"written to {out / FILE}")
-    return int(findings > 0)
+    console.print(
+        f"{whole['inputs']:,} inputs in {seconds:,.0f} s with seed {seed}; {whole['findings']} findings\n"
+        f"written to {out / FILE}"
+    )
+    return int(whole["findings"] > 0)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -164,12 +162,11 @@ def test_an_edit_deep_inside_keeps_the_lengths_around_it() -> None:
 @pytest.mark.slow
 def test_what_a_dead_process_had_in_hand_is_kept(tmp_path: Path) -> None:
     """It is killed in the middle of its work; the input in hand can be read, and judged."""
-    command = [sys.executable, "-m", "tests.fuzz.child", "codec", "100000000", "1", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=CORPUS.parents[2])
+    process = child.start("codec", 10**8, "1", tmp_path)
     try:
         while not (tmp_path / child.IN_HAND).exists() or not child.in_hand(tmp_path):
-            assert process.poll() is None
+            assert process.is_alive()
     finally:
         process.kill()
-        process.communicate()
+        process.join()
     assert judge(TARGETS["codec"], child.in_hand(tmp_path)).fault is None
