@@ -1,9 +1,9 @@
 """One campaign in a process of its own, so that its memory can be bounded and its death has a cause.
 
-`start` forks it: what the parent has imported need not be imported again. Its report is `<folder>/report.json`,
-its words are in `<folder>/words`. The input in hand is always in `<folder>/in-hand` (a mapped file, so it
-outlives the process): if the process is killed, by the kernel for its memory or by a fault in a library's C,
-that is the input.
+`start` forks it: what the parent has imported need not be imported again. Its report is in
+`<folder>/report.json`, its words are in `<folder>/words`. The input in hand is always in `<folder>/in-hand`
+(a mapped file, so it outlives the process): if the process is killed, by the kernel for its memory or by a
+fault in a library's C, that is the input.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ADDRESS_SPACE_MAX: Final = 1 << 30
 
 STUCK_S: Final = 60  # of CPU for STRIDE inputs: then the process is ended by the kernel (SIGPROF)
 STRIDE: Final = 256
-KEPT_MAX: Final = 12  # distilled inputs of one target
+KEPT_MAX: Final = 4  # distilled inputs of one target
 IN_HAND, REPORT, WORDS = "in-hand", "report.json", "words"
 IN_HAND_MAX: Final = 1 << 20
 

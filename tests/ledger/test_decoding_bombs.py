@@ -8,6 +8,7 @@ import tracemalloc
 import pytest
 
 from ledger import canonical
+from ledger.cid import Cid
 from ledger.errors import RemoteError
 from ledger.event import Event, parse
 from tests.ledger.world import Author, make_genesis, pay
@@ -65,3 +66,35 @@ def test_depth_is_judged_alike_with_and_without_the_first_look(depth: int, paddi
     else:
         with pytest.raises(RemoteError, match="containers"):
             canonical.decode(data, size_max=10_000)
+
+
+@pytest.mark.parametrize("item", [b"\x80", b"\xa0", b"\x00", b"\xf6", b"\x60"], ids=bytes.hex)
+def test_a_megabyte_of_small_items_is_refused_before_it_becomes_many(item: bytes):
+    """Each byte would be an object of 64 and a place in a list: one frame of sync would be 80 MB."""
+    data = b"\x9a" + struct.pack(">I", 2**20) + item * 2**20
+    tracemalloc.start()
+    try:
+        with pytest.raises(RemoteError, match="too many items") as refused:
+            canonical.decode(data, size_max=len(data))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert refused.value.code == "non_canonical"
+    assert peak < 1024 * 1024
+
+
+def test_as_many_items_as_a_body_has_bytes_are_read():
+    """What the author of an event may say is not less than before."""
+    value = [0] * (canonical.ITEMS_MAX - 1)
+    assert canonical.decode(canonical.encode(value), size_max=2**17) == value
+    with pytest.raises(RemoteError, match="too many items"):
+        canonical.decode(canonical.encode([*value, 0]), size_max=2**17)
+
+
+def test_the_densest_of_our_own_formats_passes():
+    """A job of 70,000 inputs with names of one character fills the largest description, and can be read."""
+    inputs = [{"cid": Cid.of_raw(b"x"), "name": chr(97 + number % 26), "size": 0} for number in range(256)]
+    value = {"shards": [inputs] * 270}
+    data = canonical.encode(value)
+    assert 4_000_000 < len(data) < 2**22
+    assert canonical.decode(data, size_max=2**22) == value
