@@ -10,6 +10,7 @@ from domain.rules.execute import payload_of
 from ledger import blob, canonical, event, forks, genesis
 from ledger.cid import Cid
 from ledger.errors import RemoteError
+from ledger.header_grammar import usual_fields
 from ledger.merkle_map import Proof, verify_proof
 from ledger.signing import Domain, verify_raw
 from tests.fuzz.cast import NET, closed, opened, signer
@@ -27,6 +28,14 @@ def read_cid(data: bytes) -> bytes:
 
 
 def read_header(data: bytes) -> bytes:
+    """By the quick way and by the long one, which must agree."""
+    usual = usual_fields(data)
+    if usual is not None:
+        try:
+            same = canonical.decode_as(event.Header, data, size_max=event.HEADER_SIZE_MAX)
+        except RemoteError as error:
+            raise RuntimeError(f"the grammar takes what the codec does not: {error}") from error
+        assert event.Header(*usual) == same, "the grammar understands something else"
     return canonical.encode(event.parse_header(data, net=NET))
 
 
