@@ -190,9 +190,18 @@ def parse_certificate(data: bytes, *, net: Cid, validators: ValidatorSet) -> Cer
 
     Raises RemoteError: `oversize`, `non_canonical`, `bad_schema`, `wrong_network`, `bad_certificate`.
     """
+    certificate = parse_certificate_shape(data, net=net)
+    check_certificate(certificate, validators)
+    return certificate
+
+
+def parse_certificate_shape(data: bytes, *, net: Cid) -> Certificate:
+    """Bytes -> Certificate of this network, in the one form that it has. `check_certificate` judges the rest.
+
+    Raises RemoteError: `oversize`, `non_canonical`, `bad_schema`, `wrong_network`.
+    """
     certificate = canonical.decode_as(Certificate, data, size_max=CERTIFICATE_SIZE_MAX)
     _check_shape(certificate, net)
-    check_certificate(certificate, validators)
     return certificate
 
 

@@ -201,7 +201,7 @@ class Voting:
         if of_slot >= PROPOSALS_PER_SLOT_MAX and not self.voter.is_notarized(slot, id):
             return False
         if proposal.parent and checkpoint.slot == slot:
-            parent = votes.decode_certificate(proposal.parent)
+            parent = votes.parse_certificate_shape(proposal.parent, net=self.net)
             if parent.epoch == self.voter.epoch and parent.slot > self.voter.base:
                 self._hear_certificate(parent)
         self._proposals[slot, id] = proposal

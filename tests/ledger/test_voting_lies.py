@@ -1,0 +1,85 @@
+"""Lies of a few validators to one node: what it takes up, keeps and says must stay what others accept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from ledger import canonical
+from ledger.checkpoint import Checkpoint
+from ledger.cid import Cid
+from ledger.errors import RemoteError
+from ledger.replica import Replica
+from ledger.votes import Certificate, Phase, Proposal, SignedVote, Vote, parse_message
+from tests.ledger.council import Council
+from tests.ledger.world import START, key_of
+
+NAMES = ("v0", "v1", "v2", "v3")
+
+
+def vote(net: Cid, name: str, slot: int, phase: Phase, about: Cid | None, ts: int = START) -> SignedVote:
+    return SignedVote.make(key_of(name), Vote(net, 0, slot, phase, about, ts))
+
+
+def led_by(node: Replica, slot: int) -> str:
+    leader = node._voting.voter.schedule.leader(slot)
+    return next(name for name in NAMES if key_of(name).public == leader)
+
+
+def first_proposal(council: Council) -> Proposal:
+    """Of slot 1, while nobody has voted for it."""
+    for node in council.nodes.values():
+        node.step(council.now)
+    said = [parse_message(one, net=node.net) for node in council.nodes.values() for one in node.ballots(0, 0)]
+    return next(one for one in said if isinstance(one, Proposal))
+
+
+def proposal_on(node: Replica, parent: Checkpoint, shown: bytes, slot: int) -> Proposal:
+    child = msgspec.structs.replace(
+        parent, slot=slot, height=parent.height + 1, parent=parent.id, cert=Cid.of(shown), T=parent.T + 1
+    )
+    signed = vote(node.net, led_by(node, slot), slot, Phase.PROPOSE, child.id)
+    return Proposal(signed, child.encode(), shown)
+
+
+def out_of_order(fields: dict[str, Any]) -> dict[str, Any]:
+    return {**fields, "votes": fields["votes"][::-1]}
+
+
+def twice(fields: dict[str, Any]) -> dict[str, Any]:
+    return {**fields, "votes": [fields["votes"][0], *fields["votes"]]}
+
+
+@pytest.mark.parametrize("lie", [out_of_order, twice])
+def test_a_parent_s_certificate_in_another_form_is_not_taken_up(lie: Any):
+    """Its votes are genuine, so it would count here; but nobody else takes it, and no restart reads it."""
+    council = Council(4)
+    first = first_proposal(council)
+    checkpoint = canonical.decode_as(Checkpoint, first.checkpoint, size_max=1 << 16)
+    node = next(council.nodes[name] for name in NAMES if name not in (led_by(node_of(council), 1),))
+    votes = [vote(node.net, name, 1, Phase.NOTARIZE, checkpoint.id) for name in NAMES[:3]]
+    fields = canonical.decode(Certificate.of(votes).encode(), size_max=1 << 16)
+    bad = canonical.encode(lie(fields))
+    with pytest.raises(RemoteError, match="sorted"):
+        node.hear(proposal_on(node, checkpoint, bad, 2).encode(), now=council.now)
+    assert Replica.open(node.store, node._rules, None, validator=False).height == 0
+
+
+def node_of(council: Council) -> Replica:
+    return council.nodes["v0"]
+
+
+def test_a_certificate_of_another_network_is_not_taken_up_with_a_proposal():
+    """The same keys may validate elsewhere: after a new genesis they do."""
+    council = Council(4)
+    first = first_proposal(council)
+    checkpoint = canonical.decode_as(Checkpoint, first.checkpoint, size_max=1 << 16)
+    node = node_of(council)
+    elsewhere = Cid.of(b"elsewhere")
+    foreign = Certificate.of([vote(elsewhere, name, 1, Phase.SKIP, None) for name in NAMES[:3]])
+    with pytest.raises(RemoteError) as caught:
+        node.hear(proposal_on(node, checkpoint, foreign.encode(), 2).encode(), now=council.now)
+    assert caught.value.code == "wrong_network"
+    assert node._voting.voter.slot == 1
