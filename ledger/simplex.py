@@ -341,11 +341,12 @@ class Voter:
     def may_build(self, slot: int, parent: Cid | None) -> bool:
         """Whether a proposal in `slot` may build on `parent`: it is notarized (or final), and all slots
         between are skipped."""
+        below = -1 if parent is None else self._notarized.get(parent, -1)
         if parent == self.root:
-            below = self.base
-        elif parent is not None and parent in self._notarized:
-            below = self._notarized[parent]
-        else:
+            below = max(
+                below, self.base
+            )  # it may have been notarized again above the slot that made it final
+        if below < 0:
             return False
         return below < slot and all(
             Phase.SKIP in self._slots[at].certificates if at in self._slots else False

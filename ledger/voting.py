@@ -420,6 +420,9 @@ class Voting:
     def _finish(self, final: Certificate, commit: Commit) -> bool:
         """Commit the run up to what this certificate makes final, if all of it is here."""
         assert final.checkpoint is not None
+        if final.checkpoint == self._root_id:  # final by an earlier slot already, and once more by this one
+            self._queue += self.voter.settle(final.slot, final.checkpoint)
+            return True
         try:
             candidate = self._execute(final.checkpoint)
         except RemoteError as error:

@@ -8,13 +8,14 @@ import msgspec
 import pytest
 
 from ledger import canonical
+from ledger.candidates import DEPTH_MAX
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
 from ledger.errors import RemoteError
 from ledger.replica import Replica
 from ledger.votes import Certificate, Phase, Proposal, SignedVote, Vote, parse_message
-from tests.ledger.council import Council
-from tests.ledger.world import START, key_of
+from tests.ledger.council import DELAY_MS, Council
+from tests.ledger.world import START, Author, key_of, pay
 
 NAMES = ("v0", "v1", "v2", "v3")
 
@@ -83,3 +84,46 @@ def test_a_certificate_of_another_network_is_not_taken_up_with_a_proposal():
         node.hear(proposal_on(node, checkpoint, foreign.encode(), 2).encode(), now=council.now)
     assert caught.value.code == "wrong_network"
     assert node._voting.voter.slot == 1
+
+
+# -- proposed again -----------------------------------------------------------------------------------------
+
+
+class Unheard(Council):
+    """No word to finalize reaches anybody while `deaf`."""
+
+    deaf = True
+
+    def _put(self, moment: int, sender: str, to: str, what: Any) -> None:
+        if self.deaf and isinstance(what, bytes):
+            said = parse_message(what, net=self.genesis.net)
+            word = said.vote if isinstance(said, SignedVote) else said
+            if not isinstance(word, Proposal) and word.phase == Phase.FINALIZE:
+                return
+        super()._put(moment, sender, to, what)
+
+
+def test_it_goes_on_when_what_was_proposed_again_becomes_final_by_its_earlier_slot():
+    """Eight deep and none final, so the eighth is notarized a second time; then the first time counts."""
+    council = Unheard(4)
+    alice = Author(council.genesis, "alice")
+    for _ in range(DEPTH_MAX):
+        council.say(alice.says(pay("bob", 1)))
+        council.run(3 * DELAY_MS)
+    eighth = {
+        name: next(one for one in node._voting.voter.own(DEPTH_MAX) if one.vote.phase == Phase.FINALIZE)
+        for name, node in council.nodes.items()
+    }
+    again = council.nodes["v0"]._voting.voter.own(DEPTH_MAX + 1)
+    assert eighth["v0"].vote.checkpoint in [one.vote.checkpoint for one in again]
+    for name, node in council.nodes.items():
+        for other, signed in eighth.items():
+            if other != name:
+                node.hear(signed.encode(), now=council.now)
+    assert council.heights == [DEPTH_MAX] * 4
+    council.deaf = False
+    council.say(alice.says(pay("bob", 1)))
+    council.run(10_000)
+    assert len(council.roots()) == 1
+    assert min(council.heights) > DEPTH_MAX
+    assert not any(node.standstill(council.now) for node in council.nodes.values())
