@@ -46,7 +46,7 @@ from ledger.signing import SigningKey
 from ledger.simplex import Voter
 from ledger.state import State
 from ledger.store import Store
-from ledger.validators import ValidatorSet, epoch_length, is_last_of_epoch, validators_of
+from ledger.validators import ValidatorSet, epoch_length, epoch_of, is_last_of_epoch, validators_of
 from ledger.votes import Certificate
 from ledger.voting import Standstill, Voting
 from ledger.warrants import Warrant
@@ -416,7 +416,7 @@ class Replica:
         with self._serving():
             before = self.height
             parsed = [finality.parse_link(*link, net=self.net) for link in links]
-            _check_chain([checkpoint for checkpoint, _ in parsed])
+            _check_chain([checkpoint for checkpoint, _ in parsed], self._epoch_length)
             for run, proof in self._segments(parsed, final):
                 if run[-1][0].height <= self.height:
                     self._apply_old(run[-1][0], proof)
@@ -594,10 +594,14 @@ class Replica:
         return f"<Replica {role} height={self.height} unordered={len(self._admission.unordered)}>"
 
 
-def _check_chain(run: Sequence[Checkpoint]) -> None:
-    """Raises RemoteError (`bad_checkpoint`) unless each is the child of the one before."""
+def _check_chain(run: Sequence[Checkpoint], length: int) -> None:
+    """Raises RemoteError (`bad_checkpoint`) unless each is the child of the one before, and of the epoch of
+    its height: else validators of another epoch would be asked about it."""
     if not run:
         raise RemoteError("a run without a checkpoint", code="bad_checkpoint")
+    for one in run:
+        if one.epoch != epoch_of(one.height, length):
+            raise RemoteError(f"height {one.height} is not of epoch {one.epoch}", code="bad_checkpoint")
     for parent, child in pairwise(run):
         if child.parent != parent.id or child.height != parent.height + 1:
             raise RemoteError(

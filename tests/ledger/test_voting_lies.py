@@ -127,3 +127,34 @@ def test_it_goes_on_when_what_was_proposed_again_becomes_final_by_its_earlier_sl
     assert len(council.roots()) == 1
     assert min(council.heights) > DEPTH_MAX
     assert not any(node.standstill(council.now) for node in council.nodes.values())
+
+
+# -- runs of checkpoints ------------------------------------------------------------------------------------
+
+
+def test_a_final_checkpoint_of_an_epoch_that_is_not_its_height_s_proves_nothing():
+    """Whoever decided alone in another epoch could stop every node with it: as if a quorum had diverged."""
+    council = Council(4, epoch=2)
+    alice = Author(council.genesis, "alice")
+    while council.nodes["v0"].height < 3:
+        council.say(alice.says(pay("bob", 1)))
+        council.run(200)
+    node = council.nodes["v0"]
+    last = node.last
+    assert last is not None
+    for height in (node.height, node.height + 1):
+        wrong = 0 if (height - 1) // 2 != 0 else 1
+        lie = msgspec.structs.replace(
+            last.checkpoint,
+            epoch=wrong,
+            height=height,
+            parent=last.checkpoint.id if height > node.height else last.checkpoint.parent,
+            cert=last.final.id,
+            T=last.checkpoint.T + 5,
+        )
+        about = Vote(node.net, wrong, lie.slot, Phase.FINALIZE, lie.id, START)
+        final = Certificate.of([SignedVote.make(key_of(name), about) for name in NAMES[:3]])
+        with pytest.raises(RemoteError) as caught:
+            node.apply([(lie.encode(), last.final.encode())], final.encode(), council.now)
+        assert caught.value.code == "bad_checkpoint"
+    node.step(council.now)
