@@ -60,6 +60,7 @@ class Exchange:
             self._events_by_sync,
             self._checkpoints_by_sync,
             equal=lambda hello: self._equal(hello),
+            snapshots=ledger,
         )
 
     def on_equal(self, told: Callable[[Hello], None]) -> None:
@@ -99,7 +100,8 @@ class Exchange:
             while True:
                 for link in self._host.peers():
                     try:
-                        await self.sync.pull(link.peer)
+                        lacking = await self._ledger.call(self._ledger.replica.heads_lacking)
+                        await self.sync.pull(link.peer, lacking)
                     except RemoteError as error:
                         log.info("first sync with %s failed: %s", link.peer, error)
                     else:

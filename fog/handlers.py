@@ -32,6 +32,7 @@ from fog.worker import Say, Worker
 from ledger.cid import Cid
 from ledger.errors import RemoteError, UsageError
 from ledger.execution import OK
+from ledger.light import Anchor
 from network.host import Host
 from projections import log
 
@@ -164,7 +165,9 @@ class Handlers:
     async def invite(self, _: methods.Nothing, emit: Emit) -> methods.Invitation:
         genesis = self._ledger.replica.genesis
         addresses = self._addresses()[: invite.ADDRESSES_MAX]
-        line = invite.make(genesis, addresses)
+        last = self._ledger.replica.last
+        anchor = None if last is None else Anchor(last.checkpoint.height, last.checkpoint.id)
+        line = invite.make(genesis, addresses, anchor)
         return methods.Invitation(
             line=line,
             net=str(genesis.net),

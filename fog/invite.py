@@ -1,6 +1,7 @@
 """An invite: one printable line that lets another machine join a network.
 
-    fog1…      body of the line (`fog.lines`): DAG-CBOR {v, net, genesis bytes or null, addresses}
+    fog1…      body of the line (`fog.lines`): DAG-CBOR {v, net, genesis bytes or null, addresses}, and once
+               something is final the inviter's last checkpoint, {height, id}
 
 It carries the genesis object itself while that is small, because whoever joins needs it before they can
 check anything. A larger one must travel as a file beside the invite; its hash, the network's id, is in the
@@ -21,6 +22,8 @@ from ledger import canonical, genesis
 from ledger.cid import Cid
 from ledger.errors import RemoteError, UsageError
 from ledger.genesis import Genesis
+from ledger.light import Anchor
+from ledger.types import Positive
 
 PREFIX = "fog1"
 GENESIS_INLINE_MAX = 1024  # bytes; more would make the line a page
@@ -32,7 +35,14 @@ LINE_SIZE_MAX = lines.size_max(PREFIX, BODY_SIZE_MAX)
 Address = Annotated[str, Meta(min_length=2, max_length=ADDRESS_SIZE_MAX, pattern=r"^/[!-~]+\Z")]
 
 
-class Invite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Final(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A checkpoint that the inviter holds for final."""
+
+    height: Positive
+    id: Cid
+
+
+class Invite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What an invite says. `genesis` is None when the object is too large to be carried along.
 
     Addresses are multiaddresses of nodes that were up, each ending in `/p2p/<peer id>`.
@@ -42,20 +52,30 @@ class Invite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     net: Cid
     genesis: Annotated[bytes, Meta(max_length=GENESIS_INLINE_MAX)] | None
     addresses: Annotated[tuple[Address, ...], Meta(max_length=ADDRESSES_MAX)]
+    checkpoint: Final | None = None
+
+    @property
+    def anchor(self) -> Anchor | None:
+        """What whoever joins may begin from, if it trusts who invited it."""
+        return None if self.checkpoint is None else Anchor(self.checkpoint.height, self.checkpoint.id)
 
     def network(self) -> Genesis | None:
         """The genesis object, if it came along."""
         return None if self.genesis is None else genesis.parse(self.genesis)
 
 
-def make(network: Genesis, addresses: list[str]) -> str:
-    """The line for a network and the (at most 8) addresses to call. Raises UsageError (`bad_address`)."""
+def make(network: Genesis, addresses: list[str], checkpoint: Anchor | None = None) -> str:
+    """The line for a network, the (at most 8) addresses to call, and a final checkpoint.
+
+    Raises UsageError (`bad_address`).
+    """
     data = network.encode()
     inline = data if len(data) <= GENESIS_INLINE_MAX else None
     try:
-        invite = canonical.shape(
-            Invite, {"v": 1, "net": Cid.of(data), "genesis": inline, "addresses": addresses}
-        )
+        fields = {"v": 1, "net": Cid.of(data), "genesis": inline, "addresses": addresses}
+        if checkpoint is not None:
+            fields["checkpoint"] = {"height": checkpoint.height, "id": checkpoint.id}
+        invite = canonical.shape(Invite, fields)
     except RemoteError as error:
         raise UsageError(
             f"these addresses cannot go into an invite: {error}",

@@ -34,6 +34,7 @@ from fog.accuser import PATIENCE_S, Accuser
 from fog.agenda import Agenda
 from fog.cosigning import Notes, outside
 from fog.exchange import Exchange
+from fog.fast_start import open_store
 from fog.handlers import Handlers
 from fog.live import Live
 from fog.outbox import Outbox
@@ -44,11 +45,12 @@ from fog.settings import Settings
 from fog.submitter import Submitter
 from fog.validating import Validating
 from fog.worker import Worker
-from ledger.errors import FogError, UsageError
+from ledger.errors import FogError
 from ledger.event import Event
 from ledger.finality import Diverged
 from ledger.replica import Replica
 from ledger.signing import SigningKey
+from ledger.state import State
 from ledger.store import Store
 from network.blobs import BlockStore
 from network.blobs_io import Blobs
@@ -93,11 +95,11 @@ class Node:
 
     async def run(self) -> None:
         async with AsyncExitStack() as parts:
-            store = await trio.to_thread.run_sync(open_store, self._home, self._settings)
+            store, state = await open_store(self._home, self._settings, self._key, now_ms())
             parts.callback(store.close)
-            await self._run(store, parts)
+            await self._run(store, state, parts)
 
-    async def _run(self, store: Store, parts: AsyncExitStack) -> None:
+    async def _run(self, store: Store, state: State | None, parts: AsyncExitStack) -> None:
         home, settings, device = self._home, self._settings, self._key.public
         account = bytes.fromhex(settings.identity.account) or device
         replica = Replica.open(
@@ -106,6 +108,7 @@ class Node:
             self._key,
             validator=True,
             interval_ms=settings.finality.checkpoint_interval_ms,
+            state=state,
         )
         decides = Seats(replica.validators, device).decides
         ledger = ReplicaThread(replica, now_ms, device=device, account=account)
@@ -199,18 +202,6 @@ class Node:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for _ in signals:
                 self._stop.set()
-
-
-def open_store(home: DataDir, settings: Settings) -> Store:
-    """The network's store, made on the first start. Raises UsageError, StoreCorrupt, StoreFull."""
-    genesis = home.read_genesis()
-    url = settings.store.url or home.store_url
-    try:
-        return Store.open(url, genesis.net)
-    except UsageError as error:
-        if error.code != "no_store":
-            raise
-    return Store.create(url, genesis)
 
 
 async def lend(worker: Worker, ledger: ReplicaThread, agenda: Agenda) -> None:

@@ -48,6 +48,11 @@ class DataDir:
         return self.root / "genesis.cbor"
 
     @property
+    def start(self) -> Path:
+        """There until the first start, if that shall be from a snapshot: the checkpoint to trust, if any."""
+        return self.root / "start"
+
+    @property
     def config(self) -> Path:
         return self.root / "fog.toml"
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import takewhile
 from typing import Any, TypeVar
 
 import trio
@@ -19,10 +20,12 @@ from domain.payloads import Payload, kind_of
 from fog.pulse import Pulse
 from fog.room import Room
 from ledger.cid import Cid
-from ledger.event import Event
+from ledger.event import Event, is_pruned
 from ledger.heads import Head, Lane
 from ledger.item_set import ItemSet
 from ledger.replica import Replica
+from ledger.shelf import Shelf
+from ledger.snapshot import Part
 from network.sync_messages import Hello
 
 T = TypeVar("T")
@@ -46,6 +49,8 @@ class ReplicaThread:
         self.arrived = Pulse()
         self.advanced = Pulse()
         self._one = trio.CapacityLimiter(1)
+        self._shelf = Shelf(replica)
+        self._cutting = trio.CapacityLimiter(1)
 
     async def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run `function` in the replica's turn. Exceptions come back as they are."""
@@ -83,7 +88,8 @@ class ReplicaThread:
         return await self.call(self.replica.unordered_set)
 
     async def lane_range(self, by: bytes, lane: int, first: int, last: int, bytes_max: int) -> list[bytes]:
-        return await self.call(self.replica.store.lane_range, by, lane, first, last, bytes_max=bytes_max)
+        wires = await self.call(self.replica.store.lane_range, by, lane, first, last, bytes_max=bytes_max)
+        return list(takewhile(lambda wire: not is_pruned(wire), wires))  # no use to who has to execute it
 
     async def wires(self, ids: Sequence[Cid]) -> Mapping[Cid, bytes]:
         return await self.call(self.replica.store.wires, ids)
@@ -93,6 +99,17 @@ class ReplicaThread:
 
     async def checkpoints(self, first: int, limit: int) -> tuple[Sequence[tuple[bytes, bytes]], bytes]:
         return await self.call(self.replica.store.run, first, limit)
+
+    # -- what those ask who begin ------------------------------------------------------------------------
+
+    async def offer(self, above: int) -> bytes | None:
+        """Cutting takes a while: in a thread of its own, not in the replica's turn."""
+        offer = partial(self._shelf.offer, above)
+        manifest = await trio.to_thread.run_sync(offer, limiter=self._cutting)
+        return None if manifest is None else manifest.encode()
+
+    async def part(self, checkpoint: Cid, part: Part) -> bytes | None:
+        return await trio.to_thread.run_sync(self._shelf.part, checkpoint, part, limiter=self._cutting)
 
     async def votes(self, epoch: int, slot: int) -> Sequence[bytes]:
         return await self.call(self.replica.ballots, epoch, slot)

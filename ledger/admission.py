@@ -68,10 +68,12 @@ class Batch:
 
     `own` are the events that it brought, as opposed to those that waited for them: what is wrong with one
     that waited is not this peer's fault. `admitted`, parents first, is `chain` (events that extend their
-    lanes) and `rivals` together; both are to be stored.
+    lanes) and `rivals` together; both are to be stored. Before them `ancestors`: ordered at or below the
+    snapshot that the store began from, and named by an event here.
     """
 
     admitted: list[Event] = field(default_factory=list)
+    ancestors: list[Event] = field(default_factory=list)
     chain: list[Event] = field(default_factory=list)
     rivals: list[Event] = field(default_factory=list)
     forks: list[ForkProof] = field(default_factory=list)
@@ -100,6 +102,8 @@ class Admission:
         for proof in store.fork_proofs():
             header = proof.header(self.net)
             self.forked.add((header.by, header.lane))
+        if store.base is not None:
+            self.forked |= store.closed_below() | store.rival_lanes()
         self._recall()
 
     # -- from bytes to standing -----------------------------------------------------------------------------
@@ -108,9 +112,13 @@ class Admission:
         """Judge bytes from a peer. Memory moves on at once; the caller must store the batch."""
         assert len(wires) <= INGEST_MAX, f"{len(wires)} wires in one call, at most {INGEST_MAX}"
         batch = Batch()
-        fresh = self._verified(self._unknown(self._parsed(wires, batch)), batch)
+        fresh = self._unknown(self._parsed(wires, batch))
+        old = self._ordered_below(fresh)
+        fresh = self._verified([event for event in fresh if event.id not in old], batch)
         self._fetch_places(self._outside(fresh))
         batch.own.update(event.id for event in fresh)
+        for event in old.values():
+            self._recognise(event, batch, peer, now)
         for event in fresh:
             self._settle(event, batch, peer, now)
         for event in self.pending.due(now):
@@ -156,7 +164,7 @@ class Admission:
         for wire in wires:
             try:
                 event = events.parse(wire, net=self.net, verify_signature=False)
-                if event.body is None:
+                if event.body is None and not self._is_awaited(event):
                     raise RemoteError(f"{event} came without its body", code="bad_body")
             except RemoteError as error:
                 batch.rejected.append((error.code, str(error)))
@@ -171,6 +179,33 @@ class Admission:
         known.update(self.store.places([id for id in unsure if id not in known]) if unsure else ())
         self.counts["duplicate"] += len(known)
         return [event for event in parsed if event.id not in known]
+
+    def _is_awaited(self, event: Event) -> bool:
+        """Whether somebody here needs it: an event that waits, a cut, or whoever goes on from that head."""
+        is_head = self.heads.get(event.lane) == (event.header.seq, event.id)
+        return is_head or self.pending.is_wanted(event.id) or event.id in self.demanded
+
+    def _ordered_below(self, fresh: Iterable[Event]) -> dict[Cid, Event]:
+        """Those that were ordered at or below the snapshot that the store began from."""
+        if self.store.base is None:
+            return {}
+        unsure = {event.id: event for event in fresh if not self._is_surely_new(event)}
+        return {id: unsure[id] for id in self.store.ordered_below(unsure)}
+
+    def _recognise(self, event: Event, batch: Batch, peer: str, now: int) -> None:
+        """An event that is part of the history below the snapshot. Of one that is named here its place is
+        kept; its parents are below the snapshot as well, and nobody needs them."""
+        if not self._is_awaited(event):
+            self.counts["duplicate"] += 1
+            return
+        if not events.is_signed(event):
+            error = events.bad_signature(event)
+            batch.rejected.append((error.code, str(error)))
+            return
+        batch.ancestors.append(events.without_body(event))
+        self.place(event.id, place_of(event))
+        for waited in self.pending.admitted(event.id, now):
+            self._settle(waited, batch, peer, now)
 
     def _outside(self, fresh: list[Event]) -> set[Cid]:
         """Parents that are neither in memory nor among these events: one question to the store for all."""
@@ -187,6 +222,10 @@ class Admission:
     def _verified(self, fresh: list[Event], batch: Batch) -> list[Event]:
         """Those before the first bad signature. Judging one takes our own slow check, so a peer that sends
         one has had its turn: the rest of its bytes are not looked at."""
+        pruned = sum(event.body is None for event in fresh)
+        if pruned:  # asked for, and honestly answered: somebody else may have the bodies
+            self.counts["dropped.pruned"] += pruned
+            fresh = [event for event in fresh if event.body is not None]
         good = count_signed(fresh)
         if good < len(fresh):
             error = events.bad_signature(fresh[good])
@@ -260,15 +299,18 @@ class Admission:
         self._rivals[event.lane] += 1
         if event.lane not in self.forked:
             # Its prev is on the chain, or the lane would be known as forked: so its own place is taken.
-            batch.forks.append(ForkProof.of(self._on_chain(event.lane, event.header.seq, batch), event))
+            other = self._on_chain(event.lane, event.header.seq, batch)
+            if other is not None:  # below a snapshot it need not be here; others have it, and the proof
+                batch.forks.append(ForkProof.of(other, event))
             self.forked.add(event.lane)
 
-    def _on_chain(self, lane: Lane, seq: int, batch: Batch) -> Event:
+    def _on_chain(self, lane: Lane, seq: int, batch: Batch) -> Event | None:
         for event in batch.chain:
             if event.lane == lane and event.header.seq == seq:
                 return event
-        [wire] = self.store.lane_range(*lane, seq, seq, bytes_max=0)
-        return events.parse(wire, net=self.net, verify_signature=False)
+        wires = self.store.lane_range(*lane, seq, seq, bytes_max=0) or self.store.ancestors_at(*lane, seq)
+        assert wires or self.store.base is not None, f"nothing at {seq} of a lane that goes on"
+        return events.parse(wires[0], net=self.net, verify_signature=False) if wires else None
 
     # -- memory ---------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ from ledger import genesis as geneses
 from ledger.car import BLOCK_SIZE_MAX, Block
 from ledger.checkpoint import DELTA_EVENTS_MAX, parse_checkpoint
 from ledger.cid import CID_SIZE, Cid, is_well_formed
-from ledger.errors import RemoteError
+from ledger.errors import RemoteError, UsageError
 from ledger.event import WIRE_SIZE_MAX
 from ledger.finality import Last
 from ledger.store import Store
@@ -86,13 +86,26 @@ Section: TypeAlias = Entry | Delta | SignedEvent
 
 
 def write(store: Store, out: BinaryIO) -> int:
-    """Export all that is final in `store` right now; returns the height. The store may go on meanwhile."""
+    """Export all that is final in `store` right now; returns the height. The store may go on meanwhile.
+
+    Raises UsageError (`pruned`) when not all of it is here.
+    """
+    if store.base is not None:
+        raise pruned(f"this store begins at height {store.base.height}")
     last = store.last()
     height = 0 if last is None else last.checkpoint.height
     out.write(car.header([store.net] if last is None else [last.checkpoint.id, store.net]))
     for _, data in _blocks(store, last):
         out.write(car.block(data))
     return height
+
+
+def pruned(message: str) -> UsageError:
+    return UsageError(
+        f"{message}, so there is nothing whole to export",
+        code="pruned",
+        next_step='ask a node with `ledger.mode = "archive"` that began from genesis',
+    )
 
 
 def read(stream: BinaryIO) -> tuple[tuple[Cid, ...], Iterator[Entry]]:
@@ -216,7 +229,8 @@ def _members(store: Store, data: bytes, named: Cid) -> bytes | None:
 
 def _event_blocks(id: Cid, wire: bytes) -> Iterator[tuple[Kind, bytes]]:
     parts = canonical.decode(wire, size_max=WIRE_SIZE_MAX)
-    assert parts["b"] is not None, f"the body of {id} is not here"
+    if parts["b"] is None:
+        raise pruned(f"the body of {id} is not here any more")
     yield "event", parts["h"]
     yield "signature", canonical.encode({"h": id, "s": parts["s"]})
     yield "body", parts["b"]

@@ -37,7 +37,7 @@ def next_event(
     """Sign what follows the head of our lane, with the newest tips of other lanes as parents.
 
     `body` is a payload struct or its canonical bytes; `now` in unix ms. Raises UsageError (`lane_closed`,
-    `body_too_large`, `bad_event`).
+    `body_too_large`, `head_unknown`, `bad_event`).
     """
     ours = (key.public, lane)
     if ours in admission.forked:
@@ -55,6 +55,12 @@ def next_event(
         )
     head = admission.heads.get(ours)
     prev = None if head is None else head[1]
+    if prev is not None and admission.missing((prev,)):
+        raise UsageError(
+            "the last event of our own lane is below the snapshot that this store began from",
+            code="head_unknown",
+            next_step="wait until a node of the network is connected, and try again",
+        )
     parents = admission.parents_for(ours)
     above = [admission.place_of(id) for id in parents]
     before = None if prev is None else admission.place_of(prev)

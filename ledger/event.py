@@ -175,6 +175,17 @@ def parse(wire: bytes, *, net: Cid, verify_signature: bool = True) -> Event:
     return event
 
 
+def without_body(event: Event) -> Event:
+    """The same event as it is kept when its body is not: header and signature are for good."""
+    wire = canonical.encode({"h": event.header_bytes, "s": event.signature, "b": None})
+    return Event(event.id, event.header, event.header_bytes, event.signature, None, wire)
+
+
+def is_pruned(wire: bytes) -> bool:
+    """Whether the wire of an event has no body, told from its first bytes: a map of three, `b` first."""
+    return wire.startswith(_PRUNED)
+
+
 def from_parts(
     id: Cid, header_bytes: bytes, signature: bytes, body: bytes, body_id: Cid, *, net: Cid
 ) -> Event:
@@ -260,4 +271,5 @@ def _unusual_header(header_bytes: bytes) -> Header:
 
 
 _WIRE_KEYS: Final = frozenset(("h", "s", "b"))
+_PRUNED: Final = b"\xa3\x61b\xf6"
 _DOMAIN: Final = Domain.EVENT.value

@@ -18,7 +18,7 @@ Fuzz contract: `verify_proof` answers True or False for any `Proof`, and never r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Annotated, Final, TypeAlias
 
@@ -57,7 +57,12 @@ class MerkleMap:
     @property
     def root(self) -> bytes:
         """32 bytes; all zero for a map without rows."""
-        return _hash_of(self._top)
+        return hash_of(self._top)
+
+    @property
+    def top(self) -> Node:
+        """The trie itself, for whoever cuts it into parts (`ledger.snapshot`)."""
+        return self._top
 
     def update(self, changes: Mapping[tuple[str, bytes], bytes | None]) -> MerkleMap:
         """The map with these rows put (bytes) or deleted (None; no error when there is no such row)."""
@@ -76,7 +81,7 @@ class MerkleMap:
             _, left, right = node
             if _bit(path, len(siblings)):
                 left, right = right, left
-            siblings.append(_hash_of(right))
+            siblings.append(hash_of(right))
             node = left
         other = None if node is None or node[1][:32] == path else node[1]
         return Proof(tuple(siblings), other)
@@ -135,7 +140,7 @@ def _updated(node: Node, changed: list[Changed], depth: int) -> Node:
     new_right = _updated(right, ones, depth + 1) if ones else right
     if node is not None and new_left is left and new_right is right:
         return node
-    return _joined(new_left, new_right)
+    return joined(new_left, new_right)
 
 
 def _updated_once(node: Node, change: Changed, depth: int) -> Node:
@@ -158,7 +163,7 @@ def _updated_once(node: Node, change: Changed, depth: int) -> Node:
     else:
         new = _parted(node, (path, leaf), depth)
     for left, right, is_right in reversed(above):
-        new = _joined(left, new) if is_right else _joined(new, right)
+        new = joined(left, new) if is_right else joined(new, right)
     return new
 
 
@@ -168,13 +173,24 @@ def _parted(lone: Leaf, new: tuple[bytes, Leaf], depth: int) -> Node:
     parting = depth
     while _bit(path, parting) == _bit(lone[1], parting):
         parting += 1
-    both: Node = _joined(lone, leaf) if _bit(path, parting) else _joined(leaf, lone)
+    both: Node = joined(lone, leaf) if _bit(path, parting) else joined(leaf, lone)
     for level in range(parting - 1, depth - 1, -1):
-        both = _joined(None, both) if _bit(path, level) else _joined(both, None)
+        both = joined(None, both) if _bit(path, level) else joined(both, None)
     return both
 
 
-def _joined(left: Node, right: Node) -> Node:
+def subtree(rows: Iterable[tuple[bytes, bytes]], depth: int) -> Node:
+    """The subtree at `depth` of these rows, (path, sha256(value)) each: paths differ, and agree so far."""
+    changed: list[Changed] = [(path, _leaf(path + value)) for path, value in rows]
+    return _updated(None, changed, depth) if changed else None
+
+
+def lone(path_and_value: bytes) -> Node:
+    """A subtree of one row: path || sha256(value)."""
+    return _leaf(path_and_value)
+
+
+def joined(left: Node, right: Node) -> Node:
     """Two halves -> the subtree: a branch, unless there are fewer than two rows in it."""
     if left is None or right is None:
         only = left or right
@@ -192,7 +208,7 @@ def _branch_hash(left: bytes, right: bytes) -> bytes:
     return sha256(b"\x01" + left + right).digest()
 
 
-def _hash_of(node: Node) -> bytes:
+def hash_of(node: Node) -> bytes:
     return EMPTY if node is None else node[0]
 
 

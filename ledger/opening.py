@@ -9,6 +9,7 @@ Knows the schema's bookkeeping. Does not know the rules: whether the content is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import sqlalchemy as sa
@@ -25,11 +26,19 @@ _CLEAN: Final = b"1"
 _DIRTY: Final = b"0"
 
 
-def create(engine: sa.Engine, url: str, genesis: Genesis) -> None:
-    """Make the tables and name the network. Raises UsageError (`store_exists`)."""
+def create(
+    engine: sa.Engine,
+    url: str,
+    genesis: Genesis,
+    *,
+    then: Callable[[sa.Connection], None] = lambda connection: None,
+) -> None:
+    """Make the tables, name the network, and do `then`, in one transaction. Raises UsageError
+    (`store_exists`)."""
     with writing(engine) as connection:
         require_none(connection, url)
         create_tables(connection, genesis, indexed=True)
+        then(connection)
 
 
 def require_none(connection: sa.Connection, url: str) -> None:
@@ -81,8 +90,9 @@ def judge(engine: sa.Engine, where: str, net: Cid | None) -> Genesis:
         genesis = _identity(connection, where, net)
         if get(connection, "state") != _CLEAN and engine.dialect.name == "sqlite":
             _quick_check(connection, where)
-        _check_heads(connection, where, genesis.net)
-        _check_chain(connection, where)
+        base = int(get(connection, "base") or 0)
+        _check_heads(connection, where, genesis.net, began_later=base > 0)
+        _check_chain(connection, where, base)
     return genesis
 
 
@@ -136,8 +146,11 @@ def _quick_check(connection: sa.Connection, url: str) -> None:
         raise corrupt(url, str(found))
 
 
-def _check_heads(connection: sa.Connection, url: str, net: Cid) -> None:
-    """Each lane's head is its last event, is what its bytes say, and continues the event before it."""
+def _check_heads(connection: sa.Connection, url: str, net: Cid, *, began_later: bool) -> None:
+    """Each lane's head is its last event, is what its bytes say, and continues the event before it.
+
+    Of a store that began from a snapshot, what lies below that is not here.
+    """
     before, after = EVENT.alias("before"), EVENT.alias("after")
     query = (
         sa.select(
@@ -153,6 +166,8 @@ def _check_heads(connection: sa.Connection, url: str, net: Cid) -> None:
     )
     for row in connection.execute(query):
         where = f"lane {row.by!r}/{row.lane} at {row.seq}"
+        if began_later and row.stored is None and row.after is None:
+            continue
         if row.stored != row.id or row.after is not None:
             raise corrupt(url, f"{where} does not end in its head")
         try:
@@ -161,7 +176,7 @@ def _check_heads(connection: sa.Connection, url: str, net: Cid) -> None:
             raise corrupt(url, f"{where}: {error}") from error
         if (head.id, head.lane, head.header.seq) != (row.id, (row.by, row.lane), row.seq):
             raise corrupt(url, f"{where} holds another event, {head.id}")
-        if head.header.prev != row.before:
+        if head.header.prev != row.before and not (began_later and row.before is None):
             raise corrupt(url, f"{where} does not continue the event before it")
 
 
@@ -169,11 +184,12 @@ def _place(table: sa.FromClause, step: int) -> sa.ColumnElement[bool]:
     return sa.and_(table.c.by == HEAD.c.by, table.c.lane == HEAD.c.lane, table.c.seq == HEAD.c.seq + step)
 
 
-def _check_chain(connection: sa.Connection, url: str) -> None:
-    """The final chain has no gap, and its end is what its bytes say."""
+def _check_chain(connection: sa.Connection, url: str, base: int) -> None:
+    """The final chain has no gap from where the store begins, and its end is what its bytes say."""
     count, height = connection.execute(sa.select(sa.func.count(), sa.func.max(CHECKPOINT.c.height))).one()
-    if count != (height or 0):
-        raise corrupt(url, f"{count} checkpoints up to height {height}")
+    first = base or 1
+    if count != (height or first - 1) - first + 1:
+        raise corrupt(url, f"{count} checkpoints from height {first} up to {height}")
     last = connection.execute(sa.select(CHECKPOINT).where(CHECKPOINT.c.height == height)).one_or_none()
     if last is not None and Cid.of(last.checkpoint) != last.id:
         raise corrupt(url, f"checkpoint {height} is not what its id says")

@@ -32,7 +32,7 @@ from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
 from ledger.cut import CLOSED, lane_key
 from ledger.errors import RemoteError, UsageError
-from ledger.event import LANE_LEDGER, Event
+from ledger.event import LANE_LEDGER, LANES, Event
 from ledger.evidence import VoteFault
 from ledger.execution import Rules
 from ledger.finality import Diverged, Last
@@ -40,6 +40,7 @@ from ledger.forks import ForkProof
 from ledger.heads import Head, Lane
 from ledger.holdings import Holdings
 from ledger.item_set import ItemSet
+from ledger.merkle import Frontier
 from ledger.outcomes import Decided
 from ledger.restart import frontier_after, state_after
 from ledger.signing import SigningKey
@@ -144,6 +145,7 @@ class Replica:
         validator: bool,
         interval_ms: int,
         voter: Callable[..., Voter],
+        state: State | None,
     ) -> None:
         """Use `open`."""
         self.store = store
@@ -159,7 +161,7 @@ class Replica:
         self._interval_ms = interval_ms
         self._make_voter = voter
         self._epoch_length = epoch_length(store.genesis)
-        self._load()
+        self._load(state)
 
     @classmethod
     def open(
@@ -171,8 +173,11 @@ class Replica:
         validator: bool,
         interval_ms: int = 0,
         voter: Callable[..., Voter] = Voter,
+        state: State | None = None,
     ) -> Replica:
         """Rebuild everything from the store. `key` None: a replica that only reads.
+
+        `state`, if it is at hand and has the root of the last checkpoint, spares reading it.
 
         `validator`: vote in every epoch whose set holds our key. `interval_ms`: at least so long between
         proposals. `voter` makes the voters; the simulator puts liars there. Raises StoreCorrupt when the
@@ -181,7 +186,7 @@ class Replica:
         """
         if validator and key is None:
             raise UsageError("a validator needs its key", code="no_key", next_step="open with a key")
-        return cls(store, rules, key, validator=validator, interval_ms=interval_ms, voter=voter)
+        return cls(store, rules, key, validator=validator, interval_ms=interval_ms, voter=voter, state=state)
 
     # -- where it stands ------------------------------------------------------------------------------------
 
@@ -200,6 +205,12 @@ class Replica:
     def state(self) -> State:
         """Final state, after the last checkpoint."""
         return self._voting.candidates.root.state
+
+    def standing(self) -> tuple[Last, State, Frontier] | None:
+        """The last final checkpoint, with the state and the event tree after it; None before the first."""
+        with self._turn:
+            root, last = self._voting.candidates.root, self.last
+            return None if last is None else (last, root.state, root.frontier)
 
     @property
     def validators(self) -> ValidatorSet:
@@ -254,6 +265,14 @@ class Replica:
         """Those events that do not stand here (they may be waiting in the pending buffer)."""
         with self._turn:
             return self._admission.missing(ids)
+
+    def heads_lacking(self) -> list[Cid]:
+        """The last events of our own lanes, where they are not here: a store that began from a snapshot needs
+        them before it can go on."""
+        with self._turn:
+            lanes = [] if self._key is None else [(self._key.public, lane) for lane in LANES]
+            heads = [self._admission.heads[lane][1] for lane in lanes if lane in self._admission.heads]
+            return self._admission.missing(heads)
 
     def unordered(self) -> list[Cid]:
         """Ids of events that stand and have no order yet, oldest arrival first."""
@@ -345,6 +364,7 @@ class Replica:
         # Evidence first: a proof without its rival is still a proof, a rival without a proof is forgotten.
         for proof in batch.forks:
             self.store.add_fork_proof(proof)
+        self.store.add_ancestors(batch.ancestors)
         self.store.add(batch.chain, rivals=batch.rivals)
         if batch.admitted:
             self._admission.counts["admitted"] += len(batch.admitted)
@@ -442,8 +462,8 @@ class Replica:
 
     def _apply_old(self, last: Checkpoint, proof: bytes) -> None:
         """Raises Diverged when a quorum made another checkpoint of this height final."""
-        [(ours, _)] = self.store.checkpoints(last.height, 1)
-        if last.encode() != ours:
+        kept = self.store.checkpoints(last.height, 1)
+        if kept and last.encode() != kept[0][0]:
             judges = validators_of(self.state, last.epoch)
             certificate = finality.check_final(last, proof, judges)
             raise self._diverge(
@@ -564,11 +584,13 @@ class Replica:
             raise
         self._is_behind = was_behind
 
-    def _load(self) -> None:
+    def _load(self, state: State | None = None) -> None:
         last = self.store.last()
+        if state is None or last is None or state.root != last.checkpoint.sroot:
+            state = state_after(self.store, self._rules, last)
         root = Root(
             None if last is None else last.checkpoint,
-            state_after(self.store, self._rules, last),
+            state,
             frontier_after(self.store, last),
         )
         self._admission = Admission(self.store)

@@ -21,9 +21,10 @@ from typing import Any, Final, Self
 
 import sqlalchemy as sa
 
-from ledger import ballot_box, canonical, opening, outcomes, tiles, votes
+from ledger import ballot_box, beginning, canonical, merkle, opening, outcomes, tiles, votes
 from ledger import event as events
 from ledger.ballot_box import Ballot
+from ledger.beginning import Base
 from ledger.checkpoint import parse_checkpoint
 from ledger.cid import Cid
 from ledger.database import Synchronous, connect, corrupt, execute_many, lookup, reading, writing
@@ -33,11 +34,13 @@ from ledger.execution import Receipt
 from ledger.finality import Last
 from ledger.forks import PROOF_SIZE_MAX, ForkProof
 from ledger.genesis import Genesis
-from ledger.heads import Place
+from ledger.heads import Lane, Place
 from ledger.lanes import LaneRecorder, row_of
 from ledger.outcomes import Decided
+from ledger.proofs import Step
 from ledger.recorder import SqlRecorder
-from ledger.tables import CHECKPOINT, EVENT, FORK_PROOF, HEAD, OUTCOME, RIVAL, STATE, VALIDATOR_SET
+from ledger.snapshot import Snapshot
+from ledger.tables import ANCESTOR, CHECKPOINT, EVENT, FORK_PROOF, HEAD, OUTCOME, RIVAL, STATE, VALIDATOR_SET
 from ledger.votes import Certificate
 
 __all__ = ["Finalized", "Place", "Store"]
@@ -45,8 +48,8 @@ __all__ = ["Finalized", "Place", "Store"]
 RECEIPT_SIZE_MAX: Final = 16 * 1024 * 1024
 """Our own bytes; the bound only keeps a damaged length from asking for all memory."""
 
-IDS_AT_ONCE: Final = 400
-"""Ids in one lookup, each asked for twice: SQLite allows 999 variables on old builds."""
+IDS_AT_ONCE: Final = 300
+"""Ids in one lookup, each asked for up to three times: SQLite allows 999 variables on old builds."""
 
 ROWS_AT_ONCE: Final = 1_000
 
@@ -93,12 +96,26 @@ class Store:
         self._dirty = False
         self._voted = False
         self._recorders: dict[str, SqlRecorder] = {}
+        with reading(engine) as connection:
+            self.base: Final[Base | None] = beginning.base(connection)
 
     @classmethod
     def create(cls, url: str, genesis: Genesis, *, synchronous: Synchronous = "FULL") -> Store:
         """A new, empty store. Raises UsageError (`store_exists`, `bad_store_url`, …), StoreFull."""
         engine = connect(url, synchronous=synchronous)
         opening.create(engine, url, genesis)
+        return cls(engine, genesis)
+
+    @classmethod
+    def begin(
+        cls, url: str, genesis: Genesis, snapshot: Snapshot, *, synchronous: Synchronous = "FULL"
+    ) -> Store:
+        """A new store that knows the state after one final checkpoint and nothing of what led to it.
+
+        All or nothing. Raises as `create` does.
+        """
+        engine = connect(url, synchronous=synchronous)
+        opening.create(engine, url, genesis, then=lambda connection: beginning.write(connection, snapshot))
         return cls(engine, genesis)
 
     @classmethod
@@ -147,15 +164,55 @@ class Store:
             ) from error
         self._events.notify()
 
+    def add_ancestors(self, old: Sequence[Event]) -> None:
+        """Make events durable that were ordered at or below the snapshot, because later ones name them."""
+        if old:
+            with self._writing() as connection:
+                execute_many(connection, _ADD_ANCESTORS, [row_of(event) for event in old])
+
+    def ordered_below(self, ids: Iterable[Cid]) -> set[Cid]:
+        """Those that were ordered at or below the snapshot that this store began from."""
+        leaves = {merkle.leaf_hash(id): id for id in ids} if self.base is not None else {}
+        if not leaves:
+            return set()
+        with reading(self.engine) as connection:
+            return {leaves[leaf] for leaf in tiles.held(connection, leaves)}
+
+    def ancestors_at(self, by: bytes, lane: int, seq: int) -> list[bytes]:
+        """Wires, without bodies, of those kept at this place: one of the lane, or a rival of it as well."""
+        query = sa.select(ANCESTOR.c.wire).where(
+            ANCESTOR.c.by == by, ANCESTOR.c.lane == lane, ANCESTOR.c.seq == seq
+        )
+        with reading(self.engine) as connection:
+            return list(connection.execute(query).scalars())
+
+    def rival_lanes(self) -> set[Lane]:
+        """The lanes that have rivals here."""
+        with reading(self.engine) as connection:
+            rows = connection.execute(sa.select(RIVAL.c.by, RIVAL.c.lane).distinct())
+            return {(row.by, row.lane) for row in rows}
+
+    def closed_below(self) -> set[Lane]:
+        """The lanes that had had their last event by the snapshot that this store began from."""
+        with reading(self.engine) as connection:
+            return beginning.closed(connection)
+
+    def steps_below(self) -> tuple[Step, ...]:
+        """How validators came to be those of the epoch in which this store began."""
+        with reading(self.engine) as connection:
+            return beginning.steps(connection)
+
     def wires(self, ids: Iterable[Cid]) -> dict[Cid, bytes]:
-        """The wire bytes of those that are here, rivals included."""
-        return {Cid(id): wire for id, wire in self._by_id(ids, "wire")}
+        """The wire bytes of those that are here, rivals included; without bodies where those were pruned."""
+        return {Cid(id): wire for id, wire in self._by_id(ids, "wire", tables=self._everywhere)}
 
     def places(self, ids: Iterable[Cid]) -> dict[Cid, Place]:
         """The places of those that are here, rivals included."""
         return {
             Cid(id): Place(by, lane, seq, lc, ts)
-            for id, by, lane, seq, lc, ts in self._by_id(ids, "by", "lane", "seq", "lc", "ts")
+            for id, by, lane, seq, lc, ts in self._by_id(
+                ids, "by", "lane", "seq", "lc", "ts", tables=self._everywhere
+            )
         }
 
     def heads(self) -> dict[tuple[bytes, int], tuple[int, Cid]]:
@@ -164,18 +221,21 @@ class Store:
             return {(row.by, row.lane): (row.seq, Cid(row.id)) for row in connection.execute(sa.select(HEAD))}
 
     def lane_range(self, by: bytes, lane: int, first: int, last: int, *, bytes_max: int) -> list[bytes]:
-        """Wires of seq `first` to `last` of a lane, in order: at least one, then up to `bytes_max`."""
+        """Wires of seq `first` to `last` of a lane, in order: at least one, then up to `bytes_max`.
+
+        None when the first is not here, which only a store that began from a snapshot lacks.
+        """
         query = (
-            sa.select(EVENT.c.wire)
+            sa.select(EVENT.c.seq, EVENT.c.wire)
             .where(EVENT.c.by == by, EVENT.c.lane == lane, EVENT.c.seq.between(first, last))
             .order_by(EVENT.c.seq)
         )
         wires: list[bytes] = []
         size = 0
         with reading(self.engine) as connection:
-            for (wire,) in connection.execution_options(yield_per=64).execute(query):
+            for seq, wire in connection.execution_options(yield_per=64).execute(query):
                 size += len(wire)
-                if wires and size > bytes_max:
+                if (wires and size > bytes_max) or seq != first + len(wires):
                     break
                 wires.append(wire)
         return wires
@@ -251,7 +311,12 @@ class Store:
             return ballot_box.all_of(connection)
 
     def checkpoints(self, first_height: int, limit: int) -> list[tuple[bytes, bytes]]:
-        """(checkpoint, certificate of its parent) from `first_height` upwards; empty bytes at height 1."""
+        """(checkpoint, certificate of its parent) from `first_height` upwards; empty bytes at height 1.
+
+        None when the first is not here, as it is below the snapshot that a store began from.
+        """
+        if self.base is not None and first_height < self.base.height:
+            return []
         query = (
             sa.select(CHECKPOINT.c.checkpoint, CHECKPOINT.c.shown)
             .where(CHECKPOINT.c.height >= first_height)
@@ -279,7 +344,7 @@ class Store:
         )
         with reading(self.engine) as connection:
             row = connection.execute(proof).one_or_none()
-        if row is None:
+        if row is None or (self.base is not None and first_height < self.base.height):
             return [], b""
         return self.checkpoints(first_height, row.height - first_height + 1), row.final
 
@@ -364,9 +429,12 @@ class Store:
             ),
         }
         with reading(self.engine) as connection:
-            return {
+            found = {
                 name: connection.execute(sa.select(query)).scalar() or 0 for name, query in queries.items()
             }
+        if self.base is not None:
+            found["positions"] = max(found["positions"], self.base.n)
+        return found
 
     def recorder(self, prefix: str) -> SqlRecorder:
         """Aggregates of the node's own (never consensus) in the same database; one object for each prefix."""
@@ -410,14 +478,21 @@ class Store:
         except RemoteError as error:
             raise corrupt(self._name, f"{what}: {error}") from error
 
-    def _by_id(self, ids: Iterable[Cid], *columns: str) -> Iterator[tuple[Any, ...]]:
-        """(id, *columns) of those that are here, whether in `event` or in `rival`."""
+    @property
+    def _everywhere(self) -> tuple[sa.Table, ...]:
+        return _LIVE if self.base is None else (*_LIVE, ANCESTOR)
+
+    def _by_id(
+        self, ids: Iterable[Cid], *columns: str, tables: Sequence[sa.Table] = ()
+    ) -> Iterator[tuple[Any, ...]]:
+        """(id, *columns) of those that are here, whether in `event` or in `rival` (or in these tables)."""
+        among = tables or _LIVE
         wanted = [bytes(id) for id in dict.fromkeys(ids)]
         with reading(self.engine) as connection:
             for start in range(0, len(wanted), IDS_AT_ONCE):
                 some = wanted[start : start + IDS_AT_ONCE]
-                query = lookup(connection.dialect, (EVENT, RIVAL), ("id", *columns), len(some))
-                yield from connection.exec_driver_sql(query, (*some, *some))
+                query = lookup(connection.dialect, among, ("id", *columns), len(some))
+                yield from connection.exec_driver_sql(query, tuple(some) * len(among))
 
     def _finalized(
         self,
@@ -441,4 +516,6 @@ def _count(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[A
     return sa.select(sa.func.count()).select_from(table).where(*where).scalar_subquery()
 
 
+_LIVE: Final = (EVENT, RIVAL)
 _ADD_RIVALS: Final = RIVAL.insert()
+_ADD_ANCESTORS: Final = ANCESTOR.insert()

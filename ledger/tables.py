@@ -6,6 +6,7 @@ What must always hold:
     position   of `event` counts from 1 without gaps in order of arrival: this node's own, never consensus.
                The one writer gives it (greatest + 1); nothing is ever deleted, so it is never given twice
     (by, lane, seq)   is unique in `event`; a second event at the same place goes to `rival`
+    ancestor   of a store that began from a snapshot: ordered at or below it, and named by later events
     place      of `outcome` counts from 1 without gaps, and is the same on every node
 """
 
@@ -18,7 +19,7 @@ import sqlalchemy as sa
 
 from ledger.errors import StoreCorrupt
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 INTEGER: Final = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 """64 bits on both; SQLite wants the plain word for a key that counts by itself."""
@@ -72,6 +73,12 @@ def _event_tables(metadata: sa.MetaData) -> None:
         sa.Column("position", INTEGER, primary_key=True, autoincrement=True),
         *_event_columns(),
         sa.Index("rival_id", "id", unique=True),
+    )
+    sa.Table(
+        "ancestor",  # its wire is without the body
+        metadata,
+        *(column for column in _event_columns() if column.name != "height"),
+        sa.PrimaryKeyConstraint("id"),
     )
     for table in (event, rival):
         unordered = table.c.height.is_(None)
@@ -156,6 +163,12 @@ def _final_tables(metadata: sa.MetaData) -> None:
         sqlite_with_rowid=False,
     )
     sa.Table(
+        "leaf_run",  # hashes of leaves at or below the snapshot that a store began from, 256 a row
+        metadata,
+        sa.Column("index", INTEGER, primary_key=True, autoincrement=False),
+        sa.Column("hashes", BLOB, nullable=False),
+    )
+    sa.Table(
         "state",
         metadata,
         sa.Column("table", TEXT, primary_key=True),
@@ -202,12 +215,14 @@ ledger_tables(LEDGER)
 EVENT: Final = LEDGER.tables["event"]
 EVENT_TRACKING: Final = LEDGER.tables["event_tracking"]
 RIVAL: Final = LEDGER.tables["rival"]
+ANCESTOR: Final = LEDGER.tables["ancestor"]
 HEAD: Final = LEDGER.tables["head"]
 FORK_PROOF: Final = LEDGER.tables["fork_proof"]
 CHECKPOINT: Final = LEDGER.tables["checkpoint"]
 OUTCOME: Final = LEDGER.tables["outcome"]
 VALIDATOR_SET: Final = LEDGER.tables["validator_set"]
 SUBTREE: Final = LEDGER.tables["subtree"]
+LEAF_RUN: Final = LEDGER.tables["leaf_run"]
 STATE: Final = LEDGER.tables["state"]
 META: Final = LEDGER.tables["meta"]
 BALLOT: Final = LEDGER.tables["ballot"]

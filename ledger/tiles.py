@@ -7,6 +7,8 @@ most 255 hashes away.
 
     subtree   level (8, 16, 24 …), index -> root of the leaves index << level up to (index + 1) << level
 
+A store that began from a snapshot has the hashes of the leaves up to there instead (`leaf_run`, 256 a row).
+
 Knows tables and trees. Does not know what a proof is for.
 
 What must always hold: after a commit at n leaves there is a row for each full subtree of those levels in a
@@ -16,7 +18,7 @@ tree of n leaves, and none else. So it follows from the history alone, and is th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -27,10 +29,16 @@ from ledger.cut import checkpoint_leaf
 from ledger.database import execute_many
 from ledger.errors import StoreCorrupt
 from ledger.merkle import Frontier, Node, Plan
-from ledger.tables import CHECKPOINT, OUTCOME, REMEDY, SUBTREE
+from ledger.tables import CHECKPOINT, LEAF_RUN, OUTCOME, REMEDY, SUBTREE
 
 STEP: Final = 8
 """Levels between two that are kept: 2^8 hashes are read in under a millisecond."""
+
+RUN: Final = 1 << STEP
+"""Hashes in a row of `leaf_run`: 8 KiB."""
+
+FEW: Final = 8
+"""Hashes for which every run is searched as it is; for more of them it is taken apart."""
 
 
 def extend(connection: sa.Connection, before: int, after: int) -> None:
@@ -145,6 +153,28 @@ def _hashes(connection: sa.Connection, level: int, first: int, last: int) -> Seq
 
 def _leaf_hashes(connection: sa.Connection, first: int, last: int) -> Sequence[bytes]:
     """Of the leaves `first` up to `last`, counted from 0; `outcome` counts them from 1."""
+    given = _given(connection, first, last)
+    return given if len(given) == last - first else [*given, *_made(connection, first + len(given), last)]
+
+
+def _given(connection: sa.Connection, first: int, last: int) -> list[bytes]:
+    """As many of them as came with a snapshot: from the first on, or none."""
+    query = (
+        sa.select(LEAF_RUN.c.hashes)
+        .where(LEAF_RUN.c.index.between(first // RUN, (last - 1) // RUN))
+        .order_by(LEAF_RUN.c.index)
+    )
+    hashes = b"".join(connection.execute(query).scalars())
+    begin = first % RUN
+    return _apart(hashes)[begin : begin + last - first]
+
+
+def _apart(hashes: bytes) -> list[bytes]:
+    return [hashes[at : at + merkle.HASH_SIZE] for at in range(0, len(hashes), merkle.HASH_SIZE)]
+
+
+def _made(connection: sa.Connection, first: int, last: int) -> Sequence[bytes]:
+    """Those that this store ordered itself. Raises StoreCorrupt when one is not here."""
     end = sa.and_(CHECKPOINT.c.height == OUTCOME.c.height, OUTCOME.c.event.is_(None))
     query = (
         sa.select(OUTCOME.c.event, CHECKPOINT.c.checkpoint)
@@ -157,6 +187,50 @@ def _leaf_hashes(connection: sa.Connection, first: int, last: int) -> Sequence[b
         for event, checkpoint in connection.execute(query)
     ]
     return _complete(leaves, 0, first, last)
+
+
+def keep_runs(connection: sa.Connection, leaves: Sequence[bytes], size: int) -> None:
+    """Begin with the leaves of a snapshot: runs of their hashes, in order, `size` hashes in all."""
+    whole = b"".join(leaves)
+    assert len(whole) == size * merkle.HASH_SIZE, "not the leaves of that tree"
+    width = RUN * merkle.HASH_SIZE
+    rows = [
+        {"index": index, "hashes": whole[index * width : (index + 1) * width]}
+        for index in range(-(-len(whole) // width))
+    ]
+    execute_many(connection, _KEEP_RUN, rows)
+    extend(connection, 0, size)
+
+
+def held(connection: sa.Connection, leaves: Collection[bytes]) -> set[bytes]:
+    """Those of these leaf hashes that came with a snapshot. 30 ms for a million leaves and a few hashes."""
+    wanted, found = set(leaves), set[bytes]()
+    query = sa.select(LEAF_RUN.c.hashes).order_by(LEAF_RUN.c.index)
+    for hashes in connection.execution_options(yield_per=RUN).execute(query).scalars():
+        few = len(wanted) <= FEW
+        found |= (
+            {one for one in wanted if _is_in(hashes, one)} if few else wanted.intersection(_apart(hashes))
+        )
+    return found
+
+
+def _is_in(hashes: bytes, one: bytes) -> bool:
+    at = hashes.find(one)
+    while at > 0 and at % merkle.HASH_SIZE:
+        at = hashes.find(one, at + 1)
+    return at >= 0
+
+
+def runs(connection: sa.Connection, level: int, count: int) -> list[bytes]:
+    """The roots of the first `count` full subtrees of a level. Raises StoreCorrupt."""
+    nodes = [Node(level, index) for index in range(count)]
+    found = _roots(connection, nodes)
+    return [found[node] for node in nodes]
+
+
+def leaves(connection: sa.Connection, first: int, last: int) -> bytes:
+    """The hashes of the leaves `first` up to `last`, one after another. Raises StoreCorrupt."""
+    return b"".join(_leaf_hashes(connection, first, last))
 
 
 def _leaf_of(data: bytes) -> bytes:
@@ -175,3 +249,4 @@ def _complete(hashes: Sequence[bytes], level: int, first: int, last: int) -> Seq
 
 
 _ADD: Final = SUBTREE.insert()
+_KEEP_RUN: Final = LEAF_RUN.insert()

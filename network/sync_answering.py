@@ -19,6 +19,7 @@ from ledger.heads import Head, Lane
 from ledger.holdings import id_of
 from ledger.item_set import ItemSet
 from ledger.reconcile import answer, lacking
+from ledger.snapshot import Part as SnapshotPart
 from network.host import Host
 from network.stream import TIMEOUT_S, Stream
 from network.sync import WRONG_NETWORK
@@ -35,10 +36,14 @@ from network.sync_messages import (
     GetHeads,
     GetIds,
     GetLacking,
+    GetPart,
     GetRanges,
+    GetSnapshot,
     GetVotes,
     Heads,
     Hello,
+    Offered,
+    PartOf,
     Question,
     Same,
     Votes,
@@ -83,6 +88,16 @@ class LedgerSource(Protocol):
         """What is known of open slots, from this one on: at most `ledger.voting.BALLOTS_BYTES_MAX`."""
 
 
+class SnapshotSource(Protocol):
+    """What others may begin from (`ledger.snapshot`)."""
+
+    async def offer(self, above: int) -> bytes | None:
+        """The manifest of a snapshot of a height above this one, if there is one."""
+
+    async def part(self, checkpoint: Cid, part: SnapshotPart) -> bytes | None:
+        """The bytes of a part of that snapshot, if it is kept."""
+
+
 class Answering:
     """`met(peer, hello)` is told of every greeting: with our own hello if theirs is equal, else with None."""
 
@@ -91,8 +106,10 @@ class Answering:
         host: Host,
         source: LedgerSource,
         met: Callable[[str, Hello | None], None] = lambda peer, hello: None,
+        snapshots: SnapshotSource | None = None,
     ) -> None:
         self._host, self._source, self._met = host, source, met
+        self._snapshots = snapshots
 
     async def answer(self, stream: Stream, peer: str) -> None:
         """The handler of the protocol. Raises RemoteError for what breaks its rules."""
@@ -138,6 +155,13 @@ class Answering:
                 await stream.write_frame(encode(Checkpoints(items, final)))
             case GetVotes(epoch, slot):
                 await stream.write_frame(encode(Votes(tuple(await self._source.votes(epoch, slot)))))
+            case GetSnapshot(height):
+                offered = None if self._snapshots is None else await self._snapshots.offer(height)
+                await stream.write_frame(encode(Offered(offered)), timeout_s=TAKE_S)
+            case GetPart(checkpoint, kind, index):
+                wanted = (kind, index)
+                data = None if self._snapshots is None else await self._snapshots.part(checkpoint, wanted)
+                await stream.write_frame(encode(PartOf(data)), timeout_s=TAKE_S)
             case GetDifferences(base, frame, limit):
                 ours, above = await self._source.unordered()
                 differing = await _answered(above, frame, limit, direct=True) if ours == base else None

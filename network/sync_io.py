@@ -35,7 +35,7 @@ from network.sync import (
     Stock,
     TakeStock,
 )
-from network.sync_answering import STREAM_BYTES_MAX, Answering, LedgerSource
+from network.sync_answering import STREAM_BYTES_MAX, Answering, LedgerSource, SnapshotSource
 from network.sync_messages import (
     FRAME_SIZE_MAX,
     IDS_MAX,
@@ -86,13 +86,14 @@ class Sync:
         interval_s: float = INTERVAL_S,
         frame_max: int = FRAME_MAX,
         equal: Callable[[Hello], None] = lambda hello: None,
+        snapshots: SnapshotSource | None = None,
     ) -> None:
         self._host, self._source, self._interval_s = host, source, interval_s
         self._frame_max = frame_max  # of a reconciliation, in bytes: a link of small packets wants few
         self._equal = equal
         self._deliver_events, self._deliver_checkpoints = deliver_events, deliver_checkpoints
         self._peers: dict[str, _Peer] = {}
-        self._answering = Answering(host, source, self._met)
+        self._answering = Answering(host, source, self._met, snapshots)
         self._kept: dict[str, Stream] = {}  # by peer, greeted and at rest
         self._postponed: Counter[str] = Counter()  # sessions in a row without a look for differences, by peer
         self.counts = host.counts

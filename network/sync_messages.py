@@ -7,6 +7,8 @@
     GetIds(ids)                           Events… likewise; ids that are not held are left out
     GetCheckpoints(first, limit)          Checkpoints(items, final)
     GetVotes(epoch, slot)                 Votes(messages)
+    GetSnapshot(above)                    Offered(manifest) of a height above; null when there is none
+    GetPart(checkpoint, kind, index)      PartOf(data) of that snapshot; null when it is not kept any more
     GetDifferences(base, frame, limit)    Differences(frame) among the events above the checkpoint `base`;
                                           null when the answerer does not stand on it
     GetLacking(base, frame)               Events… that the lists in the frame lack, sorted by (lc, id)
@@ -36,6 +38,8 @@ from ledger.event import WIRE_SIZE_MAX
 from ledger.item_set import FINGERPRINT_SIZE
 from ledger.reconcile import FRAME_MAX
 from ledger.reconcile_frames import FRAME_MIN
+from ledger.snapshot import MANIFEST_SIZE_MAX, Kind
+from ledger.state_parts import PART_SIZE_MAX
 from ledger.types import Digest, Key, Name, Uint
 from ledger.votes import CERTIFICATE_SIZE_MAX
 from ledger.voting import BALLOTS_BYTES_MAX
@@ -54,6 +58,7 @@ assert (
     < FRAME_SIZE_MAX
 )
 assert BALLOTS_BYTES_MAX + 1024 < FRAME_SIZE_MAX
+assert max(MANIFEST_SIZE_MAX, PART_SIZE_MAX) + 1024 < FRAME_SIZE_MAX
 assert RANGES_MAX * 64 < FRAME_SIZE_MAX
 assert FRAME_MAX + 256 < FRAME_SIZE_MAX
 
@@ -147,6 +152,26 @@ class Votes(Message, frozen=True, tag="votes"):
     messages: tuple[bytes, ...]
 
 
+class GetSnapshot(Message, frozen=True, tag="get_snapshot"):
+    above: Uint
+
+
+class Offered(Message, frozen=True, tag="offered"):
+    """A `ledger.snapshot.Manifest`."""
+
+    manifest: Annotated[bytes, Meta(max_length=MANIFEST_SIZE_MAX)] | None
+
+
+class GetPart(Message, frozen=True, tag="get_part"):
+    checkpoint: Cid
+    kind: Kind
+    index: Annotated[int, Meta(ge=0, lt=2**16)]
+
+
+class PartOf(Message, frozen=True, tag="part"):
+    data: Annotated[bytes, Meta(max_length=PART_SIZE_MAX)] | None
+
+
 class GetDifferences(Message, frozen=True, tag="get_differences"):
     """Over `ledger.holdings` unordered items, of those who stand on the checkpoint `base`."""
 
@@ -166,9 +191,19 @@ class GetLacking(Message, frozen=True, tag="get_lacking"):
 
 _Welcome: Any = Hello | Same | Bye
 Question = (
-    Hello | GetHeads | GetRanges | GetIds | GetCheckpoints | GetDifferences | GetLacking | GetVotes | Bye
+    Hello
+    | GetHeads
+    | GetRanges
+    | GetIds
+    | GetCheckpoints
+    | GetDifferences
+    | GetLacking
+    | GetVotes
+    | GetSnapshot
+    | GetPart
+    | Bye
 )
-Answer = Heads | Events | Checkpoints | Differences | Votes | Bye
+Answer = Heads | Events | Checkpoints | Differences | Votes | Offered | PartOf | Bye
 
 
 def encode(message: Message) -> bytes:

@@ -87,6 +87,9 @@ class Asker:
     async def consistency(self, first: int, second: int | None) -> Consistency:
         return await self.in_thread(self._reader.consistency, first, second)
 
+    async def since(self) -> int:
+        return await self.in_thread(self._reader.since)
+
     async def last(self) -> Cursor:
         return await self.in_thread(self._reader.last)
 

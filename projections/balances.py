@@ -13,9 +13,11 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from domain.effects import Balance, Transferred
+from domain.rules.records import ACCOUNT
+from ledger.database import execute_many
 from ledger.genesis import Genesis
 from projections import pages
-from projections.model import METADATA, Entry, ReadModel, Row, upsert
+from projections.model import METADATA, Entry, ReadModel, Row, Standing, upsert
 
 BALANCE = sa.Table(
     "rm_balance",
@@ -53,6 +55,15 @@ def seed(conn: sa.Connection, genesis: Genesis) -> None:
     upsert(conn, BALANCE, rows)
 
 
+def resume(conn: sa.Connection, standing: Standing) -> None:
+    """All accounts as they are; when each was last changed is not known, so they are of this height."""
+    rows: list[Row] = []
+    for key, value in standing.rows(ACCOUNT.name):
+        held = ACCOUNT.decode(value)
+        rows.append({"account": key, "free": held.free, "escrow": held.escrow, "height": standing.height})
+    execute_many(conn, _ADD, rows)
+
+
 def fold(conn: sa.Connection, entries: Sequence[Entry]) -> None:
     held: dict[bytes, Row] = {}
     moved: list[Row] = []
@@ -84,7 +95,8 @@ def _transfer(entry: Entry, n: int, effect: Transferred) -> Row:
     }
 
 
-MODEL = ReadModel("balances", (BALANCE, TRANSFER), fold, seed)
+_ADD = BALANCE.insert()
+MODEL = ReadModel("balances", (BALANCE, TRANSFER), fold, seed, resume)
 
 
 def one(conn: sa.Connection, account: bytes) -> Row:

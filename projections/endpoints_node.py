@@ -34,7 +34,8 @@ def router(asker: Asker) -> APIRouter:
     async def status() -> Any:
         """What this node is, how far it is, and what its worker does."""
         seen = await asker.last()
-        return msgspec.structs.asdict(live.status()) | {"folded": seen.height}
+        since = await asker.since()
+        return msgspec.structs.asdict(live.status()) | {"folded": seen.height, "since": since}
 
     @routes.get("/peers", response_model=a.Peers, tags=list(TAGS))
     async def peers() -> Any:

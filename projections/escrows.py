@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import sqlalchemy as sa
 
 from domain.effects import EscrowIs
+from domain.rules.records import ESCROW as ESCROWS_OPEN
 from projections import pages
-from projections.model import METADATA, Entry, ReadModel, Row, upsert
+from projections.model import METADATA, Entry, ReadModel, Row, Standing, upsert
 
 ESCROW = sa.Table(
     "rm_escrow",
@@ -66,7 +68,18 @@ def _row(entry: Entry, effect: EscrowIs, before: Row | None) -> Row:
     }
 
 
-MODEL = ReadModel("escrows", (ESCROW,), fold)
+def resume(conn: sa.Connection, standing: Standing) -> None:
+    """Those that are open, as if they had been opened by now."""
+    rows: list[Row] = []
+    for key, value in standing.rows(ESCROWS_OPEN.name):
+        row = msgspec.structs.asdict(ESCROWS_OPEN.decode(value))
+        rows.append(
+            row | {"escrow": key, "state": "open", "opened": standing.height, "height": standing.height}
+        )
+    upsert(conn, ESCROW, rows)
+
+
+MODEL = ReadModel("escrows", (ESCROW,), fold, resume=resume)
 
 
 def one(conn: sa.Connection, escrow: bytes) -> Row | None:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from domain.effects import Refusal
 from ledger.execution import OK
 from projections import pages
-from projections.model import METADATA, AnyText, Entry, ReadModel, Row, upsert
+from projections.model import METADATA, AnyText, Entry, ReadModel, Row, Standing, upsert
 
 EVENT = sa.Table(
     "rm_event",
@@ -92,7 +92,13 @@ def _event(entry: Entry) -> Row:
     }
 
 
-MODEL = ReadModel("log", (EVENT, CHECKPOINT), fold)
+def resume(conn: sa.Connection, standing: Standing) -> None:
+    """Only where to go on; how many events that checkpoint had is not known here."""
+    row = {"height": standing.height, "time": standing.time, "events": 0, "refused": 0}
+    upsert(conn, CHECKPOINT, [row | {"position": standing.position}])
+
+
+MODEL = ReadModel("log", (EVENT, CHECKPOINT), fold, resume=resume)
 
 
 def events(
@@ -127,6 +133,11 @@ def checkpoints(conn: sa.Connection, after: str | None, limit: int) -> pages.Pag
 def checkpoint(conn: sa.Connection, height: int) -> Row | None:
     row = conn.execute(sa.select(CHECKPOINT).where(CHECKPOINT.c.height == height)).mappings().one_or_none()
     return None if row is None else dict(row)
+
+
+def first(conn: sa.Connection) -> int:
+    """The height of the first checkpoint here; 0 when there is none."""
+    return conn.execute(sa.select(sa.func.min(CHECKPOINT.c.height))).scalar() or 0
 
 
 def last(conn: sa.Connection) -> tuple[int, int, int]:

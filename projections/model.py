@@ -2,6 +2,7 @@
 
     Entry       one line of the final order, decoded once and handed to every model
     ReadModel   a name, tables, `fold(conn, entries)`, and what genesis puts there before the first entry
+    Standing    the state at one height, for a store that has no entries of what came before
     upsert      the one way in which a fold writes
 
 Knows the final order and SQL; does not know why an effect happened, nor who will ask.
@@ -12,7 +13,7 @@ does not depend on where one batch ended and the next began. So a rebuilt table 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -81,18 +82,34 @@ def read(line: Finalized) -> Entry:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The state after the checkpoint at `height`; `rows(table)` are (key, value).
+
+    time       its ledger time T, unix ms;  position  of its close, where the next entry goes on
+    """
+
+    height: int
+    time: int
+    position: int
+    rows: Callable[[str], Iterator[tuple[bytes, bytes]]]
+
+
+Resume = Callable[[sa.Connection, Standing], None]
 Fold = Callable[[sa.Connection, Sequence[Entry]], None]
 Seed = Callable[[sa.Connection, Genesis], None]
 
 
 @dataclass(frozen=True, slots=True)
 class ReadModel:
-    """`seed` writes what is true at height 0, where there is no receipt to say so."""
+    """`seed` writes what is true at height 0, where there is no receipt to say so. `resume` writes what the
+    state at some height says, where no earlier receipts are here: what has ended by then is not in it."""
 
     name: str
     tables: tuple[sa.Table, ...]
     fold: Fold
     seed: Seed | None = None
+    resume: Resume | None = None
 
 
 def upsert(conn: sa.Connection, table: sa.Table, rows: Collection[Row], *, keep: Iterable[str] = ()) -> None:

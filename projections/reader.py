@@ -128,6 +128,10 @@ class Reader:
         answer = self.ask(_last_events)
         return Cursor(answer.height, answer.value)
 
+    def since(self) -> int:
+        """The height above which the tables have history; what came before is in them only as it stood."""
+        return 0 if self._store.base is None else self.ask(log.first).value
+
     def receipt_proof(self, event: Cid) -> Proof | None:
         """That an event is final, as of the last checkpoint; None when it is not."""
         last = self._store.last()

@@ -11,11 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import sqlalchemy as sa
 
 from domain.effects import Contribution, Reputation
+from domain.rules.records import STANDING
 from projections import pages
-from projections.model import METADATA, AnyText, Entry, ReadModel, Row, rows_by_key, saturated, upsert
+from projections.model import (
+    METADATA,
+    AnyText,
+    Entry,
+    ReadModel,
+    Row,
+    Standing,
+    rows_by_key,
+    saturated,
+    upsert,
+)
 
 REPUTATION = sa.Table(
     "rm_reputation",
@@ -100,7 +112,16 @@ def _add_totals(conn: sa.Connection, contributions: Sequence[Row]) -> None:
     upsert(conn, CONTRIBUTOR, totals.values())
 
 
-MODEL = ReadModel("reputation", (REPUTATION, CONTRIBUTION, CONTRIBUTOR), fold)
+def resume(conn: sa.Connection, standing: Standing) -> None:
+    """The counts of runs; what each was paid is history."""
+    rows: list[Row] = []
+    for key, value in standing.rows(STANDING.name):
+        counts = msgspec.structs.asdict(STANDING.decode(value))
+        rows.append(counts | {"account": key, "height": standing.height})
+    upsert(conn, REPUTATION, rows)
+
+
+MODEL = ReadModel("reputation", (REPUTATION, CONTRIBUTION, CONTRIBUTOR), fold, resume=resume)
 
 
 def _with_totals() -> sa.Select[tuple[object, ...]]:

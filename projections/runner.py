@@ -2,7 +2,8 @@
 
     step      fold the next batch of whole checkpoints into every model, in one transaction
     catch_up  steps until nothing is left
-    rebuild   forget every table, then the same steps from genesis
+    rebuild   forget every table, then the same steps from genesis; or, in a store that began from a snapshot,
+              from the state as it is now, because what led to it is not there
 
 Knows batches, transactions and how far the models are. Does not know what any model folds, and never waits:
 it is blocking, and `fog` calls it in one worker thread after every commit of the store.
@@ -16,7 +17,7 @@ What must always hold:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,8 +28,9 @@ from ledger.checkpoint import DELTA_EVENTS_MAX
 from ledger.database import reading, writing
 from ledger.garbage import seldom_collected
 from ledger.store import Store
+from ledger.tables import CHECKPOINT, STATE
 from projections import balances, escrows, log, prices, reputation, schedules, validators
-from projections.model import METADATA, Entry, ReadModel, read
+from projections.model import METADATA, Entry, ReadModel, Standing, read
 
 MODELS: Final = (
     log.MODEL,
@@ -40,7 +42,7 @@ MODELS: Final = (
     validators.MODEL,
 )
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Of the tables and folds together. A store with another version is rebuilt when it is opened."""
 
 BATCH_MAX: Final = 2 * (DELTA_EVENTS_MAX + 1)
@@ -136,10 +138,17 @@ class Runner:
         tables = [table for model in self._models for table in model.tables]
         METADATA.drop_all(conn, tables)
         METADATA.create_all(conn, tables)
-        for model in self._models:
-            if model.seed is not None:
-                model.seed(conn, self._store.genesis)
         self._generation += 1
+        if self._store.base is None:
+            for model in self._models:
+                if model.seed is not None:
+                    model.seed(conn, self._store.genesis)
+        else:
+            standing = _standing(conn)
+            for model in self._models:
+                if model.resume is not None:
+                    model.resume(conn, standing)
+            self._recorder.insert_tracking(Tracking(self._application, standing.position), connection=conn)
         conn.execute(sa.delete(GENERATION))
         conn.execute(GENERATION.insert(), {"one": 1, "version": VERSION, "generation": self._generation})
 
@@ -157,3 +166,15 @@ class Runner:
 
     def __repr__(self) -> str:
         return f"<Runner height={self._height} generation={self._generation}>"
+
+
+def _standing(conn: sa.Connection) -> Standing:
+    """The state as it is now, in the transaction of the caller."""
+    query = sa.select(CHECKPOINT).order_by(CHECKPOINT.c.height.desc()).limit(1)
+    last = conn.execute(query).one()
+
+    def rows(table: str) -> Iterator[tuple[bytes, bytes]]:
+        found = sa.select(STATE.c.key, STATE.c.value).where(STATE.c.table == table).order_by(STATE.c.key)
+        return ((row.key, row.value) for row in conn.execute(found))
+
+    return Standing(last.height, last.time, last.last, rows)

@@ -16,10 +16,14 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from domain.effects import BondIs, Seat, Slashed
+from domain.rules.bonds import BOND as BONDS
+from domain.rules.records import SUPPLY
 from ledger.genesis import Genesis
+from ledger.validators import TABLE as SETS
+from ledger.validators import parse_set
 from projections import pages
 from projections.balances import BALANCE
-from projections.model import METADATA, AnyText, Entry, ReadModel, Row, upsert
+from projections.model import METADATA, AnyText, Entry, ReadModel, Row, Standing, upsert
 
 BOND = sa.Table(
     "rm_bond",
@@ -64,6 +68,7 @@ MINTED = sa.Table(
     METADATA,
     sa.Column("one", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("minted", sa.BigInteger, nullable=False),
+    sa.Column("burned", sa.BigInteger, nullable=False),  # before the first entry that was folded here
 )
 
 BY_ACCOUNT = pages.Order((BOND.c.account,))
@@ -77,7 +82,27 @@ def seed(conn: sa.Connection, genesis: Genesis) -> None:
     upsert(conn, BOND, [{"account": key, "bonded": stake, **nothing} for key, stake in first])
     upsert(conn, SEAT, [{"epoch": n, "account": key, "stake": stake} for n in (0, 1) for key, stake in first])
     free = sum(allocation.amount for allocation in genesis.accounts)
-    upsert(conn, MINTED, [{"one": 1, "minted": free + genesis.stake}])
+    upsert(conn, MINTED, [{"one": 1, "minted": free + genesis.stake, "burned": 0}])
+
+
+def resume(conn: sa.Connection, standing: Standing) -> None:
+    """Bonds, seats and all money as they are; who was punished before is history."""
+    bonds: list[Row] = []
+    for key, value in standing.rows(BONDS.name):
+        bond = BONDS.decode(value)
+        row = {"account": key, "bonded": bond.bonded, "unbonding": bond.unbonding, "jailed": bond.jailed}
+        bonds.append(row | {"height": standing.height})
+    upsert(conn, BOND, bonds)
+    sets = {int.from_bytes(key, "big"): parse_set(value) for key, value in standing.rows(SETS)}
+    seats = [
+        {"epoch": epoch, "account": key, "stake": stake}
+        for epoch in sorted(sets)[-2:]
+        for key, stake in sets[epoch].stakes.items()
+    ]
+    upsert(conn, SEAT, seats)
+    [(_, money)] = standing.rows(SUPPLY.name)
+    supply = SUPPLY.decode(money)
+    upsert(conn, MINTED, [{"one": 1, "minted": supply.minted, "burned": supply.burned}])
 
 
 def fold(conn: sa.Connection, entries: Sequence[Entry]) -> None:
@@ -105,7 +130,7 @@ def _fields(effect: BondIs | Seat | Slashed) -> Row:
     return {name: getattr(effect, name) for name in effect.__struct_fields__}
 
 
-MODEL = ReadModel("validators", (BOND, SEAT, SLASH, MINTED), fold, seed)
+MODEL = ReadModel("validators", (BOND, SEAT, SLASH, MINTED), fold, seed, resume)
 
 
 def _with_seats() -> sa.Select[tuple[object, ...]]:
@@ -152,7 +177,7 @@ def slashes(conn: sa.Connection, account: bytes | None, after: str | None, limit
 
 def supply(conn: sa.Connection) -> Row:
     """All micro-credits that there are, and where; counted from the tables."""
-    (minted,) = conn.execute(sa.select(MINTED.c.minted)).one()
+    minted, burned = conn.execute(sa.select(MINTED.c.minted, MINTED.c.burned)).one()
     free, escrow = conn.execute(sa.select(_total(BALANCE.c.free), _total(BALANCE.c.escrow))).one()
     bonded, unbonding = conn.execute(sa.select(_total(BOND.c.bonded), _total(BOND.c.unbonding))).one()
     lost, paid = conn.execute(sa.select(_total(SLASH.c.amount), _total(SLASH.c.bounty))).one()
@@ -162,5 +187,5 @@ def supply(conn: sa.Connection) -> Row:
         "escrow": escrow,
         "bonded": bonded,
         "unbonding": unbonding,
-        "burned": lost - paid,
+        "burned": burned + lost - paid,
     }

@@ -21,6 +21,7 @@ from fog.quantities import credits_from, credits_text
 from ledger import genesis as ledger_genesis
 from ledger.errors import RemoteError, UsageError
 from ledger.genesis import Genesis
+from ledger.light import Anchor
 from ledger.signing import SigningKey
 
 RULES_VERSION = 2
@@ -41,7 +42,11 @@ def add_to(app: typer.Typer) -> None:
         )
     )(init)
     app.command(epilog=examples("fog key", "fog key --json", "fog key --passphrase"))(key)
-    app.command(epilog=examples("fog join fog1aeba…", "fog join fog1aeba… --genesis genesis.cbor"))(join)
+    app.command(
+        epilog=examples(
+            "fog join fog1aeba…", "fog join fog1aeba… --genesis genesis.cbor", "fog join fog1aeba… --fast"
+        )
+    )(join)
     app.command(epilog=examples("fog config", "FOG_API_PORT=9000 fog config", "fog config --json"))(config)
 
 
@@ -123,6 +128,18 @@ def join(
     genesis: Annotated[
         Path | None, typer.Option(help="The network's genesis.cbor, when the invite is too short for it.")
     ] = None,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast",
+            help="Begin with the state of now instead of executing everything since genesis, trusting the "
+            "checkpoint that the invite names.",
+        ),
+    ] = False,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(metavar="HEIGHT:ID", help="The same, trusting this checkpoint instead."),
+    ] = None,
     account: Annotated[
         str | None,
         typer.Option(help="Act for this account, which must delegate to the new key: 64 hex digits."),
@@ -133,17 +150,22 @@ def join(
     session = session_of(context)
     acts_for = None if account is None else account_from(account)
     invitation = invite.read(line)
+    anchor = invitation.anchor if checkpoint is None else Anchor.parse(checkpoint)
     network = invitation.network() or _genesis_from(genesis, invitation)
     own = _prepare(session, wanted=passphrase)
     given: dict[str, Any] = {"network__bootstrap": invitation.addresses} if invitation.addresses else {}
     if acts_for is not None:
         given["identity__account"] = acts_for
+    trusts = ""
+    if fast or checkpoint is not None:
+        write_private(session.home.start, b"" if anchor is None else str(anchor).encode())
+        trusts = f"\nIt begins with the state of now, trusting {anchor or 'the validators of genesis'}."
     _settle(session, network, given)
     calls = ", ".join(invitation.addresses) or "nobody yet: set network.bootstrap, or rely on mDNS"
     seat = ""
     if any(validator.key == own.public for validator in network.validators):
         seat = f"\nYou are one of its {len(network.validators)} validators: keep this node running."
-    _say_ready(session, network, own, f"It will call {calls}.{seat}", acts_for)
+    _say_ready(session, network, own, f"It will call {calls}.{trusts}{seat}", acts_for)
 
 
 def config(context: typer.Context) -> None:

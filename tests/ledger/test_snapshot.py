@@ -1,0 +1,291 @@
+"""A store that begins from a snapshot: stands where the others stand, goes on as they go on, takes no lie."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ledger import archive, proving, snapshot
+from ledger import event as events
+from ledger.errors import RemoteError, UsageError
+from ledger.event import Event
+from ledger.shelf import Shelf
+from ledger.snapshot import Download
+from ledger.store import Store
+from tests.ledger.paying import PayingRules
+from tests.ledger.world import (
+    START,
+    Author,
+    Replica,
+    anchor,
+    codes,
+    feed,
+    finalize,
+    follow,
+    key_of,
+    make_genesis,
+    money,
+    pay,
+    replica,
+)
+
+
+def network(events: int = 12) -> tuple[Replica, Author, Author]:
+    genesis = make_genesis(alice=1_000, bob=500, carol=9)
+    node = anchor(genesis)
+    alice, bob = Author(genesis, "alice"), Author(genesis, "bob")
+    for at in range(events):
+        one = alice.says(pay(f"friend {at}", 1))
+        feed(node, one, bob.says(pay("alice", 1), seen=[one]))
+        finalize(node, now=START + 10_000 + at)
+    return node, alice, bob
+
+
+def fetched(shelf: Shelf, genesis: Any) -> Download:
+    manifest = shelf.offer(0)
+    assert manifest is not None
+    download = Download(genesis, manifest)
+    while not download.is_whole:
+        for part in list(download.lacking()):
+            data = shelf.part(manifest.id, part)
+            assert data is not None
+            download.take(part, data)
+    return download
+
+
+def begun(node: Replica) -> Replica:
+    taken = fetched(Shelf(node), node.genesis).snapshot()
+    return Replica.open(Store.begin("sqlite://", node.genesis, taken), PayingRules(), None, validator=False)
+
+
+def test_a_replica_that_begins_from_a_snapshot_stands_where_the_other_does():
+    node, _, _ = network()
+    new = begun(node)
+    assert new.height == node.height
+    assert new.state.root == node.state.root
+    assert new.hello() == node.hello()
+
+
+def test_snapshot_and_tail_give_what_a_full_replay_gives():
+    node, alice, bob = network()
+    new = begun(node)
+    for at in range(5):
+        one = alice.says(pay("carol", 2))
+        feed(node, one, bob.says(pay("carol", 1), seen=[one]))
+        finalize(node, now=START + 20_000 + at)
+    full = Replica.open(Store.create("sqlite://", node.genesis), PayingRules(), None, validator=False)
+    follow(full, node)
+    follow(new, node)
+    assert new.last == full.last == node.last
+    assert new.state.root == full.state.root
+    assert new.hello() == node.hello()
+    assert money(new, "carol") == {"carol": 9 + 5 * 3}
+    assert codes(full).items() >= codes(new).items()
+
+
+# -- what a store that began later knows of what came before ------------------------------------------------
+
+
+def test_it_opens_again_and_goes_on(tmp_path):
+    node, alice, bob = network()
+    taken = fetched(Shelf(node), node.genesis).snapshot()
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    for at in range(3):
+        store = Store.open(url) if at else Store.begin(url, node.genesis, taken)
+        new = Replica.open(store, PayingRules(), None, validator=False)
+        one = alice.says(pay("carol", 2))
+        feed(node, one, bob.says(pay("carol", 1), seen=[one]))
+        finalize(node, now=START + 20_000 + at)
+        follow(new, node)
+        assert new.hello() == node.hello()
+        store.close()
+
+
+def test_an_old_event_is_no_rival_and_is_kept_only_when_it_is_named():
+    node, alice, bob = network()
+    old = [events.parse(wire, net=node.net) for wire in node.store.wires(node.store.order(3)).values()]
+    new = begun(node)
+    assert feed(new, *old).admitted == []
+    assert new.store.places([event.id for event in old]) == {}
+    assert new.metrics["duplicate"] == len(old)
+    assert new.hello() == node.hello()
+
+    late = bob.says(pay("carol", 1), seen=[event for event in old if event.header.by == alice.key.public])
+    first = feed(new, late)
+    assert set(first.missing) == set(late.parents)
+    wires = [node.store.wires([id])[id] for id in late.parents]
+    bare = [events.without_body(events.parse(wire, net=node.net)).wire for wire in wires]
+    assert new.ingest(bare, peer="p", now=START + 5_000).rejected == []
+    assert new.unordered() == [late.id]
+    assert new.metrics["forked_lanes"] == 0
+
+
+def test_an_event_without_its_body_is_refused_where_it_was_not_asked_for():
+    node, alice, _ = network()
+    new = begun(node)
+    bare = events.without_body(alice.says(pay("carol", 2)))
+    assert new.ingest([bare.wire], peer="p", now=START + 5_000).rejected[0][0] == "bad_body"
+
+
+def test_a_rival_of_the_history_below_is_ordered_as_others_order_it():
+    """Its place was taken below the snapshot, so it is void and closes its lane; both nodes say so."""
+    node, alice, bob = network()
+    chain = [events.parse(node.store.wires([id])[id], net=node.net) for id in node.store.order(5)]
+    [ordered] = [event for event in chain if event.header.by == alice.key.public]
+    before = events.parse(node.store.wires([ordered.header.prev])[ordered.header.prev], net=node.net)
+    rival = alice.says(pay("carol", 7), after=before)
+    seen = bob.says(pay("carol", 1), seen=[rival])
+    new = begun(node)
+    feed(node, rival, seen)
+    finalize(node, now=START + 30_000)
+    follow(new, node)
+    assert codes(new)[rival.id] == codes(node)[rival.id] == "fork_void"
+    assert new.state.root == node.state.root
+    again = Replica.open(new.store, PayingRules(), None, validator=False)
+    assert again.hello().height == node.height
+    assert feed(again, rival).admitted == []
+
+
+def test_a_validator_that_lost_its_disk_goes_on_from_a_snapshot():
+    node, alice, _ = network()
+    taken = fetched(Shelf(node), node.genesis).snapshot()
+    store = Store.begin("sqlite://", node.genesis, taken)
+    again = Replica.open(store, PayingRules(), key_of("anchor"), validator=True)
+    feed(again, *missing_of(node, again, alice.says(pay("carol", 2))))
+    assert finalize(again, now=START + 40_000) is not None
+    assert again.height == node.height + 1
+    follow(node, again)
+    assert node.state.root == again.state.root
+
+
+def missing_of(node: Replica, new: Replica, event: Event) -> list[Event]:
+    """The event, after what `new` needs of the history of `node` for it to stand."""
+    wanted = feed(new, event).missing
+    return [events.parse(node.store.wires([id])[id], net=node.net) for id in wanted]
+
+
+def test_our_own_lane_goes_on_from_where_it_was():
+    node, alice, _ = network()
+    taken = fetched(Shelf(node), node.genesis).snapshot()
+    store = Store.begin("sqlite://", node.genesis, taken)
+    ours = Replica.open(store, PayingRules(), key_of("alice"), validator=False)
+    with pytest.raises(UsageError, match="own lane"):
+        ours.append("pay", 1, pay("carol", 1), now=START + 50_000)
+    assert ours.heads_lacking() == [alice.head.id]
+    feed(ours, alice.head)
+    assert ours.heads_lacking() == []
+    made = ours.append("pay", 1, pay("carol", 1), now=START + 50_000)
+    assert (made.header.seq, made.header.prev) == (alice.head.header.seq + 1, alice.head.id)
+    feed(node, made)
+    assert node.unordered() == [made.id]
+
+
+def test_what_is_not_here_is_not_offered():
+    node, alice, _ = network()
+    new = begun(node)
+    by, lane = alice.head.lane
+    assert new.store.lane_range(by, lane, 0, 20, bytes_max=10_000) == []
+    assert new.store.checkpoints(1, 24) == []
+    assert new.store.run(1, 24) == ([], b"")
+    assert len(new.store.run(node.height, 24)[0]) == 1
+    with pytest.raises(UsageError) as refused:
+        archive.write(new.store, io.BytesIO())
+    assert refused.value.code == "pruned"
+
+
+def test_it_gives_the_same_snapshot_on():
+    node, _, _ = network()
+    first = Shelf(node).offer(0)
+    assert Shelf(begun(node)).offer(0) == first
+
+
+def test_its_tree_proves_every_leaf_of_the_history_below():
+    node, alice, bob = network(events=200)
+    new = begun(node)
+    one = alice.says(pay("carol", 2))
+    feed(node, one, bob.says(pay("carol", 1), seen=[one]))
+    finalize(node, now=START + 20_000)
+    follow(new, node)
+    n = node.last.checkpoint.n
+    assert n > 512
+    for position in (1, 2, 256, 257, 512, n - 3, n):
+        assert proving.inclusion(new.store, position, n) == proving.inclusion(node.store, position, n)
+    assert proving.consistency(new.store, 300, n) == proving.consistency(node.store, 300, n)
+
+
+# -- liars --------------------------------------------------------------------------------------------------
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_manifest_with_anything_changed_is_refused(data: st.DataObject):
+    manifest = SHELF.offer(0)
+    assert manifest is not None
+    name = data.draw(st.sampled_from(["checkpoint", "shown", "final", "frontier", "runs", "cuts", "steps"]))
+    value = getattr(manifest, name)
+    match value:
+        case bytes():
+            at = data.draw(st.integers(0, len(value) - 1))
+            lie = value[:at] + bytes((value[at] ^ data.draw(st.integers(1, 255)),)) + value[at + 1 :]
+        case int():
+            lie = value + 1
+        case _:
+            lie = data.draw(st.sampled_from([(*value, *value), ((0, b""),), (bytes(32),)]))
+            if lie == value:
+                return
+    try:
+        sent = snapshot.parse_manifest(msgspec.structs.replace(manifest, **{name: lie}).encode())
+        download = Download(NODE.genesis, sent)
+    except RemoteError:
+        return
+    assert name == "steps"  # how many there are is shown by what comes
+    assert not download.is_whole
+
+
+def test_leaves_that_are_not_those_of_the_tree_are_refused():
+    manifest = SHELF.offer(0)
+    assert manifest is not None
+    true = SHELF.part(manifest.id, ("leaves", 0))
+    assert true is not None
+    for lie in (true[32:], true[:32] + true, bytes(32) + true[32:], true[32:64] + true[:32] + true[64:], b""):
+        download = Download(NODE.genesis, manifest)
+        with pytest.raises(RemoteError):
+            download.take(("leaves", 0), lie)
+        assert ("leaves", 0) in list(download.lacking())
+
+
+def test_a_snapshot_that_others_signed_is_refused():
+    mallory = replica(make_genesis(anchor="mallory", alice=10), "mallory", validator=True)
+    finalize(mallory)
+    theirs, ours = Shelf(mallory).offer(0), SHELF.offer(0)
+    assert theirs is not None
+    assert ours is not None
+    for lie in (theirs, msgspec.structs.replace(ours, final=theirs.final)):
+        with pytest.raises(RemoteError):
+            Download(NODE.genesis, lie)
+
+
+def test_the_shelf_keeps_few_and_renews_what_is_old():
+    node, alice, _ = network()
+    shelf = Shelf(node)
+    first = shelf.offer(0)
+    assert first is not None
+    for at in range(3):
+        feed(node, alice.says(pay("carol", 1)))
+        finalize(node, now=START + 60_000 + at)
+        assert shelf.offer(0) == first
+        newer = shelf.offer(node.height - 1)
+        assert newer is not None
+        assert newer.id == node.last.checkpoint.id
+        first = newer
+    assert shelf.offer(node.height) is None
+    assert Shelf(anchor(make_genesis(alice=1))).offer(0) is None
+
+
+NODE, _, _ = network()
+SHELF = Shelf(NODE)
