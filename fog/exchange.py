@@ -131,14 +131,14 @@ class Exchange:
     async def _events_by_sync(self, wires: Sequence[bytes], peer: str) -> Delivered:
         new, missing = 0, dict[object, None]()
         for start in range(0, len(wires), INGEST_MAX):
-            result = await self._ingest(wires[start : start + INGEST_MAX], peer)
+            result = await self._ingest(wires[start : start + INGEST_MAX], peer, asked=True)
             new += len(result.admitted)
             missing |= dict.fromkeys(result.missing)
         return Delivered(new, tuple(missing))  # type: ignore[arg-type]
 
-    async def _ingest(self, wires: Sequence[bytes], peer: str) -> Ingested:
+    async def _ingest(self, wires: Sequence[bytes], peer: str, *, asked: bool = False) -> Ingested:
         ledger = self._ledger
-        result = await ledger.write(ledger.replica.ingest, wires, peer=peer, now=ledger.clock())
+        result = await ledger.write(ledger.replica.ingest, wires, peer=peer, now=ledger.clock(), asked=asked)
         for code, message in result.rejected:
             log.info("from %s: %s (%s)", peer, message, code)
             self._host.blame(peer, code)

@@ -101,6 +101,8 @@ class Handlers:
         still = await self._ledger.call(replica.standstill, self._ledger.clock())
         return methods.Status(
             version=version("fog"),
+            mode=self._live.mode,
+            since=0 if replica.store.base is None else replica.store.base.height,
             name=replica.genesis.name,
             net=str(replica.net),
             account=self._ledger.account.hex(),

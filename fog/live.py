@@ -14,6 +14,7 @@ import trio
 
 from domain.rules.accounts import balance
 from fog.cosigning import Notes
+from fog.pruning import Mode
 from fog.replica_thread import ReplicaThread
 from fog.seats import Seats
 from fog.worker import Worker
@@ -50,6 +51,7 @@ class Live:
         self._notes = notes
         self.started = started
         self.pulse = Pulse(0)
+        self.mode: Mode = "archive"
         self.others: dict[str, Mapping[str, int]] = {}  # counters of further parts, by their first word
         self._tentative: State | None = None
         self._waiting: list[Waiting] = []
@@ -102,6 +104,7 @@ class Live:
             tentative=len(self._waiting),
             lending=lending,
             reason="" if worker is None else "; ".join(worker.doing.values()),
+            mode=self.mode,
         )
 
     def peers(self) -> Sequence[Peer]:

@@ -108,7 +108,8 @@ class WorkerState(Message, frozen=True, kw_only=True):
 class Status(Message, frozen=True, kw_only=True):
     """height: of the last final checkpoint; ledger_time: its T; unordered: events not yet in one.
 
-    `device` is the node's own key; `account` whom it acts for, mostly the same.
+    `device` is the node's own key; `account` whom it acts for, mostly the same. `mode` is what it keeps of
+    the history, and `since` the height at which that begins here.
     """
 
     version: str
@@ -128,6 +129,8 @@ class Status(Message, frozen=True, kw_only=True):
     worker: WorkerState
     device: Account | None = None
     counters: dict[str, int] = {}
+    mode: str = "archive"
+    since: Uint = 0
 
 
 class Peer(Message, frozen=True, kw_only=True):

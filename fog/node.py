@@ -26,10 +26,10 @@ import trio
 
 from domain.compute.sandbox import open_sandbox
 from domain.payloads import Payload
-from domain.rules import FogRules
+from domain.rules import FogRules, params
 from domain.rules.identity import may_act
 from domain.work import Work
-from fog import acquaintances, control
+from fog import acquaintances, control, pruning
 from fog.accuser import PATIENCE_S, Accuser
 from fog.agenda import Agenda
 from fog.cosigning import Notes, outside
@@ -154,6 +154,7 @@ class Node:
         )
         live = Live(ledger, host, worker, notes, started=now_ms())
         live.others["accused"] = accuser.counts
+        live.mode = settings.ledger.mode
         api = None if socket is None else "http://{}:{}".format(*socket.getsockname()[:2])
         handlers = Handlers(
             host, ledger, agenda, live, worker, submitter, say, addresses, api, self._stop.set
@@ -163,6 +164,9 @@ class Node:
             nursery.start_soon(self._watch_signals)
             nursery.start_soon(fold, runner, ledger, agenda, live)
             nursery.start_soon(live.refresh)
+            nursery.start_soon(
+                pruning.run, ledger, settings.ledger.mode, params.of(replica.genesis).unbond_ms
+            )
             await nursery.start(exchange.run)
             given = settings.network.bootstrap
             reunion = Reunion(host, acquaintances.read(home.peers), held=given)

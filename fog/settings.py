@@ -68,6 +68,18 @@ class Store(Section, frozen=True):
     ] = ""
 
 
+class Ledger(Section, frozen=True):
+    """How much of the history is kept."""
+
+    mode: Annotated[
+        Literal["archive", "full", "light"],
+        Meta(
+            description="archive: all. full: of bulk events older than 30 days no bodies. light: of ledger "
+            "events that evidence does not reach any more neither."
+        ),
+    ] = "archive"
+
+
 class Worker(Section, frozen=True):
     """Running other people's jobs."""
 
@@ -131,6 +143,7 @@ class Settings(Section, frozen=True):
     network: Network = Network()
     api: Api = Api()
     store: Store = Store()
+    ledger: Ledger = Ledger()
     worker: Worker = Worker()
     blobs: Blobs = Blobs()
     finality: Finality = Finality()

@@ -108,11 +108,11 @@ class Admission:
 
     # -- from bytes to standing -----------------------------------------------------------------------------
 
-    def take(self, wires: Sequence[bytes], *, peer: str, now: int) -> Batch:
+    def take(self, wires: Sequence[bytes], *, peer: str, now: int, asked: bool = False) -> Batch:
         """Judge bytes from a peer. Memory moves on at once; the caller must store the batch."""
         assert len(wires) <= INGEST_MAX, f"{len(wires)} wires in one call, at most {INGEST_MAX}"
         batch = Batch()
-        fresh = self._unknown(self._parsed(wires, batch))
+        fresh = self._unknown(self._parsed(wires, batch, asked))
         old = self._ordered_below(fresh)
         fresh = self._verified([event for event in fresh if event.id not in old], batch)
         self._fetch_places(self._outside(fresh))
@@ -158,13 +158,13 @@ class Admission:
         known = self.store.places(unsure) if unsure else {}
         return [id for id in unsure if id not in known]
 
-    def _parsed(self, wires: Sequence[bytes], batch: Batch) -> list[Event]:
+    def _parsed(self, wires: Sequence[bytes], batch: Batch, asked: bool) -> list[Event]:
         """Events without repeats, parents before children."""
         parsed: dict[Cid, Event] = {}
         for wire in wires:
             try:
                 event = events.parse(wire, net=self.net, verify_signature=False)
-                if event.body is None and not self._is_awaited(event):
+                if event.body is None and not asked and not self._is_awaited(event):
                     raise RemoteError(f"{event} came without its body", code="bad_body")
             except RemoteError as error:
                 batch.rejected.append((error.code, str(error)))

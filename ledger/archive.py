@@ -92,6 +92,8 @@ def write(store: Store, out: BinaryIO) -> int:
     """
     if store.base is not None:
         raise pruned(f"this store begins at height {store.base.height}")
+    if not store.is_whole:
+        raise pruned("bodies of old events are not here any more")
     last = store.last()
     height = 0 if last is None else last.checkpoint.height
     out.write(car.header([store.net] if last is None else [last.checkpoint.id, store.net]))

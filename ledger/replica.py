@@ -306,17 +306,24 @@ class Replica:
 
     # -- events ---------------------------------------------------------------------------------------------
 
-    def ingest(self, wires: Sequence[bytes], *, peer: str, now: int) -> Ingested:
+    def prune(self, lane: int, before: int) -> int | None:
+        """Let go of bodies of final events of this lane number from before that ledger time (unix ms), a few
+        checkpoints at a time. How many; None when none is left. Raises StoreFull."""
+        with self._serving(), self._writing():
+            return self.store.prune(lane, before)
+
+    def ingest(self, wires: Sequence[bytes], *, peer: str, now: int, asked: bool = False) -> Ingested:
         """Take events from a peer, in any order; durable on return. `now` in unix ms.
 
-        What breaks a rule is in `rejected`. Raises StoreFull, and UsageError (`batch_too_large`).
+        One that was `asked` for may come without its body: who has none says what it has. What breaks a rule
+        is in `rejected`. Raises StoreFull, and UsageError (`batch_too_large`).
         """
         if len(wires) > INGEST_MAX:
             raise UsageError(
                 f"{len(wires)} events at once", code="batch_too_large", next_step=f"at most {INGEST_MAX}"
             )
         with self._serving(), self._writing():
-            batch = self._admission.take(wires, peer=peer, now=now)
+            batch = self._admission.take(wires, peer=peer, now=now, asked=asked)
             self._store_batch(batch)
             return Ingested(
                 admitted=batch.admitted,

@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 
 import sqlalchemy as sa
 
-from ledger import ballot_box, beginning, canonical, merkle, opening, outcomes, tiles, votes
+from ledger import ballot_box, beginning, canonical, merkle, opening, outcomes, pruning, tiles, votes
 from ledger import event as events
 from ledger.ballot_box import Ballot
 from ledger.beginning import Base
@@ -291,6 +291,17 @@ class Store:
             opening.put(connection, "frontier", run[-1].frontier)
             ballot_box.forget(connection, final.epoch, final.slot)
             self._note_vote(connection, voted)
+
+    def prune(self, lane: int, before: int) -> int | None:
+        """Let go of the bodies of some old final events, see `ledger.pruning`; None when none is left."""
+        with self._writing() as connection:
+            return pruning.prune(connection, self.net, lane, before)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the whole history is here, with every body."""
+        with reading(self.engine) as connection:
+            return self.base is None and pruning.is_whole(connection)
 
     def keep(self, ballots: Sequence[Ballot]) -> None:
         """Make what was said and heard in open slots durable, on the disk on return."""

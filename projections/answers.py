@@ -323,6 +323,7 @@ class NodeStatus(Shape):
     device: Account
     height: Height
     folded: Height = Field(description="How far the read models are.")
+    mode: str = Field(examples=["archive"], description="What it keeps: archive, full or light.")
     since: Height = Field(description="History is here above it: where this node began; 0 is genesis.")
     time: Moment
     finality: str = Field(examples=["solo"], description="solo, anchored or shared")

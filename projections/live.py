@@ -28,6 +28,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
 
     height, time   of its last final checkpoint (time in unix ms; 0 and genesis' time before the first)
     finality       `solo`, `anchored` or `shared`;  must_be_up  how many validators finality needs
+    mode           what it keeps: `archive`, `full` or `light`
     lending        what its worker does: `off`, `idle`, `running` or `paused`;  reason  why, for people
     """
 
@@ -47,6 +48,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     tentative: int
     lending: str
     reason: str = ""
+    mode: str = "archive"
 
 
 class Peer(msgspec.Struct, frozen=True):

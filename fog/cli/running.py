@@ -117,6 +117,7 @@ def _status_table(state: Status) -> Table:
         "up": duration_text(state.uptime_ms // 1000 * 1000),
         "peers": str(state.peers),
         "height": f"{state.height} final",
+        "keeps": state.mode + (f", from height {state.since} on" if state.since else ""),
         "events": f"{state.events}, of which {state.unordered} wait for a checkpoint",
         "worker": f"{worker.busy} of {worker.slots} slots busy, {credits_text(worker.price)} credits a Gfuel"
         if worker.enabled
