@@ -70,7 +70,7 @@ def steps(store: Store, epoch: int) -> tuple[Step, ...]:
     return (*below, *found)
 
 
-def offer(store: Store, last: Last, state: State, frontier: Frontier) -> Offer:
+def offer(store: Store, last: Last, state: State, frontier: Frontier, rows_max: int) -> Offer:
     """The snapshot of a final checkpoint of ours, with the state and the event tree after it.
 
     Raises UsageError (`too_many_steps`), StoreCorrupt. Takes a second for 100,000 rows.
@@ -79,7 +79,7 @@ def offer(store: Store, last: Last, state: State, frontier: Frontier) -> Offer:
     [(_, shown)] = store.checkpoints(checkpoint.height, 1)
     with reading(store.engine) as connection:
         runs = tiles.runs(connection, LEAF_LEVEL, checkpoint.n >> LEAF_LEVEL)
-    return Offer(last, shown, state, frontier, runs, steps(store, checkpoint.epoch))
+    return Offer(last, shown, state, frontier, runs, steps(store, checkpoint.epoch), rows_max)
 
 
 def offered_leaves(store: Store, first: int, last: int) -> bytes:

@@ -16,6 +16,7 @@ from ledger.cid import Cid
 from ledger.errors import UsageError
 from ledger.replica import Replica
 from ledger.snapshot import Manifest, Offer, Part
+from ledger.state_parts import ROWS_BYTES_MAX
 
 KEPT_MAX: Final = 2
 """Snapshots at once: the newest, and the one that others are in the midst of fetching."""
@@ -25,7 +26,9 @@ RENEW_HEIGHTS: Final = 600
 
 
 class Shelf:
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, rows_max: int = ROWS_BYTES_MAX) -> None:
+        """`rows_max`: bytes of rows in one part."""
+        self._rows_max = rows_max
         self._replica = replica
         self._kept: dict[Cid, Offer] = {}  # oldest first
 
@@ -57,7 +60,7 @@ class Shelf:
             return None
         last, state, frontier = standing
         try:
-            offer = proving.offer(self._replica.store, last, state, frontier)
+            offer = proving.offer(self._replica.store, last, state, frontier, self._rows_max)
         except UsageError:  # too large, or validators changed too often: replaying everything is what is left
             return None
         self._kept[last.checkpoint.id] = offer

@@ -38,7 +38,7 @@ from ledger.genesis import Genesis
 from ledger.merkle import HASH_SIZE, Frontier
 from ledger.proofs import STEPS_MAX, Certified, Step, Trust
 from ledger.state import State
-from ledger.state_parts import PART_SIZE_MAX, ROW_PARTS_MAX, Cut, CutState, RowParts, bad
+from ledger.state_parts import PART_SIZE_MAX, ROW_PARTS_MAX, ROWS_BYTES_MAX, Cut, CutState, RowParts, bad
 from ledger.types import Digest
 from ledger.votes import CERTIFICATE_SIZE_MAX, decode_certificate
 
@@ -127,12 +127,13 @@ class Offer:
         frontier: Frontier,
         runs: Sequence[bytes],
         steps: tuple[Step, ...],
+        rows_max: int = ROWS_BYTES_MAX,
     ) -> None:
         """`shown` is the certificate of the parent; `runs` are the roots of the full runs of leaves.
 
         A second for 100,000 rows: not for a busy thread. Raises UsageError (`too_large`).
         """
-        self._rows = CutState(state)
+        self._rows = CutState(state, rows_max)
         cuts = self._rows.cuts
         if len(cuts) > ROW_PARTS_MAX or len(runs) > LEAF_PARTS_MAX:
             raise UsageError("the ledger is too large for one snapshot", code="too_large")

@@ -1,0 +1,151 @@
+"""Fetching a snapshot between whole hosts: from whoever has it, past those who lie or leave."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import trio
+
+from ledger.cid import Cid
+from ledger.errors import UsageError
+from ledger.genesis import Genesis
+from ledger.light import Anchor, check_age
+from ledger.replica import Replica
+from ledger.shelf import Shelf
+from ledger.snapshot import Part
+from network.host import Host
+from network.snapshot_io import Fetcher
+from network.sync_answering import Answering
+from network.sync_messages import PROTOCOL, Hello
+from tests.ledger.world import START, Author, anchor, feed, finalize, make_genesis, pay
+from tests.network.conftest import tcp_host
+from tests.network.ledgers import MemoryLedger
+
+DAY = 86_400_000
+
+
+class Source(MemoryLedger):
+    """Gives out what a shelf has, unless it is told to lie or to fall silent after some parts."""
+
+    def __init__(self, replica: Replica, *, lies_after: int = 1_000, leaves_after: int = 1_000) -> None:
+        super().__init__(net=replica.net)
+        self.replica = replica
+        self.shelf = Shelf(replica, rows_max=400)
+        self.lies_after, self.leaves_after = lies_after, leaves_after
+        self.asked: Counter[Part] = Counter()
+
+    async def hello(self) -> Hello:
+        return Hello(*self.replica.hello())
+
+    async def offer(self, above: int) -> bytes | None:
+        manifest = self.shelf.offer(above)
+        return None if manifest is None else manifest.encode()
+
+    async def part(self, checkpoint: Cid, part: Part) -> bytes | None:
+        self.asked[part] += 1
+        data = self.shelf.part(checkpoint, part)
+        if data is None or self.asked.total() > self.leaves_after:
+            return None
+        return data[:-1] + bytes((data[-1] ^ 1,)) if self.asked.total() > self.lies_after else data
+
+    async def checkpoints(self, first: int, limit: int):
+        return self.replica.store.run(first, limit)
+
+    def serve(self, host: Host) -> None:
+        host.handle(PROTOCOL, Answering(host, self, snapshots=self).answer)
+
+
+def network(heights: int = 30) -> Replica:
+    genesis = make_genesis(alice=10_000, **{f"friend{at}": 10 for at in range(40)})
+    node, alice = anchor(genesis), Author(genesis, "alice")
+    for at in range(heights):
+        feed(node, alice.says(pay("bob", 1)))
+        finalize(node, now=START + 10_000 + at)
+    return node
+
+
+NODE = network()
+
+
+def believing(anchored: int | None) -> None:
+    """Whatever its age."""
+
+
+async def fetch(host: Host, *others: Host, genesis: Genesis = NODE.genesis, trusted: Anchor | None = None):
+    for other in others:
+        await host.dial(other.addresses()[0])
+    with trio.fail_after(60):
+        return await Fetcher(host, genesis, trusted, believing).run()
+
+
+async def test_a_host_without_a_ledger_gets_the_state_of_another():
+    async with tcp_host(1) as a, tcp_host(2) as b:
+        source = Source(NODE)
+        source.serve(a)
+        found = await fetch(b, a)
+        assert found.state.root == NODE.state.root
+        assert found.last == NODE.last
+        assert len(source.asked) > 5
+        assert set(source.asked.values()) == {1}
+
+
+async def test_a_liar_is_found_at_its_first_lie_and_another_goes_on_from_there():
+    async with tcp_host(1) as a, tcp_host(2) as b, tcp_host(3) as c:
+        liar, honest = sorted((a, b), key=lambda host: host.peer_id)  # the fetcher asks in this order
+        lying, true = Source(NODE, lies_after=3), Source(NODE)
+        lying.serve(liar)
+        true.serve(honest)
+        found = await fetch(c, liar, honest)
+        assert found.state.root == NODE.state.root
+        assert lying.asked.total() == 4
+        assert not set(list(lying.asked)[:3]) & set(true.asked)
+        assert c.counts["banned"] == 1
+
+
+async def test_what_one_began_another_ends():
+    async with tcp_host(1) as a, tcp_host(2) as b, tcp_host(3) as c:
+        first, second = sorted((a, b), key=lambda host: host.peer_id)
+        leaving, staying = Source(NODE, leaves_after=4), Source(NODE)
+        leaving.serve(first)
+        staying.serve(second)
+        found = await fetch(c, first, second)
+        assert found.state.root == NODE.state.root
+        assert not set(list(leaving.asked)[:4]) & set(staying.asked)
+        assert c.counts["banned"] == 0
+
+
+async def test_an_anchor_must_be_in_the_history_of_what_is_taken():
+    data, _ = NODE.store.checkpoints(7, 1)[0]
+    async with tcp_host(1) as a, tcp_host(2) as b:
+        Source(NODE).serve(a)
+        found = await fetch(b, a, trusted=Anchor(7, Cid.of(data)))
+        assert found.state.root == NODE.state.root
+
+
+async def test_an_anchor_of_another_history_is_never_given_up(autojump_clock: trio.testing.MockClock):
+    async with tcp_host(1) as a, tcp_host(2) as b:
+        Source(NODE).serve(a)
+        await b.dial(a.addresses()[0])
+        with pytest.raises(UsageError) as refused:
+            await Fetcher(b, NODE.genesis, Anchor(7, Cid.of(b"another")), believing).run()
+        assert refused.value.code == "no_snapshot"
+        assert b.counts["banned"] == 1
+
+
+def test_genesis_alone_is_enough_as_long_as_nobody_can_have_left():
+    created = NODE.genesis.created
+    check_age(NODE.genesis, None, unbond_ms=14 * DAY, now=created + 14 * DAY)
+    check_age(NODE.genesis, created + 30 * DAY, unbond_ms=14 * DAY, now=created + 40 * DAY)
+    for anchored in (None, created + 5 * DAY):
+        with pytest.raises(UsageError) as refused:
+            check_age(NODE.genesis, anchored, unbond_ms=14 * DAY, now=created + 20 * DAY)
+        assert refused.value.code == "needs_checkpoint"
+
+
+def test_an_anchor_is_written_as_it_is_read():
+    one = Anchor(7, Cid.of(b"it"))
+    assert Anchor.parse(str(one)) == one
+    for text in ("", "7", "7:", ":x", "0:" + str(one.id), "-1:" + str(one.id), "7:bafy", "9" * 30 + ":x"):
+        with pytest.raises(UsageError):
+            Anchor.parse(text)
