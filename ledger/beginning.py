@@ -61,7 +61,7 @@ def write(connection: sa.Connection, snapshot: Snapshot) -> None:
     execute_many(connection, _HEADS, heads)
     tiles.keep_runs(connection, snapshot.leaves, checkpoint.n)
     opening.put(connection, "frontier", snapshot.frontier.encode())
-    opening.put(connection, "steps", canonical.encode(list(snapshot.steps)))
+    opening.put(connection, "steps", canonical.encode([canonical.encode(step) for step in snapshot.steps]))
     opening.put(connection, "closed", canonical.encode([[by, lane] for by, lane in sorted(closed)]))
     opening.put(connection, "base", str(checkpoint.height).encode())
 
@@ -80,7 +80,8 @@ def steps(connection: sa.Connection) -> tuple[Step, ...]:
     data = opening.get(connection, "steps")
     if data is None:
         return ()
-    return tuple(canonical.decode_as(list[Step], data, size_max=STEPS_SIZE_MAX))
+    kept = canonical.decode(data, size_max=STEPS_SIZE_MAX)
+    return tuple(canonical.decode_as(Step, step, size_max=STEPS_SIZE_MAX) for step in kept)
 
 
 def closed(connection: sa.Connection) -> set[Lane]:

@@ -82,7 +82,9 @@ class CutState:
         if not 0 <= index < len(self._spans):
             return None
         first, end = self._spans[index]
-        return canonical.encode([[table, key, value] for _, table, key, value in self._rows[first:end]])
+        # A key may be a Cid, which is bytes, and would be encoded as a link.
+        rows = [[table, bytes(key), bytes(value)] for _, table, key, value in self._rows[first:end]]
+        return canonical.encode(rows)
 
     def __repr__(self) -> str:
         return f"<CutState {len(self._rows)} rows in {len(self._spans)} parts>"

@@ -20,8 +20,9 @@ from itertools import groupby
 import sqlalchemy as sa
 
 from domain.effects import OfferStands
+from domain.rules.records import OFFER as OFFERS
 from projections import pages
-from projections.model import METADATA, Entry, ReadModel, Row, rows_by_key, upsert
+from projections.model import METADATA, Entry, ReadModel, Row, Standing, rows_by_key, upsert
 
 OFFER = sa.Table(
     "rm_offer",
@@ -92,7 +93,23 @@ def _fold_checkpoint(conn: sa.Connection, entries: Sequence[Entry]) -> None:
             sa.delete(OFFER).where(OFFER.c.account == sa.bindparam("gone")), [{"gone": g} for g in gone]
         )
     touched = {engine for a, row in offers.items() for engine in _repriced(before.get(a), row)}
-    changed = list(_changed(conn, touched, entries[-1]))
+    _reprice(conn, touched, entries[-1].height, entries[-1].time)
+
+
+def resume(conn: sa.Connection, standing: Standing) -> None:
+    """The offers that stand, and what they ask now."""
+    found = ((key, OFFERS.decode(value)) for key, value in standing.rows(OFFERS.name))
+    rows = [
+        _offer(OfferStands(key, one.slots, one.busy, one.price, one.until, one.engine), standing.height)
+        for key, one in found
+        if one.slots
+    ]
+    upsert(conn, OFFER, rows)
+    _reprice(conn, {row["engine"] for row in rows}, standing.height, standing.time)
+
+
+def _reprice(conn: sa.Connection, engines: Collection[bytes], height: int, time: int) -> None:
+    changed = list(_changed(conn, engines, height, time))
     upsert(conn, ASK, changed)
     upsert(conn, PRICE, changed)
 
@@ -117,7 +134,7 @@ def _repriced(before: Row | None, after: Row) -> set[bytes]:
     return {engine for engine, _ in asks}
 
 
-def _changed(conn: sa.Connection, engines: Collection[bytes], close: Entry) -> Iterable[Row]:
+def _changed(conn: sa.Connection, engines: Collection[bytes], height: int, time: int) -> Iterable[Row]:
     """The asks of these engines, where they are not what they were."""
     before = rows_by_key(conn, ASK, engines)
     for engine in sorted(engines):
@@ -126,8 +143,8 @@ def _changed(conn: sa.Connection, engines: Collection[bytes], close: Entry) -> I
         if last is None or (last["lowest"], last["median"], last["offers"]) != (lowest, median, offers):
             yield {
                 "engine": engine,
-                "height": close.height,
-                "time": close.time,
+                "height": height,
+                "time": time,
                 "lowest": lowest,
                 "median": median,
                 "offers": offers,
@@ -145,7 +162,7 @@ def _asks(conn: sa.Connection, engine: bytes) -> tuple[int | None, int | None, i
     return lowest, conn.execute(in_order.offset((count - 1) // 2)).scalar_one(), count
 
 
-MODEL = ReadModel("prices", (OFFER, ASK, PRICE), fold)
+MODEL = ReadModel("prices", (OFFER, ASK, PRICE), fold, resume=resume)
 
 
 def offers(conn: sa.Connection, engine: bytes | None, after: str | None, limit: int) -> pages.Page:

@@ -14,8 +14,11 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from domain.effects import JobIs, RunIs, ShardIs
+from domain.rules import records, tallies
+from domain.rules import runs as runs_of
+from ledger.cid import Cid
 from projections import pages
-from projections.model import METADATA, AnyText, Entry, ReadModel, Row, upsert
+from projections.model import METADATA, AnyText, Entry, ReadModel, Row, Standing, upsert
 
 LIVE = frozenset(("leased", "committed"))
 
@@ -122,7 +125,30 @@ def _run(effect: RunIs, height: int) -> Row:
     return row | {"live": effect.state in LIVE, "height": height}
 
 
-MODEL = ReadModel("schedules", (JOB, SHARD, RUN), fold)
+def resume(conn: sa.Connection, standing: Standing) -> None:
+    """Jobs that have not ended, with their shards that have not: what ended is not in the state."""
+    terms = {Cid(key): records.JOB.decode(value) for key, value in standing.rows(records.JOB.name)}
+    jobs: list[Row] = []
+    for key, value in standing.rows(records.TALLY.name):
+        id, tally = Cid(key), records.TALLY.decode(value)
+        effect = tallies.as_effect(id, terms[id], tally, tallies.WORDS[tally.state])
+        jobs.append(_job(effect, standing.height, (standing.height, 0)))
+    shards: list[Row] = []
+    leases: list[Row] = []
+    for key, value in standing.rows(records.SHARD.name):
+        id, number, shard = Cid(key[:-2]), int.from_bytes(key[-2:], "big"), records.SHARD.decode(value)
+        spot = runs_of.Spot(id, terms[id], number)
+        word = runs_of.word_of(shard, spot.job)
+        if word is not None:
+            shards.append(_shard(ShardIs(id, number, word), standing.height))
+        for attempt, run in enumerate(shard.runs):
+            leases.append(_run(runs_of.as_effect(spot, attempt, run), standing.height))
+    upsert(conn, JOB, jobs)
+    upsert(conn, SHARD, shards)
+    upsert(conn, RUN, leases)
+
+
+MODEL = ReadModel("schedules", (JOB, SHARD, RUN), fold, resume=resume)
 
 
 def jobs(

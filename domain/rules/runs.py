@@ -164,21 +164,23 @@ def _write(draft: Draft, spot: Spot, before: Shard, after: Shard) -> None:
 
 
 def _tell(draft: Draft, spot: Spot, attempt: int, run: Run, *, paid: int = 0, reason: str = "") -> None:
+    draft.tell(as_effect(spot, attempt, run, paid=paid, reason=reason))
+
+
+def as_effect(spot: Spot, attempt: int, run: Run, *, paid: int = 0, reason: str = "") -> RunIs:
     """A run that waits for others is owed until the job's last moment; one that is over no more."""
     until = run.until or (last_moment(spot.job) if run.is_live else 0)
-    draft.tell(
-        RunIs(
-            spot.id,
-            spot.shard,
-            attempt,
-            run.worker,
-            ROLES[run.role],
-            WORDS[run.state],
-            run.leased,
-            until,
-            run.result,
-            run.fuel,
-            paid,
-            reason,
-        )
+    return RunIs(
+        spot.id,
+        spot.shard,
+        attempt,
+        run.worker,
+        ROLES[run.role],
+        WORDS[run.state],
+        run.leased,
+        until,
+        run.result,
+        run.fuel,
+        paid,
+        reason,
     )

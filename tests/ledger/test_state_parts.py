@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import canonical
+from ledger.cid import Cid
 from ledger.errors import RemoteError
 from ledger.merkle_map import path_of
 from ledger.state import State
@@ -49,6 +50,14 @@ def test_all_parts_together_are_the_state(rows: dict[tuple[str, bytes], bytes], 
     assert (
         parts.state().put("account", b"x", b"y").seal().root == state.put("account", b"x", b"y").seal().root
     )
+
+
+def test_a_key_that_is_a_cid_is_bytes_on_the_way():
+    state = state_of({("job", Cid.of(b"a job")): b"1", ("job", b"other"): b"2"})
+    cut = CutState(state)
+    parts = RowParts(cut.cuts, state.root)
+    parts.take(0, cut.part(0) or b"")
+    assert contents(parts.state()) == contents(state)
 
 
 def test_a_part_holds_no_more_than_its_bound_unless_it_is_one_row():
