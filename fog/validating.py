@@ -50,7 +50,7 @@ LOOK_AGAIN_S: Final = 1.0
 """How often to see whether this node became a validator that has not asked yet."""
 
 ALONE_S: Final = 5.0
-"""After so long without an answer, a store that has voted is believed."""
+"""After so long without answers by a quorum, a store that has voted is believed."""
 
 
 class Validating:
@@ -190,9 +190,8 @@ class Validating:
                 async with trio.open_nursery() as nursery:
                     for link in self._host.peers():
                         nursery.start_soon(self._collect, link.peer, answers)
-            waited = trio.current_time() - begun
-            if answers or waited > ALONE_S:
-                await ledger.call(ledger.replica.rejoin, answers, now=ledger.clock())
+            late = trio.current_time() - begun > ALONE_S
+            await ledger.call(ledger.replica.rejoin, answers, now=ledger.clock(), late=late)
             await trio.sleep(LOOK_S)
 
     async def _collect(self, peer: str, answers: dict[bytes, Sequence[bytes]]) -> None:

@@ -5,9 +5,10 @@
     two finalizations   of different checkpoints in one slot
     finalize and skip   in one slot
 
-Two certificates that contradict each other always contain such pairs by more than a third of the stake: that
-is what makes the vote accountable. Notarizing one checkpoint and finalizing another that a quorum notarized
-is no fault: it is what an honest validator does whose leader lied to it first.
+Two certificates of one slot that contradict each other contain such pairs by more than a third of the stake,
+and so do a finality certificate and the skip certificates over which a rival was built, as long as somebody
+kept those: that is what makes the vote accountable. Notarizing one checkpoint and finalizing another that a
+quorum notarized is no fault: it is what an honest validator does whose leader lied to it first.
 
 Knows votes. Does not know who believes them or what they cost. What must always hold: a fault that `check`
 accepts convinces anybody who knows the network's id, alone; one pair of votes has one encoding.

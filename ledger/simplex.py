@@ -317,6 +317,15 @@ class Voter:
         at = self._slots.get(signed.vote.slot)
         return at is not None and at.first.get((signed.by, Phase(signed.vote.phase))) == signed
 
+    def has_answered(self, signed: SignedVote) -> bool:
+        """Whether this validator said the same of this slot before, or is known to contradict itself there: a
+        vote that differs in its time alone is no news, and of a liar two words are enough."""
+        at, phase = self._slots.get(signed.vote.slot), Phase(signed.vote.phase)
+        known = None if at is None else at.first.get((signed.by, phase))
+        if at is None or known is None:
+            return False
+        return known.vote.checkpoint == signed.vote.checkpoint or (signed.by, phase) in at.faulty
+
     def is_notarized(self, slot: int, checkpoint: Cid) -> bool:
         at = self._slots.get(slot)
         known = None if at is None else at.certificates.get(Phase.NOTARIZE)

@@ -178,6 +178,8 @@ class Voting:
         if self.voter.has_heard(signed):
             self.heard[signed.by] = now
             return False
+        if self.voter.has_answered(signed):
+            return False  # the same again at another time, or more of somebody who is proven to lie
         votes.check_vote(signed, self.voter.validators)
         self.heard[signed.by] = now
         self._notice_own(signed)
@@ -216,10 +218,13 @@ class Voting:
             self.voter.restore([signed])
             self._abstain((self.voter.epoch, max(self.voter.slot, signed.vote.slot) + 1))
 
-    def rejoin(self, answers: Mapping[bytes, Sequence[bytes]], now: int) -> bool:
+    def rejoin(self, answers: Mapping[bytes, Sequence[bytes]], now: int, *, late: bool = True) -> bool:
         """What each of these nodes (by key) holds of open slots: `ballots` of theirs. True: we vote again.
 
-        An answer's bytes that are wrong say nothing. Without answers a store that has voted is believed.
+        An answer's bytes that are wrong say nothing. Without answers by a quorum, itself included, a store
+        that has voted is believed when it is `late`. Answers of an epoch that is not known here cannot be
+        judged yet: they do not count, and while more than a third of the stake gives such, we have to follow
+        first.
         """
         if not self.is_validator or self._abstains_through != NEVER:
             return True
@@ -233,8 +238,11 @@ class Voting:
                     final = max(final, message.place)
             said = message.ballots() if isinstance(message, Certificate) else (message,)
             forgotten += [one.vote.place for one in said if self._is_forgotten(one)]
-        asked = self.voter.validators.weight([*answers, self._key.public])
-        if not self.has_voted and not self.voter.validators.is_quorum(asked):
+        members = self.voter.validators
+        ahead = {key for key, messages in answers.items() if any(map(self._is_ahead, messages))}
+        asked = members.weight([*(key for key in answers if key not in ahead), self._key.public])
+        is_enough = members.is_quorum(asked) or (self.has_voted and late)
+        if not is_enough or 3 * members.weight(ahead) > members.total:
             return False
         self._abstains_through = (-1, 0)
         if forgotten or (not self.has_voted and open_slot[1] > 1):
@@ -254,6 +262,16 @@ class Voting:
                     yield message
                 elif isinstance(message, SignedVote) and self._is_forgotten(message) and message.is_genuine():
                     yield message
+
+    def _is_ahead(self, data: bytes) -> bool:
+        """Whether this is a certificate of an epoch whose validators are not known here."""
+        try:
+            message = votes.parse_message(data, net=self.net)
+            if isinstance(message, Certificate) and message.epoch > self.voter.epoch:
+                sets.validators_of(self.candidates.root.state, message.epoch)
+        except RemoteError as error:
+            return error.code == "unknown_epoch"
+        return False
 
     def _is_forgotten(self, signed: SignedVote) -> bool:
         """Whether this is a vote of ours in an open slot that our own disk does not know."""
@@ -469,9 +487,10 @@ class Voting:
         """Whether the tip waits for votes to finalize it for longer than they usually take: some skipped its
         slot, and only another slot brings finality."""
         tip = self.voter.slot
-        if self._unsettled_since is None or self._unsettled_since[0] != tip:
-            self._unsettled_since = (tip, now)
-        return now >= self._unsettled_since[1] + self._pace.settling
+        since = self._unsettled_since
+        if since is None or since[0] != tip or now < since[1]:
+            since = self._unsettled_since = (tip, now)
+        return now >= since[1] + self._pace.settling
 
     def _is_time(self, now: int) -> bool:
         """Whether an empty checkpoint is worth it: for the first, for what is due, for the heartbeat.
@@ -518,8 +537,10 @@ class Voting:
         """What is known of open slots from (epoch, slot) on, and what made the last checkpoint final."""
         found: list[bytes] = [] if self.last is None else [self.last.final.encode()]
         if epoch == self.voter.epoch:
-            found += [one.encode() for one in self.voter.standing(slot)]
+            standing = list(self.voter.standing(slot))
+            found += [one.encode() for one in standing if isinstance(one, Certificate)]
             found += [one.encode() for (at, _), one in sorted(self._proposals.items()) if at >= slot]
+            found += [one.encode() for one in standing if isinstance(one, SignedVote)]
         elif epoch < self.voter.epoch:
             found += [one.encode() for one in self.voter.standing(1)]
         kept: list[bytes] = []

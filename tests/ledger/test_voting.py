@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ledger.checkpoint import parse_checkpoint
@@ -222,6 +223,45 @@ def test_a_store_that_never_voted_asks_a_quorum_first():
     assert not council.rejoin("v3")
     council.drops = lambda sender, to, now: to == "v3" and sender == "v1"
     assert council.rejoin("v3")
+
+
+def test_who_is_epochs_behind_follows_before_it_votes():
+    """Answers of epochs that it does not know yet cannot tell it where it may have voted."""
+    council = Council(4, epoch=2)
+    trickle(council, 10)
+    council.run(3_000)
+    assert council.nodes["v0"].height > 6
+    council.stop("v2")
+    council.start("v2")
+    assert not council.rejoin("v2")
+    council.meet()
+    assert council.rejoin("v2")
+    council.say(*payments(council, 14)[10:])
+    council.run(10_000)
+    council.meet()
+    council.run(5_000)
+    assert [paid(node) for node in council.nodes.values()] == [14] * 4
+    assert not council.faults
+
+
+def test_a_restart_waits_for_answers_by_a_quorum_for_a_while():
+    council = Council(4)
+    trickle(council, 3)
+    store = council.stop("v1")
+    council.start("v1", store)
+    assert not council.nodes["v1"].rejoin({}, now=council.now, late=False)
+    assert council.nodes["v1"].rejoin({}, now=council.now)
+
+
+def test_a_validator_that_says_the_same_at_other_times_is_not_passed_on():
+    """Its signature would be verified and its vote relayed without end."""
+    council = Council(4)
+    council.run(2_000)
+    node = council.nodes["v0"]
+    slot = node._voting.voter.slot
+    vote = Vote(council.genesis.net, 0, slot, Phase.SKIP, None, START)
+    said = [SignedVote.make(key_of("v1"), msgspec.structs.replace(vote, ts=START + n)) for n in range(3)]
+    assert [node.hear(one.encode(), now=council.now).is_new for one in said] == [True, False, False]
 
 
 def test_a_restored_backup_does_not_contradict_itself(tmp_path: Path):
