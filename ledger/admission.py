@@ -152,6 +152,10 @@ class Admission:
             self._settle(event, batch, "", now)
         return batch
 
+    def stands(self, id: Cid) -> bool:
+        """Whether this one came to stand lately: without asking the store."""
+        return id in self.unordered or id in self._places
+
     def missing(self, ids: Iterable[Cid]) -> list[Cid]:
         """Those that do not stand here."""
         unsure = [id for id in ids if id not in self.unordered and id not in self._places]

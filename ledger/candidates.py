@@ -85,6 +85,7 @@ class Candidates:
         self._admission = admission
         self._length = epoch_length(genesis)
         self.root = root
+        self.root_id = _id_of(root)
         self._by_id: dict[Cid, Candidate] = {}
 
     def get(self, id: Cid | None) -> Candidate | None:
@@ -92,7 +93,7 @@ class Candidates:
 
     def is_known(self, id: Cid | None) -> bool:
         """Whether this checkpoint is the root or was executed on it."""
-        return id == self._root_id or id in self._by_id
+        return id == self.root_id or id in self._by_id
 
     def build(self, below: Candidate | None, shown: Certificate | None, slot: int) -> Candidate:
         """A new checkpoint for `slot` on top of `below` (None: on the root), of what stands here."""
@@ -146,6 +147,7 @@ class Candidates:
             if final in chain and candidate is not final:
                 kept[id] = candidate
         self.root = Root(final.checkpoint, final.outcome.state, final.outcome.frontier)
+        self.root_id = _id_of(self.root)
         self._by_id = {}
         for candidate in sorted(kept.values(), key=lambda one: one.depth):
             below = None if candidate.below is final else self._by_id.get(candidate.below.checkpoint.id)  # type: ignore[union-attr]
@@ -178,10 +180,6 @@ class Candidates:
         return execute_events(self._rules, root.state, ordered, context)[0]
 
     # -- inside ---------------------------------------------------------------------------------------------
-
-    @property
-    def _root_id(self) -> Cid | None:
-        return None if self.root.checkpoint is None else self.root.checkpoint.id
 
     def _base(self, below: Candidate | None) -> tuple[Checkpoint | None, State, Frontier, frozenset[Cid]]:
         if below is None:
@@ -240,3 +238,7 @@ class _Remaining(Mapping[Cid, Node]):
 
 def _without(unordered: Mapping[Cid, Node], taken: frozenset[Cid]) -> Mapping[Cid, Node]:
     return _Remaining(unordered, taken) if taken else unordered
+
+
+def _id_of(root: Root) -> Cid | None:
+    return None if root.checkpoint is None else root.checkpoint.id

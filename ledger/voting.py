@@ -119,6 +119,7 @@ class Voting:
         self._pace = Pace()
         self._proposals: dict[tuple[int, Cid], Proposal] = {}
         self._refused: set[Cid] = set()
+        self._lacked: dict[tuple[Cid, ...], tuple[Cid, ...]] = {}  # tips -> those that were missing
         self._proposed_at: int | None = None
         self._unsettled_since: tuple[int, int] | None = None  # (slot, unix ms): the tip is not final
         self._wanted_since: int | None = None  # unix ms, and nothing became final since
@@ -428,12 +429,25 @@ class Voting:
         if checkpoint.parent != (None if parent is None else parent.id):
             raise RemoteError(f"height {checkpoint.height} builds on another parent", code="bad_checkpoint")
         judges = None if parent is None else sets.validators_of(state, parent.epoch)
-        certificate = check_shown(checkpoint, shown, parent, judges, self._length)
-        missing = self._admission.missing(checkpoint.tips)
+        # Asked again with every message, as long as events are missing: so what costs least comes first.
+        missing = self._still_missing(checkpoint)
         if missing:
             self.missing.update(dict.fromkeys(self._admission.pending.lacking(missing)))
             return None
+        certificate = check_shown(checkpoint, shown, parent, judges, self._length)
         return self.candidates.judge(checkpoint, certificate)
+
+    def _still_missing(self, checkpoint: Checkpoint) -> Sequence[Cid]:
+        """Of its tips; without asking the store when none of those that were missing has come since."""
+        known = self._lacked.get(checkpoint.tips)
+        if known is not None and not any(map(self._admission.stands, known)):
+            return known
+        missing = tuple(self._admission.missing(checkpoint.tips))
+        if missing:
+            self._lacked[checkpoint.tips] = missing
+        else:
+            self._lacked.pop(checkpoint.tips, None)
+        return missing
 
     def _finish(self, final: Certificate, commit: Commit) -> bool:
         """Commit the run up to what this certificate makes final, if all of it is here."""
@@ -468,6 +482,7 @@ class Voting:
         else:
             self._queue += self.voter.settle(final.slot, candidate.checkpoint.id)
         self._refused.clear()
+        self._lacked.clear()
 
     # -- when -----------------------------------------------------------------------------------------------
 
@@ -571,7 +586,7 @@ class Voting:
 
     @property
     def _root_id(self) -> Cid | None:
-        return None if self.candidates.root.checkpoint is None else self.candidates.root.checkpoint.id
+        return self.candidates.root_id
 
     @property
     def _final(self) -> Certificate | None:
