@@ -17,7 +17,6 @@ from fog.sim.ground import EVENTS, Ground
 from fog.sim.node import Node
 from fog.sim.pen import Pen
 from ledger.event import Event
-from ledger.replica import Ingested
 from ledger.signing import SigningKey
 from network.gossip import encode_events
 
@@ -45,10 +44,6 @@ class Habit:
 
     def heard(self, topic: str, message: bytes) -> None:
         """The liar hears a gossip message."""
-
-    def hearing(self, wires: Sequence[bytes]) -> Sequence[bytes]:
-        """Of these events the liar takes only some."""
-        return wires
 
     def facing(self, other: Node) -> Node | None:
         """Who the liar is for this neighbour; None: itself."""
@@ -134,11 +129,6 @@ class Liar(Node):
             super().receive(topic, message, name, source)
         for habit in self.habits:
             habit.heard(topic, message)
-
-    def ingest(self, wires: Sequence[bytes], source: int) -> Ingested:
-        for habit in self.habits:
-            wires = habit.hearing(wires)
-        return super().ingest(wires, source)
 
     def telling(self, target: Node, topic: str, message: bytes) -> Sequence[bytes]:
         told: Sequence[bytes] = (message,)

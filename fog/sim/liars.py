@@ -199,7 +199,7 @@ class Selective(Habit):
 
 
 class Censor(Habit):
-    """Never passes on, answers with, or orders what one account says."""
+    """Never passes on or answers with what one account says, and proposes nothing while it would be in it."""
 
     every_ms = 0
 
@@ -207,17 +207,18 @@ class Censor(Habit):
         super().__init__(liar)
         self._victim = self.draw.randrange(self.liar.ground.links.nodes)
 
-    def hearing(self, wires: Sequence[bytes]) -> Sequence[bytes]:
-        victim = self.liar.ground.nodes[self._victim].key.public
-        return [wire for wire in wires if victim not in wire]
+    @property
+    def _key(self) -> bytes:
+        return self.liar.ground.nodes[self._victim].key.public
 
     def telling(self, target: Node, topic: str, told: Sequence[bytes]) -> Sequence[bytes]:
-        victim = self.liar.ground.nodes[self._victim].key.public
-        return told if topic != EVENTS else [message for message in told if victim not in message]
+        if topic == EVENTS:
+            return [message for message in told if self._key not in message]
+        waiting = any(event.header.by == self._key for event, _ in self.liar.replica.waiting(64))
+        return () if waiting else told
 
     def answering(self, asker: Node, frames: list[bytes]) -> list[bytes]:
-        victim = self.liar.ground.nodes[self._victim].key.public
-        return [_without_events(frame) if victim in frame else frame for frame in frames]
+        return [_without_events(frame) if self._key in frame else frame for frame in frames]
 
 
 class Eclipser(Habit):

@@ -34,13 +34,13 @@ from network.sync import Delivered
 
 T = TypeVar("T")
 
-SYNC_MS: Final = 20_000
+SYNC_MS: Final = 30_000
 """Between two syncs with some peer, when nothing is known to be missing."""
 
 AGAIN_MS: Final = 1_000
 """Between a session and the next one for what it did not bring."""
 
-DIFFERS_MS: Final = 4_000
+DIFFERS_MS: Final = 5_000
 """After a peer asked us and turned out to hold something else."""
 
 BATCH_MS: Final = 20
@@ -81,6 +81,7 @@ class Node:
         self._told_height = 0
         self._seen: OrderedDict[bytes, None] = OrderedDict()
         self._sessions: dict[int, Session] = {}
+        self._synced_at: dict[int, int] = {}
         self._wanted: dict[int, dict[Cid, None]] = {}
 
     # -- life and death ----------------------------------------------------------------------------------
@@ -283,8 +284,12 @@ class Node:
         self.sync_with(self.somebody(), ())
 
     def sync_with(self, peer: int, wanted: tuple[Cid, ...]) -> None:
-        if peer in self._sessions:
-            self.want(wanted, peer)
+        """Now, or when the last session with this peer is AGAIN_MS ago."""
+        since = self.ground.scheduler.now - self._synced_at.get(peer, -AGAIN_MS)
+        if peer in self._sessions or since < AGAIN_MS:
+            self._wanted.setdefault(peer, {}).update(dict.fromkeys(wanted))
+            if peer not in self._sessions:
+                self.later(AGAIN_MS - since, lambda: self._sync_if_wanted(peer))
             return
         session = Session(self, self.ground.nodes[peer].facing(self), wanted)
         self._sessions[peer] = session
@@ -294,6 +299,7 @@ class Node:
         """A session is over: `equal`, `synced`, `stalled`, `bye`, or `broken` when its stream was."""
         peer = session.peer.index
         self._sessions.pop(peer, None)
+        self._synced_at[peer] = self.ground.scheduler.now
         self.ground.counts[f"sync.{code}"] += 1
         if code in ("equal", "synced"):
             self._be_ready()

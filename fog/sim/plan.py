@@ -16,8 +16,8 @@ from fog.sim.links import Weather
 from fog.sim.scheduler import stream
 
 NODES: Final = 7
-RUN_MS: Final = 288_000
-"""Of storm: 0.08 hours, some twenty heights. Quiet hours add nothing but heartbeats."""
+RUN_MS: Final = 180_000
+"""Of storm: 0.05 hours, some fifteen heights. Quiet hours add nothing but heartbeats."""
 
 HOUR_MS: Final = 3_600_000
 STAKE_EACH: Final = 1_000
