@@ -28,7 +28,7 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Everything that happens follows from it.")] = 0,
     seeds: Annotated[str | None, typer.Option(help="Many runs: FIRST..LAST, both included.")] = None,
     nodes: Annotated[int, typer.Option(min=1, max=NODES_MAX, help="Of which less than a third lie.")] = 7,
-    hours: Annotated[str, typer.Option(help="Virtual hours of storm, up to 6 decimals.")] = "0.05",
+    hours: Annotated[str, typer.Option(help="Virtual hours of storm, up to 6 decimals.")] = "0.04",
     processes: Annotated[int, typer.Option(min=1, help="For --seeds.")] = 2,
 ) -> None:
     """Run the real ledger among liars and faults, and check every invariant. Exit 1 if one breaks."""

@@ -15,10 +15,10 @@ from fog.sim.ground import Ground
 from fog.sim.links import Weather
 from fog.sim.node import Node
 
-DOWN_MS: Final = 20_000
+DOWN_MS: Final = 15_000
 """A node that crashed is back after at most so long, on average after half of it."""
 
-SPLIT_MS: Final = 40_000
+SPLIT_MS: Final = 25_000
 """The longest partition."""
 
 SKEW_MS: Final = 3_600_000
@@ -107,11 +107,21 @@ class Storm:
 
 
 def partition(storm: Storm) -> None:
-    """The network falls into two halves that do not hear each other."""
+    """The network falls into two halves that do not hear each other; liars may be in both."""
     storm.count("partition")
     left, right = _halves(storm)
+    if storm.draw.randrange(2):
+        left, right = ([node for node in half if not storm.ground.nodes[node].is_liar] for half in (left, right))
     pairs = [(a, b) for a in left for b in right]
-    storm.cut(pairs + [(b, a) for a, b in pairs], storm.draw.randrange(SPLIT_MS))
+    ms = storm.draw.randrange(SPLIT_MS)
+    storm.cut(pairs + [(b, a) for a, b in pairs], ms)
+    half = storm.ground.half = dict.fromkeys(left)
+
+    def heals() -> None:
+        if storm.ground.half is half:
+            storm.ground.half = None
+
+    storm.ground.scheduler.after(ms, heals)
 
 
 def one_way(storm: Storm) -> None:

@@ -54,6 +54,7 @@ class Ground:
         self.nodes: list[Node] = []
         self.observer: Observer = None  # type: ignore[assignment]
         self.counts: Counter[str] = Counter()
+        self.half: dict[int, None] | None = None  # one side of the present partition, if there is one
         self.is_calm = False  # the storm is over: faults have stopped, liars have not
 
     def draw(self, *purpose: object) -> random.Random:
@@ -101,6 +102,7 @@ class Ground:
     def calm(self) -> None:
         """No more faults. Whoever lies goes on lying."""
         self.is_calm = True
+        self.half = None
         self.links.calm()
         self.observer.eclipsed.clear()
 

@@ -24,7 +24,7 @@ from network.gossip import encode_events
 class Habit:
     """One way of lying. The docstring of each is its sentence in reports."""
 
-    every_ms: ClassVar[int] = 60_000
+    every_ms: ClassVar[int] = 30_000
     """How often `act` is called, about; 0: never."""
 
     def __init__(self, liar: Liar) -> None:

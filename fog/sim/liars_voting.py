@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -44,12 +44,13 @@ class VotingHabit(Habit):
 
 
 class Equivocator(VotingHabit):
-    """Notarizes everything that anybody proposes, finalizes it, and skips the same slot: to some this, to
-    others that."""
+    """Notarizes everything that anybody proposes, finalizes it, and skips the same slot: to everybody, or
+    to some this and to others that."""
 
     def __init__(self, liar: Liar) -> None:
         super().__init__(liar)
         self._done: dict[tuple[int, int, Cid], None] = {}
+        self._is_sly = self.draw.randrange(2)
 
     def heard(self, topic: str, message: bytes) -> None:
         if topic != VOTES:
@@ -66,7 +67,7 @@ class Equivocator(VotingHabit):
                 continue
             self._done[vote.epoch, vote.slot, vote.checkpoint] = None
             place, now = (vote.epoch, vote.slot), self.liar.now
-            left, right = self.halves()
+            left, right = self.halves() if self._is_sly else (None, None)
             self.tell_votes([self.sign(*place, Phase.NOTARIZE, vote.checkpoint, now)])
             self.tell_votes([self.sign(*place, Phase.FINALIZE, vote.checkpoint, now)], left)
             self.tell_votes([self.sign(*place, Phase.SKIP, None, now)], right)
@@ -118,6 +119,21 @@ class VoteFlooder(VotingHabit):
         self.tell_votes([*said, Certificate.of([alone]).encode()])
 
 
+class Forger(VotingHabit):
+    """Signs in the names of others, with signatures that are not theirs: whole certificates of forged votes."""
+
+    every_ms = 30_000
+
+    def act(self) -> None:
+        voter = self.liar.replica._voting.voter
+        name = Cid.of(self.draw.randbytes(8))
+        phase = self.draw.choice((Phase.NOTARIZE, Phase.FINALIZE))
+        vote = Vote(self.pen.net, voter.epoch, voter.slot, phase, name, self.liar.now)
+        forged = [SignedVote(vote, key, self.draw.randbytes(64)) for key in sorted(voter.validators.stakes)]
+        self.tell_votes([one.encode() for one in forged])
+        self.tell_votes([Certificate.of(forged).encode()])
+
+
 class WrongClock(VotingHabit):
     """Votes with a clock that is a year wrong."""
 
@@ -141,34 +157,39 @@ class Skipper(VotingHabit):
 
 
 class Twin(Node):
-    """The other one of two nodes with one key. `half`: whom it talks to."""
+    """The other one of two nodes with one key. `talks_to`: whether this neighbour is its own."""
 
     is_liar = True
-    half: Mapping[int, None]
+    talks_to: Callable[[Node], bool]
 
     def telling(self, target: Node, topic: str, message: bytes) -> Sequence[bytes]:
-        return (message,) if target.index in self.half else ()
+        return (message,) if self.talks_to(target) else ()
 
 
 class Twins(VotingHabit):
-    """Is two honest nodes with one key: each talks to one half of the network, unaware of the other."""
+    """Is two honest nodes with one key: each talks to one half of the network, unaware of the other; in a
+    partition each has a side of its own."""
 
     def __init__(self, liar: Liar) -> None:
         super().__init__(liar)
         self._half = {node: None for node in range(liar.ground.links.nodes) if self.draw.randrange(2)}
         self.twin = Twin(liar.ground, liar.index, liar.key, Disk(liar.disk.template))
-        self.twin.half = self._half
+        self.twin.talks_to = self._is_other
 
     def begin(self) -> None:
         self.twin.start()
 
+    def _is_other(self, node: Node) -> bool:
+        half = self.liar.ground.half
+        return node.index in (self._half if half is None else half)
+
     def facing(self, other: Node) -> Node | None:
-        return self.twin if other.index in self._half else None
+        return self.twin if self._is_other(other) else None
 
     def telling(self, target: Node, topic: str, told: Sequence[bytes]) -> Sequence[bytes]:
-        return () if target.index in self._half else told
+        return () if self._is_other(target) else told
 
 
 VOTING_LIARS: Final[dict[str, type[Habit]]] = {
-    habit.name(): habit for habit in (Equivocator, BadProposer, VoteFlooder, WrongClock, Skipper, Twins)
+    habit.name(): habit for habit in (Equivocator, BadProposer, VoteFlooder, Forger, WrongClock, Skipper, Twins)
 }

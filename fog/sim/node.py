@@ -43,8 +43,8 @@ AGAIN_MS: Final = 1_000
 DIFFERS_MS: Final = 5_000
 """After a peer asked us and turned out to hold something else."""
 
-BATCH_MS: Final = 20
-"""How long news waits for company before the voter is asked."""
+BATCH_MS: Final = 0
+"""How long news waits for company before the voter is asked (`fog.validating`: not at all)."""
 
 INTERVAL_MS: Final = 50
 """Least time between two proposals (`finality.checkpoint_interval_ms`)."""

@@ -13,17 +13,17 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from fog.sim import invariants
 from fog.sim.ground import EVENTS, Ground
 from fog.sim.invariants import SENTENCES
 from fog.sim.voters import VoteLog
 from ledger import canonical, cut, merkle, order
-from ledger import event as events
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
 from ledger.cut import FORK_VOID, CheckpointLeaf
+from ledger.errors import RemoteError
 from ledger.event import Event
 from ledger.execution import Receipt
 from ledger.finality import Diverged
@@ -179,7 +179,10 @@ class Observer:
         lines = store.finalized(len(self.leaves), cut_lines := len(store.order(height)) + 1)
         if len(lines) != cut_lines:
             self.broken("I4", f"height {height} has {len(lines)} receipts where {cut_lines} are due")
-        ordered = [line.event for line in lines if line.event is not None]
+        try:
+            ordered = [line.event for line in lines if line.event is not None]
+        except RemoteError as error:
+            self.broken("I4", f"height {height} has something that is no event: {error}")
         self._hold("I9", invariants.closed(ordered, self.places))
         for event, line in zip(ordered, lines, strict=False):
             self._record(event, line.receipt, height)
@@ -247,12 +250,8 @@ class Observer:
         if wrong is not None:
             self.broken(name, wrong)
 
-    def broken(self, name: str, what: str, cause: BaseException | None = None) -> None:
+    def broken(self, name: str, what: str, cause: BaseException | None = None) -> NoReturn:
         raise Violation(name, what) from cause
 
     def __repr__(self) -> str:
         return f"<Observer height={len(self.chain)} valid={len(self.valid)}>"
-
-
-def event_of(wire: bytes, net: Cid) -> Event:
-    return events.parse(wire, net=net, verify_signature=False)

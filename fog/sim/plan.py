@@ -16,8 +16,11 @@ from fog.sim.links import Weather
 from fog.sim.scheduler import stream
 
 NODES: Final = 7
-RUN_MS: Final = 180_000
-"""Of storm: 0.05 hours, some fifteen heights. Quiet hours add nothing but heartbeats."""
+RUN_MS: Final = 144_000
+"""Of storm: 0.04 hours, some ten heights. Quiet hours add nothing but heartbeats."""
+
+SETTLE_MS: Final = 600_000
+"""Of calm in which everything must become final: a leader is given up to 160 s when many before it failed."""
 
 HOUR_MS: Final = 3_600_000
 STAKE_EACH: Final = 1_000
@@ -38,6 +41,7 @@ class Plan:
     weather: Weather
     fault_gap_ms: int
     burst_gap_ms: int
+    settle_ms: int = SETTLE_MS
 
     @property
     def command(self) -> str:
@@ -61,8 +65,8 @@ def draw_plan(seed: int, *, nodes: int = NODES, run_ms: int = RUN_MS) -> Plan:
         liars={index: tuple(sorted(draw.sample(names, draw.randrange(1, 4)))) for index in liars},
         faults=tuple(sorted(draw.sample(sorted(FAULTS), draw.randrange(2, 7)))),
         weather=draw_weather(draw.randrange(4)),
-        fault_gap_ms=draw.choice((10_000, 20_000, 30_000)),
-        burst_gap_ms=draw.choice((15_000, 30_000, 45_000)),
+        fault_gap_ms=draw.choice((10_000, 20_000, 40_000)),
+        burst_gap_ms=draw.choice((15_000, 30_000, 40_000)),
     )
 
 

@@ -32,8 +32,8 @@ class VoteLog:
 
     def _note(self, signed: SignedVote) -> SignedVote | None:
         known = self._said.setdefault((signed.by, *signed.vote.place), [])
-        if any(signed.vote == one.vote for one in known):
-            return None
+        if any(signed.vote == one.vote for one in known) or not signed.is_genuine():
+            return None  # said before, or forged
         rival = next((one for one in known if contradict(one, signed)), None)
         if rival is not None:
             self._guilty[signed.by] = None

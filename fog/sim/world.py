@@ -1,7 +1,7 @@
 """One run: a network made from a plan, its storm, the calm after it, and the report.
 
     storm   people pay, liars lie, faults befall the honest, for as long as the plan says
-    calm    faults stop and liars do not; within SETTLE_MS everything valid must be final everywhere   (I13)
+    calm    faults stop and liars do not; within `Plan.settle_ms` everything valid must be final everywhere   (I13)
     finale  what is too dear for every height: replay, copies with a tail, other orders of arrival, proofs
 
 What must always hold: a run raises nothing for what it finds; the report says it.
@@ -30,9 +30,6 @@ from fog.sim.workload import BALANCE, Workload
 from ledger.event import Event
 from ledger.genesis import Allocation, Genesis, Validator
 from ledger.signing import SigningKey
-
-SETTLE_MS: Final = 600_000
-"""Of calm in which everything must become final: a leader is given up to 160 s when many before it failed."""
 
 LOOK_MS: Final = 500
 """How often the calm is asked whether all is final."""
@@ -154,7 +151,7 @@ class World:
             self.workload.say(node)
         scheduler, begun = self.ground.scheduler, self.ground.scheduler.now
         enough = begun  # when there last were enough to vote
-        for moment in range(begun + LOOK_MS, begun + SETTLE_MS, LOOK_MS):
+        for moment in range(begun + LOOK_MS, begun + self.plan.settle_ms, LOOK_MS):
             scheduler.run(moment)
             if self.observer.unsettled(begun + 1) is None:
                 self.ground.counts["settled_ms"] = scheduler.now - begun
@@ -165,7 +162,7 @@ class World:
                 self.ground.counts["halted_by_loss"] = 1
                 return
         late = self.observer.unsettled(begun + 1)
-        self.observer.broken("I13", f"{SETTLE_MS} ms after the last fault {late}")
+        self.observer.broken("I13", f"{self.plan.settle_ms} ms after the last fault {late}")
 
     def _are_enough(self) -> bool:
         """Whether more than two thirds of the stake are honest and may vote. Who lost a disk may not, until
