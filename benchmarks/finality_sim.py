@@ -1,8 +1,8 @@
 """How many message delays a payment takes to be final among twenty validators, each 100 ms from all others.
 
-Virtual time: what is counted is the protocol's, whatever the machine. The real ledger votes; links are perfect
-and every message takes exactly 100 ms. Payments are said one after the other, each by another node, and a time is
-from when one was said until the node that said it knows it final.
+Virtual time: what is counted is the protocol's, whatever the machine. The real ledger votes; links are
+perfect and every message takes exactly 100 ms. Payments are said one after the other, each by another node,
+and a time is from when one was said until the node that said it knows it final.
 
 Reference: what the protocol needs at the least. One delay for the payment to reach the leader (none, when the
 payer leads), one for the proposal, one for the votes that notarize it, one for those that finalize it: 4.
@@ -46,7 +46,9 @@ def measure(payments: int, seed: int) -> list[float]:
         event = payer.append(Transfer(payee.key.public, 1))
         assert event is not None, "a payment could not be said"
         id = event.id
-        scheduler.run(said + WAIT_MS, lambda id=id, node=payer: node.replica.store.event_status(id) is not None)
+        scheduler.run(
+            said + WAIT_MS, lambda id=id, node=payer: node.replica.store.event_status(id) is not None
+        )
         assert payer.replica.store.event_status(id) is not None, "a payment is not final after a minute"
         taken.append((scheduler.now - said) / DELAY_MS)
         scheduler.run(scheduler.now + PAUSE_MS)

@@ -50,7 +50,7 @@ LOOK_AGAIN_S: Final = 1.0
 """How often to see whether this node became a validator that has not asked yet."""
 
 ALONE_S: Final = 5.0
-"""After so long without answers by a quorum, a store that has voted is believed."""
+"""After so long without an answer, a validator that is a quorum by itself goes on alone."""
 
 
 class Validating:
@@ -179,19 +179,17 @@ class Validating:
     async def _rejoin(self) -> None:
         """Whenever the ledger will not let us vote, ask everybody who is here, until it does."""
         ledger = self._ledger
-        begun = trio.current_time()
         while True:
             if not ledger.replica.is_silent:  # no validator yet, perhaps, or one that votes
                 await trio.sleep(LOOK_AGAIN_S)
-                begun = trio.current_time()
                 continue
             answers: dict[bytes, Sequence[bytes]] = {}
             with trio.move_on_after(ANSWERS_S):
                 async with trio.open_nursery() as nursery:
                     for link in self._host.peers():
                         nursery.start_soon(self._collect, link.peer, answers)
-            late = trio.current_time() - begun > ALONE_S
-            await ledger.call(ledger.replica.rejoin, answers, now=ledger.clock(), late=late)
+            if answers or trio.current_time() - begun > ALONE_S:
+                await ledger.call(ledger.replica.rejoin, answers, now=ledger.clock())
             await trio.sleep(LOOK_S)
 
     async def _collect(self, peer: str, answers: dict[bytes, Sequence[bytes]]) -> None:

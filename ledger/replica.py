@@ -419,14 +419,14 @@ class Replica:
             self._drive(now)
             return self._reaction(now, is_new=False)
 
-    def rejoin(self, answers: Mapping[bytes, Sequence[bytes]], *, now: int, late: bool = True) -> bool:
+    def rejoin(self, answers: Mapping[bytes, Sequence[bytes]], *, now: int) -> bool:
         """After a start, before the first vote: what other nodes (by key) hold of open slots (`ballots`).
 
-        False: not enough of them answered yet, for a store that never voted or while it is not `late`, or
-        they are epochs ahead. Harmless for who is no validator.
+        False: those who answered are no quorum with us yet, or they are epochs ahead. Harmless for who is no
+        validator.
         """
         with self._serving():
-            return self._voting.rejoin(answers, now, late=late)
+            return self._voting.rejoin(answers, now)
 
     def ballots(self, epoch: int, slot: int) -> list[bytes]:
         """What is known here of open slots from (epoch, slot) on, for `hear` and `rejoin` of another node."""

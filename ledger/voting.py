@@ -9,9 +9,10 @@ that is no validator runs the same code and casts nothing: it learns what is fin
     rejoin   what others know of our votes, before we cast the first after a start
 
 A validator whose disk was lost or is older than its word must not vote where it may have voted. So with
-several validators nobody votes after a start before it has asked the others (`rejoin`): a store that never
-voted needs answers by a quorum, itself included; one that did is believed unless an answer holds a vote of
-ours that it does not know. In both cases the slots that we may have seen are left to others.
+several validators nobody votes after a start before a quorum, itself included, has said what it holds of our
+votes (`rejoin`); without one it could decide nothing anyway. A store that did vote is believed unless
+an answer holds a vote of ours that it does not know. Otherwise the slots that we may have seen are left to
+others.
 
 Knows votes, candidates and keys. Does not write to the store (`ledger.replica` does, between `drive` and
 sending).
@@ -219,13 +220,13 @@ class Voting:
             self.voter.restore([signed])
             self._abstain((self.voter.epoch, max(self.voter.slot, signed.vote.slot) + 1))
 
-    def rejoin(self, answers: Mapping[bytes, Sequence[bytes]], now: int, *, late: bool = True) -> bool:
+    def rejoin(self, answers: Mapping[bytes, Sequence[bytes]], now: int) -> bool:
         """What each of these nodes (by key) holds of open slots: `ballots` of theirs. True: we vote again.
 
-        An answer's bytes that are wrong say nothing. Without answers by a quorum, itself included, a store
-        that has voted is believed when it is `late`. Answers of an epoch that is not known here cannot be
-        judged yet: they do not count, and while more than a third of the stake gives such, we have to follow
-        first.
+        An answer's bytes that are wrong say nothing. One answer is not enough, even for a store that has
+        voted: it may be an older copy, and whoever answered may not have heard us, or be a liar. Answers of
+        an epoch that is not known here cannot be judged yet: they do not count, and while more than a third
+        of the stake gives such, we have to follow first.
         """
         if not self.is_validator or self._abstains_through != NEVER:
             return True
@@ -242,8 +243,7 @@ class Voting:
         members = self.voter.validators
         ahead = {key for key, messages in answers.items() if any(map(self._is_ahead, messages))}
         asked = members.weight([*(key for key in answers if key not in ahead), self._key.public])
-        is_enough = members.is_quorum(asked) or (self.has_voted and late)
-        if not is_enough or 3 * members.weight(ahead) > members.total:
+        if not members.is_quorum(asked) or 3 * members.weight(ahead) > members.total:
             return False
         self._abstains_through = (-1, 0)
         if forgotten or (not self.has_voted and open_slot[1] > 1):

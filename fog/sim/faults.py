@@ -67,6 +67,11 @@ class Storm:
         nodes = self.honest()
         return self.draw.choice([node for node in nodes if node.up] or nodes)
 
+    def copied(self) -> Node | None:
+        """The one node of a run whose disk may come back as something older than its word."""
+        node = self.honest()[self.ground.seed % len(self.honest())]
+        return node if node.up and self._may_lose(node) else None
+
     def losable(self) -> Node | None:
         nodes = [node for node in self.honest() if node.up and self._may_lose(node)]
         return self.draw.choice(nodes) if nodes else None
@@ -111,7 +116,9 @@ def partition(storm: Storm) -> None:
     storm.count("partition")
     left, right = _halves(storm)
     if storm.draw.randrange(2):
-        left, right = ([node for node in half if not storm.ground.nodes[node].is_liar] for half in (left, right))
+        left, right = (
+            [node for node in half if not storm.ground.nodes[node].is_liar] for half in (left, right)
+        )
     pairs = [(a, b) for a in left for b in right]
     ms = storm.draw.randrange(SPLIT_MS)
     storm.cut(pairs + [(b, a) for a, b in pairs], ms)
@@ -194,7 +201,7 @@ def disk_loss(storm: Storm) -> None:
 
 def restored_backup(storm: Storm) -> None:
     """A node comes back with a copy of its disk from before."""
-    node = storm.losable()
+    node = storm.copied()
     if node is not None and node.index in storm.backups:
         storm.count("restored_backup")
         storm.down(node, disk=lambda: _replace(storm, node, storm.backups[node.index]))
@@ -202,7 +209,7 @@ def restored_backup(storm: Storm) -> None:
 
 def bit_flip(storm: Storm) -> None:
     """A bit of a disk is another after the crash."""
-    node = storm.losable()
+    node = storm.copied()
     if node is not None:
         storm.count("bit_flip")
         storm.down(
@@ -212,7 +219,7 @@ def bit_flip(storm: Storm) -> None:
 
 def torn_write(storm: Storm) -> None:
     """A page of a disk was written by half when the power went."""
-    node = storm.losable()
+    node = storm.copied()
     if node is not None:
         storm.count("torn_write")
         image = node.disk.image()
@@ -221,7 +228,7 @@ def torn_write(storm: Storm) -> None:
 
 
 def _replace(storm: Storm, node: Node, image: bytes | None, *, damaged: bool = False) -> None:
-    storm.ground.observer.disk_replaced(node)
+    storm.ground.observer.disk_replaced(node, copied=image is not None)
     if image is None:
         node.disk.lose()
     else:

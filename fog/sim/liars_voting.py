@@ -120,7 +120,7 @@ class VoteFlooder(VotingHabit):
 
 
 class Forger(VotingHabit):
-    """Signs in the names of others, with signatures that are not theirs: whole certificates of forged votes."""
+    """Signs in the names of others, with signatures that are not theirs: votes, and certificates of them."""
 
     every_ms = 30_000
 
@@ -191,5 +191,6 @@ class Twins(VotingHabit):
 
 
 VOTING_LIARS: Final[dict[str, type[Habit]]] = {
-    habit.name(): habit for habit in (Equivocator, BadProposer, VoteFlooder, Forger, WrongClock, Skipper, Twins)
+    habit.name(): habit
+    for habit in (Equivocator, BadProposer, VoteFlooder, Forger, WrongClock, Skipper, Twins)
 }

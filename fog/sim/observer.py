@@ -20,6 +20,7 @@ from fog.sim.ground import EVENTS, Ground
 from fog.sim.invariants import SENTENCES
 from fog.sim.voters import VoteLog
 from ledger import canonical, cut, merkle, order
+from ledger import event as events
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
 from ledger.cut import FORK_VOID, CheckpointLeaf
@@ -70,6 +71,7 @@ class Observer:
         self._effective: dict[tuple[bytes, int, int], Cid] = {}
         self._statements: dict[tuple[bytes, int, int], Cid] = {}
         self._replaced: set[int] = set()
+        self._copied: set[int] = set()
         self._kept: dict[int, int] = {}  # node -> height that its disk holds for sure
         self._states: set[bytes] = set()  # roots of states that were looked at
 
@@ -84,9 +86,12 @@ class Observer:
             self.broken("I5", f"node {node.index} had height {kept} and starts with {node.replica.height}")
         self._compare(node, max(1, node.replica.height))
 
-    def disk_replaced(self, node: Node) -> None:
+    def disk_replaced(self, node: Node, *, copied: bool) -> None:
         """By an older copy, or an empty one: what it held is no longer promised, and what it said on its lane
-        may be contradicted (README, "Known holes"). Its votes may not."""
+        may be contradicted. Its votes may not, unless it is `copied` from what is older than its word: no
+        disk can know that, so such a validator counts among the faulty (README, "Known holes")."""
+        if copied:
+            self._copied.add(node.index)
         self._kept[node.index] = 0
         self._replaced.add(node.index)
 
@@ -127,8 +132,11 @@ class Observer:
         if topic == EVENTS:
             return
         found = self.votes.take(message, node.key.public)
-        if found is not None and not node.is_liar:
+        if found is None or node.is_liar:
+            return
+        if node.index not in self._copied:
             self.broken("I11", f"node {node.index} {found}")
+        self._ground.counts["copy_contradicts"] += 1
 
     def neighbour(self, node: Node, draw: random.Random) -> int:
         """Who `node` turns to when anybody will do."""
@@ -219,14 +227,34 @@ class Observer:
     def lacking(self, node: Node, moment: int) -> list[Event]:
         """I13: what honest people said before `moment` (run ms) that is not final on this node.
 
-        Not what a wrong clock dated too far ahead: that waits until its time has come.
+        Not what builds on something that a wrong clock dated too far ahead: that waits for its time.
         """
-        height, latest = node.replica.height, self._ground.time + FUTURE_MS_MAX
-        return [
+        height = node.replica.height
+        late = [
             event
             for id, (event, said) in self.valid.items()
-            if said < moment and event.header.ts <= latest and not 0 < self.height_of.get(id, 0) <= height
+            if said < moment and not 0 < self.height_of.get(id, 0) <= height
         ]
+        return [event for event in late if not self._is_early(event)]
+
+    def _is_early(self, event: Event) -> bool:
+        """Whether it, or what it builds on and is not final, is dated ahead of every right clock."""
+        latest, ahead, seen = self._ground.time + FUTURE_MS_MAX, [event], {event.id}
+        while ahead:
+            event = ahead.pop()
+            if event.header.ts > latest:
+                return True
+            above = [id for id in event.parents if id not in self.height_of and id not in seen]
+            seen.update(above)
+            ahead += self._events_of(above)
+        return False
+
+    def _events_of(self, ids: list[Cid]) -> list[Event]:
+        """From whichever node has them."""
+        found: dict[Cid, bytes] = {}
+        for node in self._ground.nodes:
+            found.update(node.replica.store.wires([id for id in ids if id not in found]))
+        return [events.parse(found[id], net=self._ground.genesis.net, verify_signature=False) for id in found]
 
     def unsettled(self, moment: int) -> str | None:
         """I13: what is still missing of what was said before `moment` (run ms), on any honest node."""

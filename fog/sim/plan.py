@@ -23,6 +23,9 @@ SETTLE_MS: Final = 600_000
 """Of calm in which everything must become final: a leader is given up to 160 s when many before it failed."""
 
 HOUR_MS: Final = 3_600_000
+COPIES: Final = frozenset(("restored_backup", "bit_flip", "torn_write"))
+"""Faults after which a disk may be older than the word of its validator."""
+
 STAKE_EACH: Final = 1_000
 
 
@@ -54,6 +57,9 @@ def draw_plan(seed: int, *, nodes: int = NODES, run_ms: int = RUN_MS) -> Plan:
     draw = stream(seed, "plan")
     stakes = tuple(STAKE_EACH + draw.randrange(STAKE_EACH // 10) for _ in range(nodes))
     liars = dict.fromkeys(sorted(draw.sample(range(nodes), max(0, (nodes - 1) // 3))), ())
+    faults = tuple(sorted(draw.sample(sorted(FAULTS), draw.randrange(2, 7))))
+    if liars and COPIES.intersection(faults):
+        liars.popitem()  # a validator brought back from an older copy of its disk counts among the faulty
     while liars and 3 * sum(stakes[index] for index in liars) >= sum(stakes):
         liars.popitem()
     names = sorted(LIARS)
@@ -63,7 +69,7 @@ def draw_plan(seed: int, *, nodes: int = NODES, run_ms: int = RUN_MS) -> Plan:
         run_ms=run_ms,
         stakes=stakes,
         liars={index: tuple(sorted(draw.sample(names, draw.randrange(1, 4)))) for index in liars},
-        faults=tuple(sorted(draw.sample(sorted(FAULTS), draw.randrange(2, 7)))),
+        faults=faults,
         weather=draw_weather(draw.randrange(4)),
         fault_gap_ms=draw.choice((10_000, 20_000, 40_000)),
         burst_gap_ms=draw.choice((15_000, 30_000, 40_000)),

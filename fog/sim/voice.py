@@ -34,9 +34,6 @@ ASK_GAP_MS: Final = 300
 ANSWERS_MS: Final = 2_000
 """How long, after a start, it collects what others know of its votes (`fog.validating`)."""
 
-ALONE_MS: Final = 5_000
-"""After so long without an answer, a store that has voted is believed (`fog.validating`)."""
-
 
 class Voice:
     """Of one life of a node."""
@@ -48,13 +45,11 @@ class Voice:
         self._turn = node.index
         self._wanted: tuple[int, int] | None = None
         self._is_asking = False
-        self._begun = node.ground.scheduler.now
+        self._is_rejoining = False
 
     def start(self) -> None:
         """From here on it votes, once it may."""
         self.wake(0)
-        if self._replica.is_silent:
-            self._rejoin()
 
     # -- what others say
 
@@ -88,6 +83,8 @@ class Voice:
         if self._step_at != due:
             return
         self._step_at = None
+        if self._replica.is_silent and not self._is_rejoining:
+            self._rejoin()
         self._react(self._node.write(self._replica.step, self._node.now), None)
         self.wake(LOOK_MS)
 
@@ -135,6 +132,7 @@ class Voice:
 
     def _rejoin(self) -> None:
         """Ask everybody, and look after a while who answered."""
+        self._is_rejoining = True
         node = self._node
         answers: dict[bytes, Sequence[bytes]] = {}
         for peer in node.ground.nodes:
@@ -144,11 +142,12 @@ class Voice:
 
     def _look_at(self, answers: dict[bytes, Sequence[bytes]]) -> None:
         node = self._node
-        if answers or node.ground.scheduler.now - self._begun > ALONE_MS:
+        if answers:
             node.write(self._replica.rejoin, answers, now=node.now)
         if self._replica.is_silent:
             self._rejoin()
         else:
+            self._is_rejoining = False
             self.wake(0)
 
     # -- sync

@@ -1,7 +1,7 @@
 """One run: a network made from a plan, its storm, the calm after it, and the report.
 
     storm   people pay, liars lie, faults befall the honest, for as long as the plan says
-    calm    faults stop and liars do not; within `Plan.settle_ms` everything valid must be final everywhere   (I13)
+    calm    faults stop and liars do not; within `Plan.settle_ms` all that is valid must be final   (I13)
     finale  what is too dear for every height: replay, copies with a tail, other orders of arrival, proofs
 
 What must always hold: a run raises nothing for what it finds; the report says it.

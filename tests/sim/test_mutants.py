@@ -1,8 +1,8 @@
 """Does the simulator object? Each mutant breaks one rule in every honest node; a named invariant must break.
 
-A mutant is a part that is put into the nodes (`fog.sim.ground.Parts`) where there is a place for it; where the
-rule is a plain function of a module, the function is replaced for the length of the run, which is what a mutant
-is. Its situation is chosen so that the rule matters: who lies, what befalls, how long.
+A mutant is a part that is put into the nodes (`fog.sim.ground.Parts`) where there is a place for it; where
+the rule is a plain function of a module, the function is replaced for the length of the run, which is what a
+mutant is. Its situation is chosen so that the rule matters: who lies, what befalls, how long.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -19,22 +19,25 @@ from fog.sim.ground import Parts
 from fog.sim.links import Weather
 from fog.sim.plan import draw_plan
 from fog.sim.world import Report, simulate
-from ledger import admission, candidates, cut, dag, finality, order, simplex, store, validators, voting, votes
+from ledger import admission, candidates, cut, dag, finality, order, simplex, store, validators, votes, voting
 from ledger import event as events
 from ledger.admission import Admission
 from ledger.cid import Cid
 from ledger.event import Event
 from ledger.order import Cut
-from ledger.simplex import TRANSITIONS, Action, Seen, Voted, Voter
+from ledger.simplex import TRANSITIONS, Action, Seen, Transitions, Voted, Voter
 from ledger.votes import Phase
 from network.sync import Done, Puller
 
 Change = tuple[Any, str, Any]
 
 
+NEAR = Weather(10, 20)
+
+
 @dataclass(frozen=True)
 class Mutant:
-    """`parts` or `changes` break the rule; `breaks` are the invariants of which one must break, within `seeds`."""
+    """`parts` or `changes` break the rule; one of the invariants in `breaks` must break, within `seeds`."""
 
     name: str
     breaks: tuple[str, ...]
@@ -42,7 +45,7 @@ class Mutant:
     changes: tuple[Change, ...] = ()
     liars: tuple[tuple[str, ...], ...] = (("equivocator",), ("twins",))
     faults: tuple[str, ...] = ("partition", "crash")
-    weather: Weather = Weather(10, 20)
+    weather: Weather = NEAR
     run_ms: int = 45_000
     fault_gap_ms: int = 8_000
     burst_gap_ms: int = 4_000
@@ -80,7 +83,7 @@ def changed(changes: Sequence[Change]) -> Iterator[None]:
 
 
 class FinalizesAfterSkip(Voter):
-    transitions = {
+    transitions: ClassVar[Transitions] = {
         **TRANSITIONS,
         (Voted.SKIP, Seen.NOTARIZE_Q): (Voted.LEFT, Phase.FINALIZE),
         (Voted.BOTH, Seen.NOTARIZE_Q): (Voted.LEFT, Phase.FINALIZE),
@@ -90,7 +93,10 @@ class FinalizesAfterSkip(Voter):
 class NotarizesAgain(Voter):
     """The newest proposal of a slot, not the first one."""
 
-    transitions = {**TRANSITIONS, (Voted.NOTARIZE, Seen.PROPOSAL): (Voted.NOTARIZE, Phase.NOTARIZE)}
+    transitions: ClassVar[Transitions] = {
+        **TRANSITIONS,
+        (Voted.NOTARIZE, Seen.PROPOSAL): (Voted.NOTARIZE, Phase.NOTARIZE),
+    }
 
     def proposed(self, slot: int, checkpoint: Cid) -> list[Action]:
         at = self._at(slot)
@@ -135,7 +141,9 @@ def no_differences(*_: Any) -> list[str]:
 
 
 VOTE_MUTANTS = (
-    Mutant("finalize after skip", ("I11",), Parts(voter=FinalizesAfterSkip), liars=(("skipper",), ("selective",))),
+    Mutant(
+        "finalize after skip", ("I11",), Parts(voter=FinalizesAfterSkip), liars=(("skipper",), ("selective",))
+    ),
     Mutant("notarize a second proposal", ("I11",), Parts(voter=NotarizesAgain), faults=("bad_weather",)),
     Mutant(
         "vote at once after a lost disk",
@@ -297,7 +305,11 @@ def own_clock(genesis: Any, parent: Any, shown: Any, state: Any) -> int:
 finality_time = finality.ledger_time
 
 ORDER_MUTANTS = (
-    Mutant("order as they came", ("I13", "I8", "I4", "fault"), changes=((order, "canonical_order", as_they_came),)),
+    Mutant(
+        "order as they came",
+        ("I13", "I8", "I4", "fault"),
+        changes=((order, "canonical_order", as_they_came),),
+    ),
     Mutant("order by name", ("I9", "fault"), changes=((order, "canonical_order", by_name),)),
     Mutant(
         "a cut without what its tips build on",
@@ -350,7 +362,7 @@ def _money_mutants() -> tuple[Mutant, ...]:
             "pay a credit too many",
             ("I1", "fault"),
             changes=((accounts, "settle", one_more),),
-            ),
+        ),
         Mutant("pay without looking", ("I2", "fault"), changes=((accounts, "require", anything_goes),)),
         Mutant(
             "redeem one voucher twice",
