@@ -179,9 +179,11 @@ class Validating:
     async def _rejoin(self) -> None:
         """Whenever the ledger will not let us vote, ask everybody who is here, until it does."""
         ledger = self._ledger
+        begun = trio.current_time()
         while True:
             if not ledger.replica.is_silent:  # no validator yet, perhaps, or one that votes
                 await trio.sleep(LOOK_AGAIN_S)
+                begun = trio.current_time()
                 continue
             answers: dict[bytes, Sequence[bytes]] = {}
             with trio.move_on_after(ANSWERS_S):
