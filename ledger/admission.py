@@ -81,6 +81,7 @@ class Batch:
     rejected: list[tuple[str, str]] = field(default_factory=list)
     warrants: list[Warrant] = field(default_factory=list)
     own: set[Cid] = field(default_factory=set)
+    pruned: int = 0  # came without their bodies, and are dropped
 
 
 class Admission:
@@ -229,6 +230,7 @@ class Admission:
         pruned = sum(event.body is None for event in fresh)
         if pruned:  # asked for, and honestly answered: somebody else may have the bodies
             self.counts["dropped.pruned"] += pruned
+            batch.pruned += pruned
             fresh = [event for event in fresh if event.body is not None]
         good = count_signed(fresh)
         if good < len(fresh):

@@ -63,6 +63,7 @@ class Ingested:
     admitted  stand now, parents first (some may have waited since earlier calls)
     pending   how many of this call wait;  missing  ids to fetch so that they can stand
     rejected  (code, message): broken rules, to be held against the peer
+    pruned    how many came without their bodies, and were dropped
     forks     proofs of forks that this call brought to light
     warrants  proofs that events were signed for places where they cannot stand
     """
@@ -73,6 +74,7 @@ class Ingested:
     rejected: list[tuple[str, str]]
     forks: list[ForkProof]
     warrants: list[Warrant]
+    pruned: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +333,7 @@ class Replica:
                 missing=self._to_fetch(batch),
                 rejected=batch.rejected,
                 forks=batch.forks,
+                pruned=batch.pruned,
                 warrants=batch.warrants,
             )
 

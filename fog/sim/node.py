@@ -224,7 +224,7 @@ class Node:
         result = self.ingest(decode_events(message), source)
         if result.missing:
             self.want(result.missing, source)
-        return not result.rejected and not result.pending  # what waits is not known to be good
+        return not (result.rejected or result.pending or result.pruned)
 
     def ingest(self, wires: Sequence[bytes], source: int) -> Ingested:
         result = self.write(self.replica.ingest, wires, peer=str(source), now=self.now)
