@@ -14,7 +14,7 @@ from ledger.genesis import Allocation, Genesis, Validator
 from ledger.item_set import ItemSet
 from ledger.reconcile_frames import encode_frame
 from ledger.store import Store
-from network import gossip
+from network import gossip, sync_messages
 from projections import pages
 from tests.fuzz.cast import NET, SIGNERS
 from tests.fuzz.real_events import MOMENT, VECTORS, Real, an_event
@@ -41,6 +41,19 @@ def words(*names: str) -> Callable[[], Real]:
                 yield label, bytes.fromhex(text)
 
     return given
+
+
+def questions() -> Real:
+    yield from words("get", "range", "id", "bye")()
+    yield "snapshot", sync_messages.encode(sync_messages.GetSnapshot(7))
+    yield "part", sync_messages.encode(sync_messages.GetPart(NET, "rows", 3))
+
+
+def answers() -> Real:
+    yield from words("heads", "events", "checkpoints", "differences", "votes", "bye")()
+    for data in (None, b"bytes"):
+        yield f"offered {data is None}", sync_messages.encode(sync_messages.Offered(data))
+        yield f"part {data is None}", sync_messages.encode(sync_messages.PartOf(data))
 
 
 def batches() -> Real:
@@ -206,8 +219,8 @@ def requests() -> Real:
 MESSAGES: dict[str, Callable[[], Real]] = {
     "sync-hello": words("hello", "bye"),
     "sync-welcome": words("hello", "same", "bye"),
-    "sync-question": words("get", "range", "id", "bye"),
-    "sync-answer": words("heads", "events", "checkpoints", "differences", "votes", "bye"),
+    "sync-question": questions,
+    "sync-answer": answers,
     "reconcile-frame": frames,
     "reconcile-answer": frames,
     "gossip-events": batches,

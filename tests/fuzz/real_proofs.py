@@ -19,6 +19,7 @@ from tests.fuzz.cast import NET, SIGNERS
 from tests.fuzz.real_events import Real, an_event
 from tests.fuzz.targets_finality import VALIDATORS, make_vote
 from tests.fuzz.targets_proofs import KNOWN
+from tests.fuzz.targets_snapshot import LEAVES, ROWS, given
 from tests.ledger import samples
 from tests.ledger.histories import talk
 from tests.ledger.samples import Draw
@@ -135,6 +136,18 @@ def some_proofs() -> Real:
             yield f"receipt {number}", canonical.encode(Proof(known.final, (), known.receipt(event)))
 
 
+def manifests() -> Real:
+    yield "small", given()[1].encode()
+
+
+def rows() -> Real:
+    yield "all", given()[2][ROWS]
+
+
+def leaves() -> Real:
+    yield "all", given()[2][LEAVES]
+
+
 PROOFS: dict[str, Callable[[], Real]] = {
     "checkpoint": checkpoints,
     "vote-message": messages,
@@ -148,4 +161,7 @@ PROOFS: dict[str, Callable[[], Real]] = {
     "verifier-key": verifier_keys,
     "witness-request": witness_requests,
     "proof": some_proofs,
+    "snapshot-manifest": manifests,
+    "snapshot-rows": rows,
+    "snapshot-leaves": leaves,
 }

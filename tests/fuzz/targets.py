@@ -13,6 +13,7 @@ from tests.fuzz import (
     targets_network,
     targets_people,
     targets_proofs,
+    targets_snapshot,
 )
 from tests.fuzz.target import Target
 
@@ -25,6 +26,7 @@ TARGETS: Final[dict[str, Target]] = {
         targets_network,
         targets_files,
         targets_people,
+        targets_snapshot,
     )
     for target in room.TARGETS
 }
