@@ -32,13 +32,20 @@ class Shelf:
         self._replica = replica
         self._kept: dict[Cid, Offer] = {}  # oldest first
 
+    def is_stale(self, above: int) -> bool:
+        """Whether to `offer` one of a height above this one means to cut it first."""
+        newest, height = self._newest, self._replica.height
+        too_old = max(above, height - RENEW_HEIGHTS)
+        return height > above and (newest is None or newest.checkpoint.height <= too_old)
+
     def offer(self, above: int) -> Manifest | None:
         """The newest, of a height above this one; None when there is none yet."""
-        newest = next(reversed(self._kept.values()), None)
-        height = self._replica.height
-        if newest is None or newest.checkpoint.height <= max(above, height - RENEW_HEIGHTS):
-            newest = self._renewed() if height > above else None
-        return None if newest is None else newest.manifest
+        newest = self._renewed() if self.is_stale(above) else self._newest
+        return None if newest is None or newest.checkpoint.height <= above else newest.manifest
+
+    @property
+    def _newest(self) -> Offer | None:
+        return next(reversed(self._kept.values()), None)
 
     def part(self, checkpoint: Cid, part: Part) -> bytes | None:
         """None when the snapshot is not kept any more, or has no such part."""

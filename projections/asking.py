@@ -87,6 +87,13 @@ class Asker:
     async def consistency(self, first: int, second: int | None) -> Consistency:
         return await self.in_thread(self._reader.consistency, first, second)
 
+    async def beginning(self) -> str:
+        """For messages: that this node has nothing from before, if so."""
+        since = await self.since()
+        return (
+            f"; what was final by height {since} is not here: ask a node that began earlier" if since else ""
+        )
+
     async def since(self) -> int:
         return await self.in_thread(self._reader.since)
 

@@ -78,7 +78,10 @@ def router(asker: Asker) -> APIRouter:
         elif (known := live.event_status(id)) is not None:
             item = _waiting(known)
         else:
-            raise NotHere(f"no event {event} here; if it is new, this node may not have received it")
+            raise NotHere(
+                f"no event {event} here; if it is new, this node may not have received it"
+                f"{await asker.beginning()}"
+            )
         whole = {"height": answer.height, "time": answer.time, "item": item}
         if not proof:
             return whole

@@ -321,7 +321,9 @@ def _history(routes: APIRouter, asker: Asker) -> None:
         """One checkpoint: compare its roots between nodes that do not trust each other."""
         answer = await asker.checkpoint(height)
         if answer.value is None:
-            raise NotHere(f"no checkpoint {height}: the last final one is {answer.height}")
+            raise NotHere(
+                f"no checkpoint {height}: the last final one is {answer.height}{await asker.beginning()}"
+            )
         item = a.CheckpointShape.of(answer.value)
         return {"height": answer.height, "time": answer.time, "item": item}
 
