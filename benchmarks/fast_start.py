@@ -12,8 +12,9 @@ Reference, in the same run: a replica with a store that executes `--slice` trans
 signatures to the read models, as a node does that begins with genesis; extrapolated to as many transfers as
 there are accounts. Neither a process nor a network is in that, so it is less than such a node takes.
 
-Prints, last, one line of JSON. `cpu_s` is B's own time on the processors, of which other programs take no
-part. Exits with 1 when B takes more than SERVES_S_MAX, or the states differ.
+Prints, last, one line of JSON. `cpu_s` is B's own time on the processors, from the start of the process to
+the answer, of which other programs take no part; `giver_cpu_s` is A's. Exits with 1 when B takes more than
+SERVES_S_MAX (where the machine is busy with other things: both CPU times together), or the states differ.
 """
 
 from __future__ import annotations
@@ -241,10 +242,11 @@ def fast(folder: Path, a: Player, accounts: int) -> dict[str, Any]:
     fog(home, "join", a.ask("invite")["line"], "--fast")
     port = free_port()
     path = f"/v1/balances/{account(accounts // 2).hex()}"
-    begun = time.perf_counter()
+    begun, before = time.perf_counter(), cpu_s(a.process.pid)
     with process(home, port) as node:
         answer = until(lambda: ask(port, path), node, "an answer of B")
         serves_s, used_s = time.perf_counter() - begun, cpu_s(node.pid)
+        giver_s = cpu_s(a.process.pid) - before
         assert answer["height"] >= HEIGHT, answer
         assert answer["item"]["free"]["value"] == str(EACH), answer
         paid = a.ask("wallet.send", WalletSend(to=account(1).hex(), amount=5))["height"]
@@ -252,7 +254,8 @@ def fast(folder: Path, a: Player, accounts: int) -> dict[str, Any]:
         ours = a.read(f"/v1/checkpoints/{paid}")["item"]
         tail = ask(port, f"/v1/balances/{account(1).hex()}")
     same = ours == theirs and tail["item"]["free"]["value"] == str(EACH + 5)
-    return {"serves_s": serves_s, "cpu_s": used_s, "same_state_after_the_tail": same}
+    numbers = {"serves_s": serves_s, "cpu_s": used_s, "giver_cpu_s": giver_s}
+    return numbers | {"same_state_after_the_tail": same}
 
 
 def checkpoint_of(port: int, height: int) -> Any:
@@ -314,7 +317,9 @@ def main() -> int:
     rounded = {key: round(value, 2) if isinstance(value, float) else value for key, value in numbers.items()}
     console.print(rounded)
     print(json.dumps(rounded))
-    return int(numbers["serves_s"] > SERVES_S_MAX or not numbers["same_state_after_the_tail"])
+    is_busy = numbers["load"] > (os.cpu_count() or 1)
+    needs_s = numbers["cpu_s"] + numbers["giver_cpu_s"] if is_busy else numbers["serves_s"]
+    return int(needs_s > SERVES_S_MAX or not numbers["same_state_after_the_tail"])
 
 
 if __name__ == "__main__":
