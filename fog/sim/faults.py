@@ -115,7 +115,8 @@ def partition(storm: Storm) -> None:
     """The network falls into two halves that do not hear each other; liars may be in both."""
     storm.count("partition")
     left, right = _halves(storm)
-    if storm.draw.randrange(2):
+    is_bridged = storm.draw.randrange(2) or any(node.has_twin for node in storm.ground.nodes)
+    if is_bridged:
         left, right = (
             [node for node in half if not storm.ground.nodes[node].is_liar] for half in (left, right)
         )

@@ -12,15 +12,23 @@ from __future__ import annotations
 
 import io
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from domain.rules import FogRules
 from fog.sim import invariants
+from fog.sim.disk import Disk
 from fog.sim.ground import Ground
 from ledger import archive, audit
+from ledger.replica import Missing, Replica
 
 if TYPE_CHECKING:
     from fog.sim.node import Node
+
+AGAIN_EVERY: Final = 4
+"""One run in so many is lived through once more by a node that was not there."""
+
+AT_ONCE: Final = 30
+"""Events handed over together."""
 
 
 def look(ground: Ground) -> None:
@@ -34,6 +42,8 @@ def look(ground: Ground) -> None:
     replay(ground, highest)
     draw: random.Random = ground.draw("finale")
     labels(ground, draw.choice(honest))
+    if ground.seed % AGAIN_EVERY == 0:
+        again(ground, highest, draw)
 
 
 def replay(ground: Ground, node: Node) -> None:
@@ -45,6 +55,37 @@ def replay(ground: Ground, node: Node) -> None:
         ground.observer.broken("I8", f"the export of node {node.index}: {report.problem}")
     if node.replica.height and report.state_root != node.replica.state.root:
         ground.observer.broken("I8", f"replay gives another state than node {node.index} has")
+
+
+def again(ground: Ground, node: Node, draw: random.Random) -> None:
+    """I8: another node takes in everything, in another order, stops half way and goes on from a copy of its
+    disk: it has the same state."""
+    store, height, disk = node.replica.store, node.replica.height, Disk(node.disk.template)
+    ids = [id for final in ground.observer.chain[:height] for id in final.order]
+    draw.shuffle(ids)
+    wires = store.wires(ids)
+    other = _opened(disk, ground)
+    for start in range(0, len(ids), AT_ONCE):
+        some = [wires[id] for id in ids[start : start + AT_ONCE]]
+        other.ingest(some, peer=str(start), now=ground.time)
+    has_stopped = False
+    while other.height < height:
+        if not has_stopped and other.height >= height // 2:
+            disk.load(disk.image())
+            other, has_stopped = _opened(disk, ground), True
+        links, final = store.run(other.height + 1, max(1, height // 2))
+        result = other.apply(links, final, ground.time)
+        if isinstance(result, Missing):
+            other.ingest(list(store.wires(result.ids).values()), peer="more", now=ground.time)
+    if other.state.root != node.replica.state.root:
+        ground.observer.broken(
+            "I8", f"in another order of arrival the state differs from node {node.index}'s"
+        )
+    disk.close()
+
+
+def _opened(disk: Disk, ground: Ground) -> Replica:
+    return Replica.open(disk.open(ground.genesis.net), FogRules(), None, validator=False)
 
 
 class CountingRules(FogRules):

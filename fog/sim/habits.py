@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from domain.payloads import Payload, Transfer
 from fog.sim.disk import Disk
@@ -17,7 +17,10 @@ from fog.sim.ground import EVENTS, Ground
 from fog.sim.node import Node
 from fog.sim.pen import Pen
 from ledger.event import Event
+from ledger.replica import Replica
 from ledger.signing import SigningKey
+from ledger.votes import SignedVote
+from ledger.voting import Voting
 from network.gossip import encode_events
 
 
@@ -37,10 +40,6 @@ class Habit:
 
     def begin(self) -> None:
         """The liar started for the first time."""
-
-    def hears(self, message: bytes) -> bool:
-        """Whether the liar itself takes a gossip message."""
-        return True
 
     def heard(self, topic: str, message: bytes) -> None:
         """The liar hears a gossip message."""
@@ -87,6 +86,24 @@ class Habit:
         return f"<{type(self).__name__} of node {self.liar.index}>"
 
 
+class Shameless(Voting):
+    """Votes whatever it may have said before, where an honest one abstains."""
+
+    def _abstain(self, through: tuple[int, int]) -> None:
+        self._abstains_through = (-1, 0)
+        self.voter.abstains_through = 0
+
+    def _is_forgotten(self, signed: SignedVote) -> bool:
+        return False
+
+
+class ShamelessReplica(Replica):
+    def _load(self, *given: Any, **named: Any) -> None:
+        super()._load(*given, **named)
+        self._voting.__class__ = Shameless
+        self._voting._abstain((0, 0))
+
+
 class Liar(Node):
     is_liar = True
 
@@ -117,6 +134,13 @@ class Liar(Node):
 
         return act
 
+    @property
+    def kind_of_replica(self) -> type[Replica]:
+        return ShamelessReplica
+
+    def asks(self, other: Node) -> bool:
+        return self.facing(other) is self
+
     def facing(self, other: Node) -> Node:
         return next((node for habit in self.habits if (node := habit.facing(other)) is not None), self)
 
@@ -125,8 +149,7 @@ class Liar(Node):
         if me is not self:
             me.receive(topic, message, name, source)
             return
-        if all(habit.hears(message) for habit in self.habits):
-            super().receive(topic, message, name, source)
+        super().receive(topic, message, name, source)
         for habit in self.habits:
             habit.heard(topic, message)
 

@@ -9,12 +9,13 @@ from msgspec.structs import replace
 
 from fog.sim.disk import Disk
 from fog.sim.ground import VOTES
-from fog.sim.habits import Habit, Liar
+from fog.sim.habits import Habit, Liar, ShamelessReplica
 from fog.sim.node import Node
 from ledger import votes
 from ledger.checkpoint import parse_checkpoint
 from ledger.cid import Cid
 from ledger.errors import RemoteError
+from ledger.replica import Replica
 from ledger.simplex import AHEAD_MAX
 from ledger.votes import Certificate, Message, Phase, Proposal, SignedVote, Vote
 from network.gossip import decode_votes, encode_votes
@@ -78,10 +79,6 @@ class BadProposer(VotingHabit):
 
     def telling(self, target: Node, topic: str, told: Sequence[bytes]) -> Sequence[bytes]:
         return told if topic != VOTES else [bent for message in told for bent in self._bent(message)]
-
-    def hears(self, message: bytes) -> bool:
-        """Not its own lies: its replica would take them for votes that its disk forgot."""
-        return not any(map(self._is_own, self.read(message)))
 
     def _is_own(self, one: Message) -> bool:
         return isinstance(one, Proposal) and one.vote.by == self.liar.key.public
@@ -162,6 +159,13 @@ class Twin(Node):
     is_liar = True
     talks_to: Callable[[Node], bool]
 
+    @property
+    def kind_of_replica(self) -> type[Replica]:
+        return ShamelessReplica
+
+    def asks(self, other: Node) -> bool:
+        return self.talks_to(other)
+
     def telling(self, target: Node, topic: str, message: bytes) -> Sequence[bytes]:
         return (message,) if self.talks_to(target) else ()
 
@@ -175,6 +179,7 @@ class Twins(VotingHabit):
         self._half = {node: None for node in range(liar.ground.links.nodes) if self.draw.randrange(2)}
         self.twin = Twin(liar.ground, liar.index, liar.key, Disk(liar.disk.template))
         self.twin.talks_to = self._is_other
+        liar.has_twin = True
 
     def begin(self) -> None:
         self.twin.start()

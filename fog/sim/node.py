@@ -63,6 +63,7 @@ WANTED_MAX: Final = 256
 
 class Node:
     is_liar = False
+    has_twin = False
 
     def __init__(self, ground: Ground, index: int, key: SigningKey, disk: Disk) -> None:
         self.ground = ground
@@ -117,11 +118,15 @@ class Node:
     def _open(self) -> None:
         store = self.disk.open(self.ground.genesis.net)
         parts = self.ground.parts
-        self.replica = parts.replica.open(
+        self.replica = self.kind_of_replica.open(
             store, parts.rules(), self.key, validator=True, interval_ms=INTERVAL_MS, voter=parts.voter
         )
         self.voice = Voice(self)
         self._told_height = self.replica.height
+
+    @property
+    def kind_of_replica(self) -> type[Replica]:
+        return self.ground.parts.replica
 
     def _audit(self) -> None:
         """After damage that a start let pass: judge every byte that is final. Raises StoreCorrupt."""
@@ -285,6 +290,8 @@ class Node:
 
     def sync_with(self, peer: int, wanted: tuple[Cid, ...]) -> None:
         """Now, or when the last session with this peer is AGAIN_MS ago."""
+        if not self.asks(self.ground.nodes[peer]):
+            return
         since = self.ground.scheduler.now - self._synced_at.get(peer, -AGAIN_MS)
         if peer in self._sessions or since < AGAIN_MS:
             self._wanted.setdefault(peer, {}).update(dict.fromkeys(wanted))
@@ -330,7 +337,16 @@ class Node:
 
     def somebody(self) -> int:
         """Any other node; a liar who eclipses us may see to it that it is him."""
-        return self.ground.observer.neighbour(self, self._draw)
+        found = self.ground.observer.neighbour(self, self._draw)
+        for _ in self.ground.nodes:
+            if self.asks(self.ground.nodes[found]):
+                break
+            found = self.ground.observer.neighbour(self, self._draw)
+        return found
+
+    def asks(self, other: Node) -> bool:
+        """Whether this node ever turns to another one."""
+        return True
 
     # ----------------------------------------------------------------------------------------------------
 

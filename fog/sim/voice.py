@@ -118,11 +118,14 @@ class Voice:
         self._ask()
 
     def _next_peer(self) -> Node:
+        """One after the other."""
         nodes = self._node.ground.nodes
-        self._turn += 1
-        if nodes[self._turn % len(nodes)] is self._node:
+        for _ in nodes:
             self._turn += 1
-        return nodes[self._turn % len(nodes)]
+            peer = nodes[self._turn % len(nodes)]
+            if peer.index != self._node.index and self._node.asks(peer):
+                return peer
+        return nodes[self._node.somebody()]
 
     def _take_all(self, said: Sequence[bytes], source: int) -> None:
         for message in said:
@@ -136,7 +139,7 @@ class Voice:
         node = self._node
         answers: dict[bytes, Sequence[bytes]] = {}
         for peer in node.ground.nodes:
-            if peer is not node:
+            if peer is not node and node.asks(peer):
                 ask_votes(node, peer.facing(node), 0, 0, _into(answers, peer.key.public))
         node.later(ANSWERS_MS, lambda: self._look_at(answers))
 

@@ -174,7 +174,7 @@ VOTE_MUTANTS = (
     Mutant("certify with a third", ("blame", "fault"), Parts(voter=CertifiesAlone)),
     Mutant(
         "half is a quorum",
-        ("I3",),
+        ("I3", "I10"),
         changes=((validators, "is_quorum", half_is_a_quorum),),
         faults=("partition",),
         liars=(("twins",), ("twins",)),
