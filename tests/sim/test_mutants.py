@@ -171,7 +171,7 @@ VOTE_MUTANTS = (
         fault_gap_ms=1_500,
         burst_gap_ms=1_000,
     ),
-    Mutant("certify with a third", ("blame", "fault"), Parts(voter=CertifiesAlone)),
+    Mutant("certify with a third", ("blame", "fault", "I3", "I10"), Parts(voter=CertifiesAlone)),
     Mutant(
         "half is a quorum",
         ("I3", "I10"),
