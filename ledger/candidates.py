@@ -91,10 +91,6 @@ class Candidates:
     def get(self, id: Cid | None) -> Candidate | None:
         return None if id is None else self._by_id.get(id)
 
-    def is_known(self, id: Cid | None) -> bool:
-        """Whether this checkpoint is the root or was executed on it."""
-        return id == self.root_id or id in self._by_id
-
     def build(self, below: Candidate | None, shown: Certificate | None, slot: int) -> Candidate:
         """A new checkpoint for `slot` on top of `below` (None: on the root), of what stands here."""
         parent, state, _, taken = self._base(below)

@@ -57,13 +57,6 @@ class Last(NamedTuple):
     final: Certificate
 
 
-class Link(NamedTuple):
-    """A checkpoint and what shows its parent; None at height 1."""
-
-    checkpoint: Checkpoint
-    shown: Certificate | None
-
-
 def parse_link(checkpoint: bytes, shown: bytes, *, net: Cid) -> tuple[Checkpoint, bytes]:
     """Bytes -> a checkpoint whose `cert` names `shown`. Nothing is verified but that.
 

@@ -39,7 +39,6 @@ class Pace:
     def __init__(self) -> None:
         self.usual_ms: int | None = None  # smoothed, from wanted to notarized
         self._since: int | None = None  # when the present slot was first wanted
-        self._ended: int | None = None  # the same of the slot that just ended
         self._deadline: int | None = None
         self._repeat: int | None = None
         self._repeats = 0  # in the present slot

@@ -44,7 +44,7 @@ from ledger.genesis import Genesis
 from ledger.pace import Pace
 from ledger.signing import SigningKey
 from ledger.simplex import Cast, Decision, Fault, Judge, Keep, Lacking, Propose, Repeat, Voter, vote_of
-from ledger.votes import Certificate, Phase, Proposal, SignedVote, Vote
+from ledger.votes import Certificate, Phase, Proposal, SignedVote
 
 HEARTBEAT_MS: Final = 60_000
 """A checkpoint at least this often, so that ledger time moves when nobody says anything."""
@@ -70,9 +70,11 @@ NEVER: Final = (2**63, 0)
 
 @dataclass(frozen=True, slots=True)
 class Standstill:
-    """Nothing becomes final since `since` (unix ms). `heard`: validators whose words came lately, us
-    included;
-    `weight` is their stake, of which more than two thirds of `total` are needed."""
+    """Nothing becomes final since `since` (unix ms).
+
+    `heard`: validators whose words came lately, us included; `weight` is their stake, of which more than two
+    thirds of `total` are needed.
+    """
 
     since: int
     heard: tuple[bytes, ...]
@@ -341,10 +343,12 @@ class Voting:
                 pass  # `drive` looks at what is unsettled
 
     def _cast(self, cast: Cast, now: int) -> None:
+        self._say(self._signed(cast, now))
+
+    def _signed(self, cast: Cast, now: int) -> SignedVote:
         assert self._key is not None
         self._clock = max(self._clock, now)  # a clock set back stays where it was
-        signed = SignedVote.make(self._key, vote_of(cast, self.net, self.voter.epoch, self._clock))
-        self._say(signed)
+        return SignedVote.make(self._key, vote_of(cast, self.net, self.voter.epoch, self._clock))
 
     def _say(self, signed: SignedVote) -> None:
         data = signed.encode()
@@ -355,7 +359,6 @@ class Voting:
         self._queue += self.voter.hear(signed)
 
     def _propose(self, slot: int, parent: Cid | None, now: int) -> None:
-        assert self._key is not None
         below = None
         if parent != self._root_id:
             assert parent is not None
@@ -367,10 +370,8 @@ class Voting:
         else:
             shown = self._final if below is None else self.voter.shown(below.checkpoint.id)
             candidate = self.candidates.build(below, shown, slot)
-        self._clock = max(self._clock, now)
         checkpoint, shown = candidate.checkpoint, candidate.shown
-        vote = Vote(self.net, self.voter.epoch, slot, Phase.PROPOSE, checkpoint.id, self._clock)
-        signed = SignedVote.make(self._key, vote)
+        signed = self._signed(Cast(slot, Phase.PROPOSE, checkpoint.id), now)
         proposal = Proposal(signed, checkpoint.encode(), b"" if shown is None else shown.encode())
         self._proposals[slot, checkpoint.id] = proposal
         self.to_keep.append(Ballot(self.voter.epoch, slot, False, proposal.encode()))
@@ -608,17 +609,17 @@ class Voting:
         self._pace.entered(voter.slot)
         if voter.me is not None and len(members.stakes) == 1:
             self._abstains_through = min(self._abstains_through, (epoch - 1, 0))
-        if self._abstains_through[0] >= epoch:
-            voter.abstain(self._abstains_through[1] if self._abstains_through[0] == epoch else 2**63)
+        voter.abstains_through = self._abstains_in(epoch)
         return voter
 
     def _abstain(self, through: tuple[int, int]) -> None:
         self._abstains_through = max(self._abstains_through, through)
-        epoch, slot = self._abstains_through
-        if epoch >= self.voter.epoch:
-            self.voter.abstains_through = slot if epoch == self.voter.epoch else 2**63
-        else:
-            self.voter.abstains_through = 0
+        self.voter.abstains_through = self._abstains_in(self.voter.epoch)
+
+    def _abstains_in(self, epoch: int) -> int:
+        """The last slot of an epoch in which we say nothing; 0: in none."""
+        last, slot = self._abstains_through
+        return slot if last == epoch else 2**63 if last > epoch else 0
 
     def _recall(self, ballots: Iterable[Ballot]) -> None:
         """Take up what the disk holds of open slots: first what we said ourselves."""
