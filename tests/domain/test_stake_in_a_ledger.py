@@ -94,12 +94,20 @@ class Town:
         post: deque[tuple[str, bytes]] = deque()
         for name, replica in self.replicas.items():
             if name not in self.down:
+                if replica.is_silent:  # it has a seat since the last turn
+                    self._rejoin(name)
                 self._note(name, replica.step(self.now), post)
         while post:
             sender, message = post.popleft()
             for name, replica in self.replicas.items():
                 if name not in self.down and name != sender:
                     self._note(name, replica.hear(message, now=self.now), post)
+
+    def _rejoin(self, name: str) -> None:
+        """As a node does: ask who is up what they hold of its votes, before the first one."""
+        others = [other for other in self.replicas if other != name and other not in self.down]
+        answers = {self.keys[other].public: self.replicas[other].ballots(0, 0) for other in others}
+        assert self.replicas[name].rejoin(answers, now=self.now)
 
     def _note(self, name: str, reaction: Reaction, post: deque[tuple[str, bytes]]) -> None:
         post.extend((name, message) for message in reaction.send)
