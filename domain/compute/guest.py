@@ -108,6 +108,14 @@ class Guest:
         if problem:
             return Ended("bad_program", 0, detail=problem)
         try:
+            return self._ran()
+        finally:
+            # The store holds our host functions and they hold us: left to itself, the 4 GiB of addresses and
+            # all the memory of every run before would stay until the process ends.
+            self._store.close()
+
+    def _ran(self) -> Ended:
+        try:
             self._start()
         except wasi.Exit as exit_:
             return Ended("exit" if exit_.code else "ok", self._used, exit_code=exit_.code)

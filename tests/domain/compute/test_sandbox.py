@@ -13,6 +13,7 @@ import trio
 from domain.compute.process import Child
 from domain.compute.programs import Program
 from domain.compute.sandbox import Sandbox, SandboxFailure, open_sandbox
+from domain.compute.spec import INPUTS_PER_SHARD_MAX
 from ledger import blob
 from ledger.errors import UsageError
 from tests.domain.compute.bench import EXAMPLES, Bench
@@ -112,6 +113,12 @@ async def test_a_shard_without_inputs_runs_once(bench: Bench) -> None:
     """Standard input is empty, and no name is added to the arguments."""
     run = await bench.run("hello.c")
     assert (run.name, run.status, bench.text(run.stdout)) == ("", "ok", "hello, world\n")
+
+
+async def test_a_run_leaves_nothing_to_the_next(bench: Bench) -> None:
+    """A shard may have 256 inputs: each run's memory is given back before the next one begins."""
+    outcome = await bench.outcome("hello.c", {f"{n}": b"" for n in range(INPUTS_PER_SHARD_MAX)})
+    assert outcome.result.ok
 
 
 async def test_the_walls_of_the_kernel_stand(bench: Bench) -> None:
