@@ -1,0 +1,304 @@
+"""May this machine work for others now? One reading, what came before it, and the limits give one answer.
+
+    every limit holds, and has for as long as the last trouble asks     Run
+    some limit is broken                                                Suspend: stop the children, keep them
+    suspended for `suspend_s`, or known to last that long, or the
+    trouble is one that keeping makes worse (memory, a phone's power)   Evict: end them, give the work back
+
+While it runs, the stop values decide; while it does not, the better resume values, each for the calm that the
+trouble asks for (`reasons`). Calm is only what was seen: a gap between readings begins it anew. Whoever is
+stopped again within the time that it waited waits twice as long, at most CALM_MAX_MS: so noise can not make
+it flap.
+
+Knows readings, limits, hours and time as an argument. Does not know where any of them are from.
+
+What must always hold, whatever the history: Run is never the answer to a reading that is beyond a stop value,
+nor to one that does not tell what the limits ask for, nor outside the hours, nor while paused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, tzinfo
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.harvest import schedule
+from domain.harvest.profiles import Limits
+from domain.harvest.readings import Readings
+from domain.harvest.reasons import REASONS, Reason, Subject, duration
+from domain.harvest.schedule import Window
+
+GAP_MS_MAX: Final = 60_000
+"""Between two readings; what happened in a longer gap is not known, so calm begins after it."""
+
+CALM_MS_MAX: Final = 3_600_000
+"""However often it was stopped. An hour costs little, and a machine that stays unfit is not asked more often.
+"""
+
+FOR_GOOD: Final = 2**63 - 1
+"""`paused_until_ms` of a pause without an end."""
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """What the owner allows."""
+
+    limits: Limits
+    hours: tuple[Window, ...] = ()
+    zone: tzinfo = UTC  # of the hours
+    paused_until_ms: int = 0  # unix ms; the owner's own word, above everything
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True, tag_field="action", omit_defaults=True):
+    """One of Run, Suspend, Evict: why, what else is in the way, and when the answer may change by itself."""
+
+    reason: Reason
+    also: tuple[str, ...] = ()  # codes of what else stands in the way
+    at_ms: int  # unix ms
+    until_ms: int | None = None  # the earliest time at which, with nothing else changed, it is another
+
+
+class Run(Decision, frozen=True, tag="run"):
+    """Work."""
+
+
+class Suspend(Decision, frozen=True, tag="suspend"):
+    """Stop at once, keep what is begun."""
+
+
+class Evict(Decision, frozen=True, tag="evict"):
+    """Stop at once, end what is begun and give it back."""
+
+
+Answer = Run | Suspend | Evict
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What has to be remembered of all readings before. Times are unix ms; 0 is never."""
+
+    action: str = ""  # the tag of the last answer
+    last_ms: int = 0  # of the last reading
+    running_since_ms: int = 0
+    stopped_since_ms: int = 0
+    calm_since_ms: int = 0  # since when nothing is in the way; 0: something is
+    calm_needed_ms: int = 0  # what the troubles since the last run ask for
+    troubled_by: str = ""  # the code that asked for most of it
+    last_calm_ms: int = 0  # the calm before the last run; a short run doubles it
+    mains_since_ms: int = 0  # since when power comes from outside; 0: it does not
+
+
+def decide(policy: Policy, readings: Readings, history: History, now: int) -> Answer:
+    """The answer at unix ms `now`."""
+    return step(policy, readings, history, now)[0]
+
+
+def step(policy: Policy, readings: Readings, history: History, now: int) -> tuple[Answer, History]:
+    """The answer at unix ms `now`, and the history to ask the next one with."""
+    past = _seen(history, readings, now)
+    troubles = tuple(_troubles(policy, readings, past, now))
+    if troubles:
+        return _stopped(policy, past, troubles, now)
+    calm_since = past.calm_since_ms or now
+    if past.action != "run" and now - calm_since < past.calm_needed_ms:
+        waiting = Reason("settling", seen=now - calm_since, limit=past.calm_needed_ms, after=past.troubled_by)
+        until = calm_since + past.calm_needed_ms
+        after = replace(past, calm_since_ms=calm_since)
+        return _held(policy, after, waiting, (), until, now, evict=False)
+    return _runs(policy, readings, past, now)
+
+
+def sentence(decision: Answer) -> str:
+    """For people: what is done, why, and what it waits for."""
+    words = {Run: "working", Suspend: "suspended", Evict: "not working"}
+    text = f"{words[type(decision)]}: {decision.reason.sentence()}"
+    if decision.also:
+        text += f"; also {', '.join(decision.also)}"
+    if decision.until_ms == FOR_GOOD:
+        return text + ", until it is told to go on"
+    if decision.until_ms is not None:
+        verb = "may change" if isinstance(decision, Run) else "may work"
+        text += f"; {verb} in {duration(decision.until_ms - decision.at_ms)}"
+    return text
+
+
+def _seen(history: History, readings: Readings, now: int) -> History:
+    """History up to this reading: what a gap, or a clock that was set back, makes worthless is gone."""
+    broken = not 0 <= now - history.last_ms <= GAP_MS_MAX
+    mains = 0 if broken else history.mains_since_ms
+    return replace(
+        history,
+        last_ms=now,
+        running_since_ms=min(history.running_since_ms, now),
+        stopped_since_ms=min(history.stopped_since_ms, now),
+        calm_since_ms=0 if broken else history.calm_since_ms,
+        mains_since_ms=(mains or now) if readings.on_mains else 0,
+    )
+
+
+def _runs(policy: Policy, readings: Readings, past: History, now: int) -> tuple[Run, History]:
+    began = past.action != "run"
+    until = schedule.next_change(policy.hours, now, policy.zone)
+    after = replace(
+        past,
+        action="run",
+        running_since_ms=now if began else past.running_since_ms,
+        stopped_since_ms=0,
+        calm_since_ms=0,
+        calm_needed_ms=0,
+        troubled_by="",
+        last_calm_ms=past.calm_needed_ms if began else past.last_calm_ms,
+    )
+    return Run(reason=Reason("idle", seen=readings.user_idle_ms), at_ms=now, until_ms=until), after
+
+
+def _stopped(
+    policy: Policy, past: History, troubles: tuple[Reason, ...], now: int
+) -> tuple[Suspend | Evict, History]:
+    limits = policy.limits
+    worst = max(troubles, key=lambda trouble: _calm(limits, trouble.code))
+    needed = _calm(limits, worst.code)
+    if past.action == "run" and needed and now - past.running_since_ms < past.last_calm_ms:
+        needed = max(needed, min(2 * past.last_calm_ms, CALM_MS_MAX))
+    more = needed > past.calm_needed_ms
+    after = replace(
+        past,
+        calm_since_ms=0,
+        calm_needed_ms=needed if more else past.calm_needed_ms,
+        troubled_by=worst.code if more else past.troubled_by,
+    )
+    evictors = [trouble for trouble in troubles if _ends_runs(limits, trouble.code)]
+    first = (evictors or troubles)[0]
+    also = tuple(trouble.code for trouble in troubles if trouble is not first)
+    until = _until(policy, first, now)
+    return _held(policy, after, first, also, until, now, evict=bool(evictors))
+
+
+def _held(
+    policy: Policy,
+    past: History,
+    reason: Reason,
+    also: tuple[str, ...],
+    until: int | None,
+    now: int,
+    *,
+    evict: bool,
+) -> tuple[Suspend | Evict, History]:
+    """Suspended; or evicted, at once, because it lasts, or because it has lasted."""
+    since = past.stopped_since_ms or now
+    patience = policy.limits.suspend_s * 1_000
+    lasting = until is not None and until - since >= patience and reason.code in ("paused", "outside_hours")
+    evict = evict or lasting or past.action == "evict" or now - since >= patience
+    kind = Evict if evict else Suspend
+    after = replace(past, action="evict" if evict else "suspend", stopped_since_ms=since)
+    return kind(reason=reason, also=also, at_ms=now, until_ms=until), after
+
+
+def _calm(limits: Limits, code: str) -> int:
+    """Milliseconds of calm that a trouble asks for."""
+    return {"none": 0, "short": limits.short_calm_s, "long": limits.calm_s}[REASONS[code].calm] * 1_000
+
+
+def _ends_runs(limits: Limits, code: str) -> bool:
+    """Keeping a stopped run makes these worse: it holds its memory; a phone in a pocket has other uses for
+    it.
+    """
+    return code == "memory_low" or (code == "unplugged" and limits.evict_unplugged)
+
+
+def _until(policy: Policy, reason: Reason, now: int) -> int | None:
+    match reason.code:
+        case "paused":
+            return policy.paused_until_ms
+        case "outside_hours":
+            return schedule.next_change(policy.hours, now, policy.zone)
+        case "user_active":
+            assert reason.seen is not None
+            assert reason.limit is not None
+            return now + reason.limit - reason.seen
+        case _:
+            return None
+
+
+def _troubles(policy: Policy, readings: Readings, past: History, now: int) -> Iterator[Reason]:
+    """Everything that is in the way, in the order of `REASONS`."""
+    limits, running = policy.limits, past.action == "run"
+    if now < policy.paused_until_ms:
+        yield Reason("paused")
+    if not schedule.allowed(policy.hours, now, policy.zone):
+        yield Reason("outside_hours")
+    yield from _power(limits, readings, running=running)
+    yield from _heat(limits, readings, running=running)
+    yield from _user(limits, readings, past, now)
+    if limits.unmetered_only:
+        if readings.metered:
+            yield Reason("metered")
+        elif readings.metered is None:
+            yield from _unless_allowed(limits, "metered", "metered_unknown")
+    yield from _cpu(limits, readings, running=running)
+    floor = (limits.memory_stop_mib if running else limits.memory_resume_mib) << 20
+    if readings.memory_available_bytes is None:
+        yield from _unless_allowed(limits, "memory", "memory_unknown")
+    elif readings.memory_available_bytes < floor:
+        yield Reason("memory_low", seen=readings.memory_available_bytes, limit=floor)
+
+
+def _power(limits: Limits, readings: Readings, *, running: bool) -> Iterator[Reason]:
+    if limits.mains_only and readings.on_mains is False:
+        yield Reason("unplugged")
+    elif limits.mains_only and readings.on_mains is None:
+        yield from _unless_allowed(limits, "power", "power_unknown")
+    floor = limits.battery_stop_percent if running else limits.battery_resume_percent
+    if readings.has_battery is False:
+        return
+    if readings.charge_percent is None:
+        if floor:
+            yield from _unless_allowed(limits, "charge", "charge_unknown")
+    elif readings.charge_percent < floor:
+        yield Reason("battery_low", seen=readings.charge_percent, limit=floor)
+
+
+def _heat(limits: Limits, readings: Readings, *, running: bool) -> Iterator[Reason]:
+    battery = (limits.battery_stop_c if running else limits.battery_resume_c) * 1_000
+    if readings.battery_mc is not None and readings.battery_mc > battery:
+        yield Reason("battery_hot", seen=readings.battery_mc, limit=battery)
+    cpu = (limits.cpu_stop_c if running else limits.cpu_resume_c) * 1_000
+    if readings.cpu_critical_mc is not None:
+        gap = 0 if running else (limits.cpu_stop_c - limits.cpu_resume_c) * 1_000
+        cpu = min(cpu, readings.cpu_critical_mc - limits.critical_margin_c * 1_000 - gap)
+    if readings.cpu_mc is not None and readings.cpu_mc > cpu:
+        yield Reason("cpu_hot", seen=readings.cpu_mc, limit=cpu)
+    if readings.throttled:
+        yield Reason("throttled")
+    if readings.battery_mc is None and readings.cpu_mc is None and readings.throttled is None:
+        yield from _unless_allowed(limits, "heat", "heat_unknown")
+
+
+def _user(limits: Limits, readings: Readings, past: History, now: int) -> Iterator[Reason]:
+    if limits.idle_s == 0:
+        return
+    idle = readings.user_idle_ms
+    if idle is None and limits.charger_is_idle and readings.on_mains:
+        idle = now - past.mains_since_ms
+    needed = min(limits.idle_s, limits.locked_idle_s) if readings.locked else limits.idle_s
+    if idle is None:
+        yield Reason("user_unknown")
+    elif idle < needed * 1_000:
+        yield Reason("user_active", seen=idle, limit=needed * 1_000)
+
+
+def _cpu(limits: Limits, readings: Readings, *, running: bool) -> Iterator[Reason]:
+    others = (limits.cpu_stop_percent if running else limits.cpu_resume_percent) * 10_000
+    stall = (limits.stall_stop_percent if running else limits.stall_resume_percent) * 10_000
+    if readings.cpu_others_ppm is not None and readings.cpu_others_ppm > others:
+        yield Reason("cpu_busy", seen=readings.cpu_others_ppm, limit=others)
+    if readings.cpu_stall_ppm is not None and readings.cpu_stall_ppm > stall:
+        yield Reason("cpu_contended", seen=readings.cpu_stall_ppm, limit=stall)
+    if readings.cpu_others_ppm is None and readings.cpu_stall_ppm is None:
+        yield from _unless_allowed(limits, "cpu", "cpu_unknown")
+
+
+def _unless_allowed(limits: Limits, subject: Subject, code: str) -> Iterator[Reason]:
+    if subject not in limits.may_be_unknown:
+        yield Reason(code)
