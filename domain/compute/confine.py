@@ -22,11 +22,14 @@ import resource
 import signal
 import struct
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 NICE_MAX: Final = 19
+AUTOGROUP_PAUSE_S: Final = 0.1  # the kernel lets those who are not root set one in so many seconds
+AUTOGROUP_TRIES: Final = 50  # as when as many children start together
 OPEN_FILES_SPARE: Final = 32  # above the inputs: pipes, cache files, the interpreter's own
 FILE_SIZE_MAX: Final = 1 << 30  # a compiled module
 DATA_BASE: Final = 2 << 30  # interpreter, engine, compiling the largest module
@@ -88,20 +91,49 @@ def yield_to_everyone() -> list[str]:
     if sys.platform == "linux":
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         standing.append("sched_idle")
-        if _write_if_there(Path("/proc/self/autogroup"), str(NICE_MAX)):
+        for _ in range(AUTOGROUP_TRIES):
+            if (done := _set_autogroup(os.getpid(), NICE_MAX)) is not False:
+                break
+            time.sleep(AUTOGROUP_PAUSE_S)
+        if done:
             standing.append("autogroup")
     return standing
 
 
-def let_die(pid: int) -> None:
-    """After SIGKILL: give back the priority that `yield_to_everyone` took, in the session of `pid`.
+def let_stop(pid: int) -> None:
+    """After SIGSTOP or SIGKILL: give the session of `pid` the priority that `yield_to_everyone` took.
 
-    Dying takes a turn on a core, and on a busy machine the lowest priority waits half a second for it.
+    Stopping takes a turn on a core, and on a busy machine the lowest priority waits half a second for it.
+    None of its own code runs in that turn.
     """
     if sys.platform == "linux":
         with suppress(ProcessLookupError, PermissionError):
             os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
-        _write_if_there(Path(f"/proc/{pid}/autogroup"), "0")
+        _set_autogroup(pid, 0)
+
+
+def let_wait(pid: int) -> bool:
+    """Before SIGCONT: take again what `let_stop` gave. False: not now, ask again in AUTOGROUP_PAUSE_S."""
+    if sys.platform != "linux":
+        return True
+    with suppress(ProcessLookupError, PermissionError):
+        os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
+    return _set_autogroup(pid, NICE_MAX) is not False
+
+
+def _set_autogroup(pid: int, nice: int) -> bool | None:
+    """How the kernel weighs the whole session of `pid`. None: it has no such thing, or not for us.
+
+    False: it was set for somebody else just now. Only root may do so more than ten times a second, in the
+    whole system.
+    """
+    try:
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
+    except BlockingIOError:
+        return False
+    except OSError:  # not every kernel has it; nice still holds within the session
+        return None
+    return True
 
 
 def limit_cpu(seconds: int) -> None:
@@ -189,11 +221,3 @@ def _checked(result: int, what: str) -> int:
         code = ctypes.get_errno()
         raise OSError(code, f"{what}: {os.strerror(code)}")
     return result
-
-
-def _write_if_there(path: Path, text: str) -> bool:
-    try:
-        path.write_text(text)
-    except OSError:  # not every kernel has it; nice still holds within the session
-        return False
-    return True

@@ -3,7 +3,8 @@
 Knows frames and signals. Does not know what a shard is.
 
 What must always hold: after `close` the whole process group is dead and reaped; a pipe that breaks is a
-`SandboxFailure`, never a hang.
+`SandboxFailure`, never a hang; once it is ended, or known to have ended, no signal is sent any more, because
+its number may be another's by then.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ from ledger.errors import FogError
 DIAGNOSTIC_SIZE_MAX: Final = 4096  # of what a dying child says
 
 _PACKAGES: Final = str(Path(__file__).resolve().parents[2])
-_START: Final = "import sys; sys.path[:] = sys.argv[1:]; from domain.compute.child import main; main()"
+_START: Final = (
+    # Tied to us before anything else: a stopped child does not see that its pipe was closed.
+    "import sys; sys.path[:] = sys.argv[2:]; from domain.compute import confine;"
+    " confine.die_with(int(sys.argv[1])); from domain.compute.child import main; main()"
+)
 
 
 class SandboxFailure(FogError):
@@ -40,7 +45,7 @@ class Child:
     def __init__(self) -> None:
         # Directly and not through a thread: the kernel ends the child with the *thread* that started it.
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _START, *_import_path()],
+            [sys.executable, "-I", "-S", "-c", _START, str(os.getpid()), *_import_path()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -48,6 +53,8 @@ class Child:
             cwd="/",
             start_new_session=True,
         )
+        self._ending = False
+        self._stops = 0  # how often it was suspended
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
@@ -85,11 +92,34 @@ class Child:
                 f"an unreadable report from the child: {error}", code="child_broken"
             ) from error
 
+    def suspend(self) -> None:
+        """Stop the whole group where it is, and let it get there at once. Safe to repeat."""
+        self._stops += 1
+        if self._may_be_told:
+            os.killpg(self._process.pid, signal.SIGSTOP)
+            confine.let_stop(self._process.pid)
+
+    async def resume(self) -> None:
+        """Go on as if nothing had been, at the lowest priority again; not if suspended anew meanwhile."""
+        stops = self._stops
+        while self._may_be_told and not confine.let_wait(self._process.pid):
+            await trio.sleep(confine.AUTOGROUP_PAUSE_S)
+            if self._stops != stops:
+                return
+        if self._may_be_told:
+            os.killpg(self._process.pid, signal.SIGCONT)
+
     def kill(self) -> None:
-        """The whole group, at once. Safe to repeat: the process is not reaped before `close`."""
-        if self._process.returncode is None:
+        """The whole group, at once, also while suspended. Safe to repeat."""
+        if self._may_be_told:
             os.killpg(self._process.pid, signal.SIGKILL)
-            confine.let_die(self._process.pid)
+            confine.let_stop(self._process.pid)
+        self._ending = True
+
+    @property
+    def _may_be_told(self) -> bool:
+        """Whether the number is certainly still this group's: a thread may be reaping it from `kill` on."""
+        return not self._ending and self._process.returncode is None
 
     async def close(self) -> None:
         """Kill and reap, also while being cancelled."""

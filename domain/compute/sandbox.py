@@ -6,6 +6,10 @@
 A spare child with the engine already loaded waits for the next task, so that a small shard does not pay the
 start of an interpreter. Each child runs one shard and is then gone, with everything it ever saw.
 
+The machine's owner comes first: `suspend` stops every child where it is, memory kept, and `resume` lets them
+go on; the result is that of a run that nobody disturbed. Deadlines here stand still meanwhile. A run is
+evicted by cancelling it, suspended or not.
+
 What must always hold: when `run` returns or raises, whatever the reason, its child's whole process group is
 dead; a child that says nothing within the deadline is killed; a result is built only if every input has its
 run. All else raises `SandboxFailure`: this machine's trouble, for which a lease is given back without blame.
@@ -68,12 +72,41 @@ class Sandbox:
         self._cache = cache
         self._spare: Child | None = None
         self._keep_spare = False
+        self._running: dict[Child, _Clock] = {}
+        self._resumed: trio.Event | None = None  # while suspended
 
     def warm(self) -> None:
         """Keep a spare child from now on. Starting one takes the caller some milliseconds."""
         self._keep_spare = True
-        if self._spare is None:
+        if self._spare is None and not self.suspended:
             self._spare = Child()
+
+    @property
+    def suspended(self) -> bool:
+        return self._resumed is not None
+
+    def suspend(self) -> None:
+        """Stop every child where it is, at once. Runs asked for meanwhile begin after `resume`."""
+        if self._resumed is None:
+            self._resumed = trio.Event()
+        for child, clock in self._running.items():
+            child.suspend()
+            clock.stop()
+        if self._spare is not None:
+            self._spare.suspend()
+
+    async def resume(self) -> None:
+        """Let all go on; those that are left when somebody suspends them meanwhile stay where they are."""
+        if self._resumed is not None:
+            self._resumed.set()
+            self._resumed = None
+        spare = [] if self._spare is None else [self._spare]
+        for child in (*self._running, *spare):
+            await child.resume()
+            if self.suspended:
+                return
+            if child in self._running:
+                self._running[child].go_on()
 
     async def run(
         self,
@@ -92,10 +125,16 @@ class Sandbox:
                 f"the job is for engine {task.spec.engine.hex()[:16]}, this sandbox is {ENGINE.hex()[:16]}",
                 code="engine_mismatch",
             )
+        while self._resumed is not None:
+            await self._resumed.wait()
         child = await self.take()
+        clock = self._running[child] = _Clock()
+        if self.suspended:  # while the child was taken
+            self.suspend()
         try:
-            outcome = await self._watch(child, task, scratch, wall_s, progress)
+            outcome = await self._watch(child, clock, task, scratch, wall_s, progress)
         finally:
+            del self._running[child]
             await child.close()
         if self._keep_spare:
             self.warm()
@@ -107,12 +146,18 @@ class Sandbox:
             await spare.close()
 
     def __repr__(self) -> str:
-        return f"<Sandbox spare={self._spare!r}>"
+        state = " suspended" if self.suspended else ""
+        return f"<Sandbox{state} running={list(self._running)} spare={self._spare!r}>"
 
     @property
     def spare_pid(self) -> int | None:
         """Process id of the spare child, if one waits."""
         return None if self._spare is None else self._spare.pid
+
+    @property
+    def running_pids(self) -> list[int]:
+        """Process ids of the children that have a shard."""
+        return [child.pid for child in self._running]
 
     async def take(self) -> Child:
         """A child that waits for its task: the spare, or a new one. The caller must close it."""
@@ -123,15 +168,15 @@ class Sandbox:
         return child or Child()
 
     async def _watch(
-        self, child: Child, task: ShardTask, scratch: Path, wall_s: float, progress: Progress
+        self, child: Child, clock: _Clock, task: ShardTask, scratch: Path, wall_s: float, progress: Progress
     ) -> ShardOutcome:
-        with _deadline(LOAD_S_MAX):
+        with clock.within(LOAD_S_MAX):
             await child.begin(_message(task, self._cache, wall_s))
             loaded = await _expect(child, Loaded)
         names = [entry.name for entry in task.spec.shards[task.shard]] or [""]
         capture = _Capture(scratch)
         progress(0, len(names))
-        with _deadline(wall_s):
+        with clock.within(wall_s):
             for done, name in enumerate(names, start=1):
                 ran = await _expect(child, Ran)
                 if ran.name != name:
@@ -157,6 +202,37 @@ async def run_shard(
 ) -> ShardOutcome:
     """One shard without a spare child: for tools and audits. Raises like `Sandbox.run`."""
     return await Sandbox(cache).run(task, scratch=scratch, wall_s=wall_s)
+
+
+class _Clock:
+    """A wall clock for the deadlines of one run. It stands still while the run is suspended."""
+
+    def __init__(self) -> None:
+        self._scope = trio.CancelScope()
+        self._left: float | None = None  # seconds, while it stands still
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Like `trio.fail_after`, but the end is a failure of this machine. One at a time."""
+        self._scope = trio.CancelScope()
+        if self._left is None:
+            self._scope.deadline = trio.current_time() + seconds
+        else:
+            self._left = seconds
+        with self._scope:
+            yield
+        if self._scope.cancelled_caught:
+            raise SandboxFailure("the shard took longer than this machine gives it", code="wall_limit")
+
+    def stop(self) -> None:
+        if self._left is None:
+            self._left = self._scope.deadline - trio.current_time()
+            self._scope.deadline = math.inf
+
+    def go_on(self) -> None:
+        if self._left is not None:
+            self._scope.deadline = trio.current_time() + self._left
+            self._left = None
 
 
 class _Capture:
@@ -236,12 +312,3 @@ def _message(task: ShardTask, cache: Path, wall_s: float) -> Task:
         parent=os.getpid(),
         cpu_s=math.ceil(wall_s),
     )
-
-
-@contextmanager
-def _deadline(seconds: float) -> Iterator[trio.CancelScope]:
-    """Like `trio.fail_after`, but the end is a failure of this machine."""
-    with trio.CancelScope(deadline=trio.current_time() + seconds) as scope:
-        yield scope
-    if scope.cancelled_caught:
-        raise SandboxFailure("the shard took longer than this machine gives it", code="wall_limit")

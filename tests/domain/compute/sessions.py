@@ -1,0 +1,116 @@
+"""Another login session on this machine, and what the kernel says of who got the processor.
+
+A `Hog` stands for the owner's own program: a process in a session of its own, as a terminal or a desktop
+makes them, so that the kernel groups it apart from the node (autogroup). It burns one core while not stopped.
+
+Times are those of `/proc/PID/task/TID/schedstat`: nanoseconds on a processor, exact, of every thread.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from signal import SIGCONT, SIGSTOP
+from typing import Final
+
+BURN: Final = "import os, sys; {}; sys.stdout.write('!'); sys.stdout.flush()\nwhile True: pass"
+STOP_S_MAX: Final = 5.0
+POLITE: Final = {
+    "nothing": "pass",
+    "nice 19": "os.nice(19)",
+    "SCHED_IDLE": "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))",
+}
+"""What a program may do to be polite that is not enough across sessions."""
+
+
+class Hog:
+    """A process in a session of its own that takes what it can get of one core."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def rest(self) -> None:
+        os.kill(self.pid, SIGSTOP)
+
+    def work(self) -> None:
+        os.kill(self.pid, SIGCONT)
+
+
+@contextmanager
+def session(core: int, politeness: str = "nothing") -> Iterator[Hog]:
+    """A hog on `core`, burning when the block begins, gone when it ends."""
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", BURN.format(POLITE[politeness])],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        env={},
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.read(1) == b"!"
+            pin(process.pid, core)
+            yield Hog(process.pid)
+        finally:
+            process.kill()
+
+
+def last_core() -> int:
+    return max(os.sched_getaffinity(0))
+
+
+def pin(pid: int, core: int) -> None:
+    """All threads of a process to one core."""
+    for thread in threads(pid):
+        os.sched_setaffinity(int(thread.name), {core})
+
+
+def threads(pid: int) -> list[Path]:
+    return list(Path(f"/proc/{pid}/task").iterdir())
+
+
+def cpu_ns(pid: int) -> int:
+    """Nanoseconds on a processor so far, all threads together."""
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads(pid))
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether every thread is in state T."""
+    return all(_state(thread) == "T" for thread in threads(pid))
+
+
+def _state(thread: Path) -> str:
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0]
+
+
+def share(job: int, hog: int, seconds: float) -> float:
+    """What the process `job` got of the core that it shares with `hog`: of all that the two of them got.
+
+    What others take of that core, on a machine that is not ours alone, goes off both.
+    """
+    before = cpu_ns(job), cpu_ns(hog)
+    time.sleep(seconds)
+    ran = cpu_ns(job) - before[0], cpu_ns(hog) - before[1]
+    return ran[0] / sum(ran)
+
+
+def seconds_to_stop(pid: int, suspend: Callable[[], None]) -> tuple[float, float]:
+    """From asking until (it ran for the last time, every thread is in state T).
+
+    A process that is stopped while others have its core is told so when its turn comes; until then it takes
+    nothing from anybody. So the first is what the owner of the machine feels.
+    """
+    began = last = time.perf_counter()
+    suspend()
+    ran = cpu_ns(pid)
+    while not is_stopped(pid):
+        now = cpu_ns(pid)
+        seen = time.perf_counter()
+        if now != ran:
+            ran, last = now, seen
+        assert seen - began < STOP_S_MAX, f"{pid} does not stop"
+    return last - began, time.perf_counter() - began
