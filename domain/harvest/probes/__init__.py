@@ -1,19 +1,36 @@
 """Who asks a machine what it is like: one small adapter a source.
 
-    sysfs     Linux: batteries, chargers, temperatures     kernel    Linux: memory, pressure, use of cores
+    sysfs             Linux: batteries, chargers, temperatures (files)
+    kernel            Linux: memory, pressure on the processor and how much of it was used (files)
+    processor         how much of it others than our jobs use
+    bus               D-Bus: one call with an answer
+    logind            Linux: when somebody last touched it (system bus)
+    networkmanager    Linux: whether the network costs by volume (system bus)
+    portable          anywhere: memory, who uses the processor, battery (psutil)
+    programs          runs one of the system's programs, within a deadline
+    termux            Android: battery and Wi-Fi (programs that print JSON)
+    macos             macOS: power, heat, input (programs that print text)
+    windows           Windows: power, input, speed of the processor (calls that fill structs)
 
 A probe tells what it can and leaves the rest None. Where a whole source is missing it raises ProbeFailed with
-what was missing. Roots, runners and addresses are arguments, so that a test hands in what a real device said.
+what was missing. Roots, runners, addresses and clocks are arguments, so that a test hands in what a real
+device said.
 
 Knows formats. Does not merge, wait or judge: `domain.harvest.machine` and `policy` do.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+import time
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import trio
 
 from domain.harvest.readings import Readings
 from ledger.errors import RemoteError
+
+_run_sync: Final[Any] = trio.to_thread.run_sync  # the installed stubs do not know abandon_on_cancel
 
 
 class ProbeFailed(RemoteError):
@@ -29,5 +46,53 @@ class Probe(Protocol):
     def name(self) -> str:
         """For people: what is asked."""
 
+    async def read(self) -> Readings:
+        """What it says now. Raises ProbeFailed or OSError."""
+
+
+class Source(Protocol):
+    """One that blocks its thread while it reads."""
+
+    @property
+    def name(self) -> str:
+        """As a probe's."""
+
     def read(self) -> Readings:
-        """What it says now; may block. Raises ProbeFailed or OSError."""
+        """As a probe's."""
+
+
+class Blocking:
+    """A source as a probe, asked at most once in `every_s`; in between it says what it said.
+
+    If it hangs, it holds one thread and is not asked again before that is back; what it then says still
+    counts, for `every_s` from when it was asked.
+    """
+
+    def __init__(
+        self, source: Source, every_s: float = 0.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._source = source
+        self._every_s = every_s
+        self._clock = clock
+        self._thread = trio.CapacityLimiter(1)
+        self._last: tuple[float, Readings] | None = None
+
+    @property
+    def name(self) -> str:
+        return self._source.name
+
+    async def read(self) -> Readings:
+        if self._last is not None and self._clock() - self._last[0] < self._every_s:
+            return self._last[1]
+        if not self._thread.available_tokens:
+            raise ProbeFailed("it has not answered the question before this one")
+        readings: Readings = await _run_sync(self._ask, abandon_on_cancel=True, limiter=self._thread)
+        return readings
+
+    def _ask(self) -> Readings:
+        """In a thread, which may outlive whoever waits for it."""
+        asked = self._clock()
+        self._last = None
+        readings = self._source.read()
+        self._last = (asked, readings)
+        return readings

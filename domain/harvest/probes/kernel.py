@@ -1,17 +1,13 @@
-"""Linux `/proc`: memory that could be had, pressure on the processor, and how much of it others use.
+"""Linux `/proc`: memory that could be had, pressure on the processor, and how much of it was used.
 
 Formats: the kernel's Documentation/filesystems/proc.rst (`meminfo` in KiB, `stat` in ticks) and
 Documentation/accounting/psi.rst (`some avg10=` in percent with two decimals).
-
-What must always hold: our own jobs never count as somebody who needs the processor; a machine that yields to
-its own work would never do any.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -23,9 +19,6 @@ FILE_SIZE_MAX: Final = 1 << 20
 _AVAILABLE: Final = re.compile(rb"^MemAvailable:\s+(\d{1,15}) kB$", re.MULTILINE)
 _SOME: Final = re.compile(rb"^some avg10=(\d{1,3})\.(\d\d) ", re.MULTILINE)
 _CPU: Final = re.compile(rb"^cpu +((?:\d{1,19} ?){5,12})$", re.MULTILINE)
-
-OwnUse = Callable[[], int]
-"""Nanoseconds of processor time that all our jobs have used since the start; never decreases."""
 
 
 class Memory:
@@ -43,47 +36,36 @@ class Memory:
         return Readings(memory_available_bytes=int(match[1]) << 10)
 
 
-class Processor:
-    """`/proc/stat` and `/proc/pressure/cpu`: what others need of the processor, between two looks."""
+class Times:
+    """`/proc/stat`: nanoseconds that all cores were busy, and that there were, since the system started."""
 
-    name = "processor"
+    def __init__(self, root: Path, ticks_per_second: int | None = None) -> None:
+        self._path = root / "stat"
+        self._tick_ns = 1_000_000_000 // (ticks_per_second or os.sysconf("SC_CLK_TCK"))
 
-    def __init__(self, root: Path, own: OwnUse, tick_ns: int | None = None) -> None:
-        self._stat = root / "stat"
-        self._pressure = root / "pressure" / "cpu"
-        self._own = own
-        self._tick_ns = tick_ns or 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-        self._last: tuple[int, int, int] | None = None  # busy ns, all ns, our ns
-
-    def read(self) -> Readings:
-        """`cpu_others_ppm` from the second look on. Pressure is told only while our jobs are still: they wait
-        too.
-        """
-        busy, total = self._ticks()
-        own = self._own()
-        last, self._last = self._last, (busy, total, own)
-        if last is None or total <= last[1]:
-            return Readings(cpu_stall_ppm=self._stall() if own == 0 else None)
-        used, ours = busy - last[0], own - last[2]
-        share = max(0, used - ours) * 1_000_000 // (total - last[1])
-        return Readings(
-            cpu_others_ppm=min(share, 1_000_000), cpu_stall_ppm=self._stall() if ours == 0 else None
-        )
-
-    def _ticks(self) -> tuple[int, int]:
-        match = _CPU.search(_content(self._stat))
+    def __call__(self) -> tuple[int, int]:
+        """Raises ProbeFailed: Android, for one, shows it to nobody."""
+        match = _CPU.search(_content(self._path))
         if match is None:
-            raise ProbeFailed(f"{self._stat} does not say how the processor was used")
+            raise ProbeFailed(f"{self._path} does not say how the processor was used")
         ticks = [int(part) for part in match[1].split()]
-        total = sum(ticks[:8])  # guests are counted in user time already
+        total = sum(ticks[:8])  # what guests used is in `user` already
         idle = ticks[3] + ticks[4]
         return (total - idle) * self._tick_ns, total * self._tick_ns
 
-    def _stall(self) -> int | None:
+
+class Pressure:
+    """`/proc/pressure/cpu`: the part of the last ten seconds in which some program waited for a core."""
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / "pressure" / "cpu"
+
+    def __call__(self) -> int | None:
+        """In millionths. None: a kernel that does not say."""
         try:
-            match = _SOME.search(_content(self._pressure))
+            match = _SOME.search(_content(self._path))
         except ProbeFailed:
-            return None  # a kernel without PSI
+            return None
         return None if match is None else int(match[1]) * 10_000 + int(match[2]) * 100
 
 
