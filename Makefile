@@ -19,7 +19,7 @@ setup: $(VENV)/.fog-setup ## virtual environment with pinned dependencies; says 
 
 setup-interop: $(WORK)/node/.fog-setup ## npm packages of the JavaScript tests, into .work/node
 
-setup-system: ## Debian packages that `make test` needs (PostgreSQL, iproute2, dbus), if they are missing
+setup-system: ## Debian packages that `make test` needs (PostgreSQL, dbus, rustc, …), if they are missing
 	@.ci/system-packages
 
 demo: setup ## four nodes, one checked job, one payment, one audited log

@@ -57,6 +57,7 @@ async def pack(request: JobSubmit, store: BlockStore, cache: Path, *, seed: byte
             next_step="give a shorter --lease, or a later --deadline",
         )
     program = await prepare(Path(request.program), cache)
+    program.require_memory(request.memory)
     await trio.to_thread.run_sync(_add, store, program.path)
     if program.runtime is not None:
         await trio.to_thread.run_sync(_add, store, program.runtime)
@@ -80,6 +81,7 @@ async def pack(request: JobSubmit, store: BlockStore, cache: Path, *, seed: byte
         shards=tuple(tuple(shard) for shard in shards),
         args=tuple(request.args),
         runtime=program.runtime_cid,
+        numbered=not files and len(shards) > 1,
     ).encode()
     if len(spec) > SPEC_SIZE_MAX:
         raise UsageError(

@@ -21,7 +21,7 @@ import wasmtime
 
 from domain.compute import confine, engine, modules
 from domain.compute.guest import Ended, Guest, HostFailure
-from domain.compute.spec import FILES_PER_SHARD_MAX
+from domain.compute.spec import FILES_PER_SHARD_MAX, TOGETHER_SIZE_MAX
 from domain.compute.task import Failed, Loaded, Ran, Task, read_task, write_report
 from domain.compute.tree import Quota, Tree
 from domain.compute.wasi import World
@@ -29,7 +29,9 @@ from domain.compute.wasi import World
 TASK_FD: Final = 0
 REPORT_FD: Final = 1
 LOAD_CPU_S_MAX: Final = 300  # CPython takes 12 to 40; what takes far longer was made to
-NO_INPUT: Final = -1  # in place of a file, for a shard without inputs
+
+Inputs = list[tuple[str, int]]
+"""Name and open file of each."""
 
 PYTHON_ENV: Final = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
 
@@ -62,7 +64,7 @@ def _work(built: wasmtime.Engine, task: Task) -> None:
         module, cached = modules.load(built, Path(task.program), cache)
     except modules.BadModule as bad:
         write_report(REPORT_FD, Loaded(False, confined))
-        for name, _ in inputs or [("", NO_INPUT)]:
+        for name, _ in _groups(task, inputs):
             write_report(REPORT_FD, Ran(name, "bad_program", 0, 0, bad.code, b"", b"", []))
         return
     confine.limit_cpu(LOAD_CPU_S_MAX + task.cpu_s)
@@ -77,7 +79,7 @@ def _enter(task: Task) -> list[str]:
     confine.die_with(task.parent)
     return confine.yield_to_everyone() + confine.limit(
         # An output exists up to four times on its way: as written, as captured, packed, sent.
-        data=confine.DATA_BASE + task.memory + 4 * task.output,
+        data=confine.DATA_BASE + task.memory + 4 * task.output + TOGETHER_SIZE_MAX * task.together,
         open_files=len(task.inputs) + confine.OPEN_FILES_SPARE,
     )
 
@@ -95,17 +97,17 @@ def _runs(
     module: wasmtime.Module,
     task: Task,
     script: bytes | None,
-    inputs: list[tuple[str, int]],
+    inputs: Inputs,
 ) -> Iterator[Ran]:
     """One `Ran` for each input, each with what the runs before it left of fuel and output."""
     fuel, size, files = task.fuel, task.output, FILES_PER_SHARD_MAX
     over = False
-    for name, fd in inputs or [("", NO_INPUT)]:
+    for name, given in _groups(task, inputs):
         if over or fuel == 0:
             yield Ran(name, "not_run", 0, 0, "", b"", b"", [])
             continue
         tree = Tree(Quota(size, files))
-        world = _world(task, tree, name, _read_all(fd), script)
+        world = _world(task, tree, name, given, script)
         ended = Guest(built, module, world, memory_size=task.memory, fuel=fuel).run()
         ran = _ran(name, ended, world)
         yield ran
@@ -115,17 +117,29 @@ def _runs(
         files -= len(ran.files)
 
 
-def _world(task: Task, tree: Tree, name: str, data: bytes, script: bytes | None) -> World:
+def _groups(task: Task, inputs: Inputs) -> list[tuple[str, Inputs]]:
+    """The runs of the shard: the name of each, and what it is given."""
+    if task.together or not inputs:
+        return [("", inputs)]
+    return [(name, [(name, fd)]) for name, fd in inputs]
+
+
+def _world(task: Task, tree: Tree, run: str, inputs: Inputs, script: bytes | None) -> World:
+    """`run` names the one input that is standard input and the last argument; "" for none."""
     args, env = [task.name], dict(task.env)
     if script is not None:
         tree.put("program", task.name, script)
         args = ["python", f"/program/{task.name}"]
         env = PYTHON_ENV | env
     args += task.args
-    if name:
+    stdin = b""
+    for name, fd in inputs:
+        data = _read_all(fd)
         tree.put("in", name, data)
-        args.append(name)
-    return World(args, env, tree, data, seed=task.seed, clock_ns=task.clock_ns)
+        if name == run:
+            args.append(name)
+            stdin = data
+    return World(args, env, tree, stdin, seed=task.seed, clock_ns=task.clock_ns)
 
 
 def _ran(name: str, ended: Ended, world: World) -> Ran:
@@ -143,8 +157,6 @@ def _ran(name: str, ended: Ended, world: World) -> Ran:
 
 def _read_all(fd: int) -> bytes:
     """A whole input, closed after. By `os.read` alone: the walls leave little else."""
-    if fd == NO_INPUT:
-        return b""
     parts = []
     while part := os.read(fd, 1 << 20):
         parts.append(part)

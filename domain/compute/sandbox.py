@@ -173,7 +173,7 @@ class Sandbox:
         with clock.within(LOAD_S_MAX):
             await child.begin(_message(task, self._cache, wall_s))
             loaded = await _expect(child, Loaded)
-        names = [entry.name for entry in task.spec.shards[task.shard]] or [""]
+        names = task.spec.runs_of(task.shard)
         capture = _Capture(scratch)
         progress(0, len(names))
         with clock.within(wall_s):
@@ -300,15 +300,16 @@ def _message(task: ShardTask, cache: Path, wall_s: float) -> Task:
         program=str(task.runtime or task.program),
         script=str(task.program) if interpreted else "",
         name=spec.name,
-        args=list(spec.args),
-        env=spec.env,
+        args=list(spec.args_of(task.shard)),
+        env=spec.env_of(task.shard),
         memory=spec.memory,
         fuel=spec.fuel,
         output=spec.output,
-        seed=spec.seed,
+        seed=spec.seed_of(task.shard),
         clock_ns=spec.clock_ns,
         inputs=[(name, str(path)) for name, path in zip(names, task.inputs, strict=True)],
         cache=str(cache),
         parent=os.getpid(),
         cpu_s=math.ceil(wall_s),
+        together=spec.together,
     )

@@ -5,13 +5,14 @@ canonical DAG-CBOR and name bytes by Cid. The result's own Cid and its fuel are 
 two honest workers must build the same bytes: nothing here may depend on the machine, the time or the order of
 arrival.
 
-A shard is a list of inputs. The program runs once for each, from a fresh start; a shard without inputs is one
-run with empty standard input. Fuel and output limits hold for the shard: each run has what those before it
-left.
+A shard is a list of inputs. The program runs once for each, from a fresh start, or once for all of them
+(`together`); a shard without inputs is one run with empty standard input. Fuel and output limits hold for the
+shard: each run has what those before it left.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -27,6 +28,7 @@ MEMORY_MAX: Final = 4 << 30  # all that a 32-bit guest can address
 OUTPUT_MAX: Final = 256 << 20  # stdout and files of a shard
 INPUTS_PER_SHARD_MAX: Final = 256  # each is an open file of the child
 FILES_PER_SHARD_MAX: Final = 1024  # each is a row of the result
+TOGETHER_SIZE_MAX: Final = 256 << 20  # bytes of a shard's inputs that are in memory at once
 INLINE_MAX: Final = 512  # bytes: below it a Cid and a fetch cost more than the bytes
 ARGUMENTS_MAX: Final = 64
 TEXT_MAX: Final = 4096  # of an argument or a variable's value
@@ -42,6 +44,10 @@ _NAME: Final = r"(?!\.{1,2}(/|\Z))[^\x00-\x1f/]+"  # one step of a path, which l
 FileName = Annotated[str, Meta(min_length=1, max_length=255, pattern=rf"^{_NAME}\Z")]
 FilePath = Annotated[str, Meta(min_length=1, max_length=255, pattern=rf"^{_NAME}(/{_NAME})*\Z")]
 Variable = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00=]+$")]
+
+SHARD_VARIABLE: Final = "FOG_SHARD"
+SHARDS_VARIABLE: Final = "FOG_SHARDS"
+VARIABLES_OF_A_SHARD: Final = frozenset((SHARD_VARIABLE, SHARDS_VARIABLE))
 
 Status = Literal[
     "ok", "exit", "trap", "out_of_fuel", "output_limit", "memory_limit", "bad_program", "not_run"
@@ -82,6 +88,10 @@ class JobSpec(Blob, frozen=True):
     seed      all the randomness that the guest will ever get
     clock_ns  what time it is when a run starts, unix nanoseconds
     engine    `engine.ENGINE` of whoever wrote the job
+    points    for each shard its own arguments, in place of `args`; empty: all have `args`
+    numbered  each shard knows its number: FOG_SHARD and FOG_SHARDS are in `env`, and its seed is
+              sha256(seed || number as 8 bytes big endian), so that shards differ in their randomness
+    together  one run for all inputs of a shard: each is /in/<name>, none is standard input or an argument
     """
 
     kind: Literal["wasm", "python"]
@@ -100,13 +110,24 @@ class JobSpec(Blob, frozen=True):
     args: Annotated[tuple[Text, ...], Meta(max_length=ARGUMENTS_MAX)] = ()
     env: Annotated[dict[Variable, Text], Meta(max_length=ARGUMENTS_MAX)] = {}
     runtime: Cid | None = None
+    points: Annotated[
+        tuple[Annotated[tuple[Text, ...], Meta(max_length=ARGUMENTS_MAX)], ...], Meta(max_length=SHARDS_MAX)
+    ] = ()
+    numbered: bool = False
+    together: bool = False
 
     def __post_init__(self) -> None:
+        if self.points and (self.args or len(self.points) != len(self.shards)):
+            raise ValueError("`points` has the arguments of every shard, and then `args` has none")
+        if self.numbered and not VARIABLES_OF_A_SHARD.isdisjoint(self.env):
+            raise ValueError("`env` names a variable that `numbered` sets")
         if (self.runtime is None) != (self.kind == "wasm"):
             raise ValueError("`runtime` belongs to kind python, and only to it")
         for shard in self.shards:
             if len({entry.name for entry in shard}) != len(shard):
                 raise ValueError("two inputs of a shard have the same name")
+            if self.together and sum(entry.size for entry in shard) > TOGETHER_SIZE_MAX:
+                raise ValueError(f"the inputs of a shard have more than {TOGETHER_SIZE_MAX} bytes together")
 
     def encode(self) -> bytes:
         return canonical.encode(self)
@@ -120,6 +141,24 @@ class JobSpec(Blob, frozen=True):
     def decode(cls, data: bytes) -> JobSpec:
         """Raises RemoteError for anything that `encode` would not give."""
         return canonical.decode_as(cls, data, size_max=SPEC_SIZE_MAX)
+
+    def args_of(self, shard: int) -> tuple[str, ...]:
+        return self.points[shard] if self.points else self.args
+
+    def env_of(self, shard: int) -> dict[str, str]:
+        if not self.numbered:
+            return self.env
+        return self.env | {SHARD_VARIABLE: str(shard), SHARDS_VARIABLE: str(len(self.shards))}
+
+    def seed_of(self, shard: int) -> bytes:
+        if not self.numbered:
+            return self.seed
+        return hashlib.sha256(self.seed + shard.to_bytes(8, "big")).digest()
+
+    def runs_of(self, shard: int) -> list[str]:
+        """The names of a shard's runs, in order."""
+        names = [] if self.together else [entry.name for entry in self.shards[shard]]
+        return names or [""]
 
     @property
     def blobs(self) -> set[Cid]:
@@ -166,7 +205,7 @@ class Run(Blob, frozen=True):
 
 
 class ShardResult(Blob, frozen=True):
-    """One `Run` for each input, in the shard's order (for a shard without inputs: one, named "")."""
+    """One `Run` for each input, in the shard's order (one, named "", without inputs or for all together)."""
 
     engine: Digest
     runs: Annotated[tuple[Run, ...], Meta(min_length=1, max_length=INPUTS_PER_SHARD_MAX)]

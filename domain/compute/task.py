@@ -24,6 +24,7 @@ class Task(msgspec.Struct, frozen=True):
 
     program   the module;  script  what to mount under /program ("" if none)
     inputs    (name, path); empty: one run with empty standard input
+    together  one run for all inputs, none of them as standard input
     cache     folder of compiled modules
     parent    process id of the parent, for the case that it is gone before the child looks
     cpu_s     CPU seconds for all runs together (compiling has a limit of its own)
@@ -43,6 +44,7 @@ class Task(msgspec.Struct, frozen=True):
     cache: str
     parent: int
     cpu_s: int
+    together: bool = False
 
 
 class Loaded(msgspec.Struct, frozen=True, tag=True):

@@ -79,7 +79,7 @@ def add_to(app: typer.Typer) -> None:
 
 def run(
     context: typer.Context,
-    program: Annotated[Path, typer.Argument(help="A .wasm (WASI), .c or .py file.")],
+    program: Annotated[Path, typer.Argument(help="A .wasm (WASI), .c, .rs or .py file.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for the output files.")
     ] = None,
@@ -104,7 +104,7 @@ def run(
 
 def map_files(
     context: typer.Context,
-    program: Annotated[Path, typer.Argument(help="A .wasm (WASI), .c or .py file.")],
+    program: Annotated[Path, typer.Argument(help="A .wasm (WASI), .c, .rs or .py file.")],
     files: Annotated[list[Path], typer.Argument(help="Input files: one shard for each.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
     shards: Annotated[

@@ -13,13 +13,11 @@ from fog.jobs import Packed, pack
 from fog.methods import JobSubmit, shape
 from ledger.errors import UsageError
 from network.blobs import BlockStore
-
-EMPTY_MODULE = b"\0asm\x01\0\0\0"
+from tests.nodes import programs
 
 
 def request(folder: Path, **asked: Any) -> JobSubmit:
-    program = folder / "program.wasm"
-    program.write_bytes(EMPTY_MODULE)
+    program = programs.write(folder, "program", programs.copies(1))
     terms: dict[str, Any] = {
         "program": str(program),
         "args": [],
@@ -83,3 +81,19 @@ async def test_a_lease_that_cannot_end_before_the_deadline_is_refused(tmp_path: 
     with pytest.raises(UsageError) as refused:
         await packed(tmp_path, lease_ms=60_000, deadline_ms=60_000)
     assert refused.value.code == "bad_lease"
+
+
+@pytest.mark.trio
+async def test_a_program_that_could_not_even_start_is_refused(tmp_path: Path):
+    large = programs.write(tmp_path, "large", programs.LARGE)
+    with pytest.raises(UsageError, match="67108864 bytes of memory") as refused:
+        await packed(tmp_path, program=str(large))
+    assert (refused.value.code, "64MiB" in str(refused.value.next_step)) == ("memory_too_small", True)
+
+
+@pytest.mark.trio
+async def test_shards_without_inputs_know_their_numbers(tmp_path: Path):
+    """Or else all of them would do the same."""
+    _, many = await packed(tmp_path, shards=3)
+    _, one = await packed(tmp_path)
+    assert (many.numbered, one.numbered) == (True, False)

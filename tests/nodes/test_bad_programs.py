@@ -16,25 +16,12 @@ from tests.nodes.jobs import assert_conserved, runs_of
 
 pytestmark = pytest.mark.slow
 
-INVALID = b"\0asm\1\0\0\0" + b"\xff" * 20
-
-
-def module(folder: Path, name: str) -> Path:
-    """By name: a source of `programs`, or bytes that begin like a module."""
-    if name == "invalid":
-        path = folder / "invalid.wasm"
-        path.write_bytes(INVALID)
-        return path
-    return programs.write(folder, name, getattr(programs, name.upper()))
-
 
 @pytest.mark.parametrize(
     ("name", "limits", "status", "advice"),
     [
-        ("invalid", (), "bad_program", "not a module that can run here (invalid_module)"),
         ("endless", ("--fuel", "0.05"), "out_of_fuel", "--fuel gives more"),
         ("bomb", ("--memory", "16MiB"), "exit", "the program exited with 3"),
-        ("large", ("--memory", "1MiB"), "memory_limit", "--memory gives more"),
         ("flood", ("--max-output", "1MiB"), "output_limit", "--max-output gives more"),
         ("trap", (), "trap", "(unreachable)"),
     ],
@@ -43,7 +30,7 @@ def test_a_bad_program_is_a_settled_job_that_says_why(
     market: Market, tmp_path: Path, name: str, limits: tuple[str, ...], status: str, advice: str
 ) -> None:
     """Two accounts agreed that it ends like this, so both are paid for the fuel; `fog run` exits with 9."""
-    program = module(tmp_path, name)
+    program = programs.write(tmp_path, name, getattr(programs, name.upper()))
     ended = market.buyer.command("run", str(program), *limits, as_json=False)
     assert ended.exit == Exit.PROGRAM_FAILED, ended
     assert f"shard 0: {status}: " in ended.err
@@ -63,14 +50,18 @@ def test_a_bad_program_is_a_settled_job_that_says_why(
         assert worker.status()["worker"]["busy"] == 0
 
 
-def test_what_does_not_even_look_like_a_module_is_not_sent_at_all(market: Market, tmp_path: Path) -> None:
+def test_what_cannot_run_is_not_sent_at_all(market: Market, tmp_path: Path) -> None:
     """Nothing is signed, nothing is taken into escrow."""
     script = tmp_path / "script.wasm"
     script.write_text("#!/bin/sh\necho hello\n")
+    large = programs.write(tmp_path, "large", programs.LARGE)
     before = market.buyer.ask("job.list")["jobs"]
     ended = market.buyer.command("run", str(script))
     assert ended.exit == Exit.USAGE
     assert ended.error["code"] == "bad_program"
     assert "script.wasm is not a WebAssembly module" in ended.error["message"]
+    assert ended.error["next_step"]
+    ended = market.buyer.command("run", str(large), "--memory", "1MiB")
+    assert (ended.exit, ended.error["code"]) == (Exit.USAGE, "memory_too_small")
     assert ended.error["next_step"]
     assert market.buyer.ask("job.list")["jobs"] == before

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from domain.compute import programs
+from domain.compute import compilers, programs
 from ledger import blob
 from ledger.errors import UsageError
 from tests.domain.compute.bench import EXAMPLES, Bench
@@ -43,7 +43,7 @@ async def test_a_programs_own_header_is_looked_at_again(tmp_path: Path) -> None:
     [
         ("broken.c", b"int main(void) { return nonsense; }\n", "compile_failed", "nonsense"),
         ("text.wasm", b"not a module", "bad_program", "not a WebAssembly module"),
-        ("script.sh", b"echo hello\n", "unknown_program", ".wasm, .c or .py"),
+        ("script.sh", b"echo hello\n", "unknown_program", ".wasm, .c, .rs or .py"),
         ("missing.c", None, "no_program", "missing.c"),
     ],
 )
@@ -78,3 +78,55 @@ async def test_a_python_script_runs_like_any_program(bench: Bench) -> None:
     assert second.cached
     assert bench.text(run.stdout).splitlines()[:2] == ["text: 350 words, 4 different", "    150 the"]
     assert [file.name for file in run.files] == ["words.txt"]
+
+
+RUST = """
+use std::io::Read;
+fn main() {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).unwrap();
+    println!("{} lines", text.lines().count());
+}
+"""
+
+
+async def test_a_rust_file_is_compiled_once_and_runs(bench: Bench, tmp_path: Path) -> None:
+    """By whatever rustc on this machine has a WASI target: rustup's or the distribution's."""
+    source = tmp_path / "lines.rs"
+    source.write_text(RUST)
+    program = await programs.prepare(source, tmp_path / "cache")
+    made = program.path.stat().st_mtime_ns
+    assert (await programs.prepare(source, tmp_path / "cache")).path.stat().st_mtime_ns == made
+    outcome = await bench.outcome(program, {"text": b"one\ntwo\n"})
+    (run,) = outcome.result.runs
+    assert (run.status, bench.text(run.stdout)) == ("ok", "2 lines\n")
+
+
+async def test_rust_that_does_not_compile_is_told_in_the_compilers_words(tmp_path: Path) -> None:
+    source = tmp_path / "wrong.rs"
+    source.write_text("fn main() { nonsense(); }\n")
+    with pytest.raises(UsageError, match="nonsense") as refused:
+        await programs.prepare(source, tmp_path / "cache")
+    assert refused.value.code == "compile_failed"
+
+
+@pytest.mark.parametrize("script", [None, "#!/bin/sh\nexit 1\n", "#!/bin/sh\necho /nowhere\n", "no program"])
+async def test_without_a_rust_that_builds_for_wasi_it_says_what_to_install(
+    tmp_path: Path, script: str | None
+) -> None:
+    """None on the path; one without the target; one that names a folder that is not there; no compiler."""
+    if script is not None:
+        rustc = tmp_path / "rustc"
+        rustc.write_text(script)
+        rustc.chmod(0o755)
+    with pytest.raises(UsageError) as refused:
+        await compilers.find_rust([str(tmp_path / "nowhere"), str(tmp_path)])
+    assert refused.value.code == "no_compiler"
+    assert "rustup target add" in str(refused.value.next_step)
+    assert ("there is none on the path" in str(refused.value)) == (script is None)
+
+
+async def test_a_folder_is_no_program(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a folder") as refused:
+        await programs.prepare(tmp_path, tmp_path / "cache")
+    assert (refused.value.code, "cargo" in str(refused.value.next_step)) == ("no_program", True)
