@@ -115,12 +115,14 @@ def sentence(decision: Answer) -> str:
     text = f"{words[type(decision)]}: {decision.reason.sentence()}"
     if decision.also:
         text += f"; also {', '.join(decision.also)}"
-    if decision.until_ms == FOR_GOOD:
-        return text + ", until it is told to go on"
-    if decision.until_ms is not None:
-        verb = "may change" if isinstance(decision, Run) else "may work"
-        text += f"; {verb} in {duration(decision.until_ms - decision.at_ms)}"
-    return text
+    if decision.until_ms is None or decision.reason.code in ("paused", "outside_hours"):
+        return text  # which says it
+    return f"{text}; {'may stop' if isinstance(decision, Run) else 'may work'} in {_wait(decision)}"
+
+
+def _wait(decision: Answer) -> str:
+    assert decision.until_ms is not None
+    return duration(decision.until_ms - decision.at_ms)
 
 
 def _seen(history: History, readings: Readings, now: int) -> History:
@@ -171,8 +173,13 @@ def _stopped(
     evictors = [trouble for trouble in troubles if _ends_runs(limits, trouble.code)]
     first = (evictors or troubles)[0]
     also = tuple(trouble.code for trouble in troubles if trouble is not first)
-    until = _until(policy, first, now)
-    return _held(policy, after, first, also, until, now, evict=bool(evictors))
+    ends = [_end(trouble, now) for trouble in troubles]
+    until = None if None in ends else max(end for end in ends if end is not None)
+    lasts = any(
+        trouble.code in ("paused", "outside_hours") and _outlasts(policy, past, _end(trouble, now), now)
+        for trouble in troubles
+    )
+    return _held(policy, after, first, also, until, now, evict=bool(evictors) or lasts)
 
 
 def _held(
@@ -185,14 +192,17 @@ def _held(
     *,
     evict: bool,
 ) -> tuple[Suspend | Evict, History]:
-    """Suspended; or evicted, at once, because it lasts, or because it has lasted."""
+    """Suspended; or evicted, because something asks for it, or because it has lasted."""
     since = past.stopped_since_ms or now
-    patience = policy.limits.suspend_s * 1_000
-    lasting = until is not None and until - since >= patience and reason.code in ("paused", "outside_hours")
-    evict = evict or lasting or past.action == "evict" or now - since >= patience
+    evict = evict or past.action == "evict" or now - since >= policy.limits.suspend_s * 1_000
     kind = Evict if evict else Suspend
     after = replace(past, action="evict" if evict else "suspend", stopped_since_ms=since)
     return kind(reason=reason, also=also, at_ms=now, until_ms=until), after
+
+
+def _outlasts(policy: Policy, past: History, end: int | None, now: int) -> bool:
+    """Whether what ends then is known to last longer than stopped runs are kept; None is no end."""
+    return end is None or end - (past.stopped_since_ms or now) >= policy.limits.suspend_s * 1_000
 
 
 def _calm(limits: Limits, code: str) -> int:
@@ -207,12 +217,11 @@ def _ends_runs(limits: Limits, code: str) -> bool:
     return code == "memory_low" or (code == "unplugged" and limits.evict_unplugged)
 
 
-def _until(policy: Policy, reason: Reason, now: int) -> int | None:
+def _end(reason: Reason, now: int) -> int | None:
+    """When it ends by itself, in unix ms. None: nobody knows, or never."""
     match reason.code:
-        case "paused":
-            return policy.paused_until_ms
-        case "outside_hours":
-            return schedule.next_change(policy.hours, now, policy.zone)
+        case "paused" | "outside_hours":
+            return None if reason.seen is None else now + reason.seen
         case "user_active":
             assert reason.seen is not None
             assert reason.limit is not None
@@ -225,9 +234,11 @@ def _troubles(policy: Policy, readings: Readings, past: History, now: int) -> It
     """Everything that is in the way, in the order of `REASONS`."""
     limits, running = policy.limits, past.action == "run"
     if now < policy.paused_until_ms:
-        yield Reason("paused")
+        lasts = policy.paused_until_ms - now
+        yield Reason("paused", seen=None if policy.paused_until_ms == FOR_GOOD else lasts)
     if not schedule.allowed(policy.hours, now, policy.zone):
-        yield Reason("outside_hours")
+        opens = schedule.next_change(policy.hours, now, policy.zone)
+        yield Reason("outside_hours", seen=None if opens is None else opens - now)
     yield from _power(limits, readings, running=running)
     yield from _heat(limits, readings, running=running)
     yield from _user(limits, readings, past, now)

@@ -142,12 +142,12 @@ PROFILES: Final[dict[Name, Limits]] = {
 
 
 def fitting(readings: Readings, *, phone: bool = False, chassis: int | None = None) -> Name:
-    """The profile of a machine whose owner named none: with a user, unless the case is one of a server."""
+    """The profile of a machine whose owner named none. One that has a user, and the stricter one in doubt."""
     if phone:
         return "phone"
     if chassis in SERVER_CASES:
         return "server"
-    if readings.has_battery or chassis in PORTABLE_CASES:
+    if readings.has_battery is not False or chassis in PORTABLE_CASES:
         return "laptop"
     return "desktop"
 

@@ -48,41 +48,88 @@ def _memory(size: int) -> str:
 
 
 class Meaning(NamedTuple):
-    """`says` is for people; `{seen}` and `{limit}` are the numbers of the reason, in its unit."""
+    """`says` is for people; `{seen}` and `{limit}` are the numbers of the reason, in its unit.
+
+    `remedy` is what an owner who wants it otherwise can do, for those who can do something.
+    """
 
     says: str
     unit: Callable[[int], str] = _duration
     calm: Calm = "none"
+    remedy: str = ""
+    unnumbered: str = ""  # what it says when nothing was seen, where that is not `says`
 
 
 REASONS: Final[dict[str, Meaning]] = {
-    "idle": Meaning("nobody needs this machine"),
-    "paused": Meaning("paused by its owner"),
-    "outside_hours": Meaning("outside the hours for work"),
-    "unplugged": Meaning("not on mains power", calm="long"),
-    "power_unknown": Meaning("nothing tells whether this machine is on mains power", calm="long"),
-    "battery_low": Meaning("the battery is at {seen} and work needs {limit}", _percent, "long"),
-    "charge_unknown": Meaning("nothing tells how full the battery is", calm="long"),
+    "idle": Meaning(
+        "nobody has used this machine for {seen}", unnumbered="nothing stands in the way of work"
+    ),
+    "paused": Meaning(
+        "paused by its owner for {seen} more",
+        remedy="fog harvest resume",
+        unnumbered="paused by its owner until it is told to go on",
+    ),
+    "outside_hours": Meaning(
+        "outside the hours for work, which begin in {seen}",
+        remedy="change harvest.hours",
+        unnumbered="outside the hours for work",
+    ),
+    "unplugged": Meaning(
+        "not on mains power", calm="long", remedy='plug it in, or set harvest.mains_only = "no"'
+    ),
+    "power_unknown": Meaning(
+        "nothing tells whether this machine is on mains power",
+        calm="long",
+        remedy="add power to harvest.may_be_unknown if it always is",
+    ),
+    "battery_low": Meaning(
+        "the battery is at {seen} and work needs {limit}", _percent, "long", "let it charge"
+    ),
+    "charge_unknown": Meaning(
+        "nothing tells how full the battery is",
+        calm="long",
+        remedy="add charge to harvest.may_be_unknown if that does not matter",
+    ),
     "battery_hot": Meaning("the battery has {seen} and work needs at most {limit}", _degrees, "long"),
     "cpu_hot": Meaning("the processor has {seen} and work needs at most {limit}", _degrees, "long"),
     "throttled": Meaning("the system slows its processor down because of heat", calm="long"),
-    "heat_unknown": Meaning("nothing tells how hot this machine is", calm="long"),
+    "heat_unknown": Meaning(
+        "nothing tells how hot this machine is",
+        calm="long",
+        remedy="add heat to harvest.may_be_unknown if its fans can cope",
+    ),
     "user_active": Meaning("somebody used this machine {seen} ago and work waits for {limit} without input"),
     "user_unknown": Meaning(
-        "nothing tells whether somebody uses this machine, so somebody does", calm="short"
+        "nothing tells whether somebody uses this machine, so somebody does",
+        calm="short",
+        remedy="set harvest.idle_s = 0 if nobody ever does",
     ),
-    "metered": Meaning("the network costs by volume", calm="short"),
-    "metered_unknown": Meaning("nothing tells whether the network costs by volume", calm="short"),
+    "metered": Meaning(
+        "the network costs by volume", calm="short", remedy='set harvest.unmetered_only = "no"'
+    ),
+    "metered_unknown": Meaning(
+        "nothing tells whether the network costs by volume",
+        calm="short",
+        remedy="add metered to harvest.may_be_unknown if it does not",
+    ),
     "cpu_busy": Meaning(
         "other programs use {seen} of the processor and work needs at most {limit}", _share, "short"
     ),
     "cpu_contended": Meaning(
         "programs wait for the processor {seen} of the time and work needs at most {limit}", _share, "short"
     ),
-    "cpu_unknown": Meaning("nothing tells how busy the processor is", calm="short"),
+    "cpu_unknown": Meaning(
+        "nothing tells how busy the processor is",
+        calm="short",
+        remedy="add cpu to harvest.may_be_unknown if that does not matter",
+    ),
     "memory_low": Meaning("{seen} of memory are free and work needs {limit}", _memory, "short"),
-    "memory_unknown": Meaning("nothing tells how much memory is free", calm="short"),
-    "settling": Meaning("all is well for {seen}, and work waits for {limit} of that"),
+    "memory_unknown": Meaning(
+        "nothing tells how much memory is free",
+        calm="short",
+        remedy="add memory to harvest.may_be_unknown if that does not matter",
+    ),
+    "settling": Meaning("all has been well for {seen}, and work waits for {limit} of that"),
 }
 """In the order in which they are looked at."""
 
@@ -101,12 +148,19 @@ class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
     def sentence(self) -> str:
         """Without a full stop, and without what follows from it."""
         meaning = REASONS[self.code]
+        says = meaning.unnumbered if self.seen is None and meaning.unnumbered else meaning.says
         numbers = {
-            name: "unknown" if value is None else meaning.unit(value)
+            name: meaning.unit(value)
             for name, value in (("seen", self.seen), ("limit", self.limit))
+            if value is not None
         }
         after = f" (after {self.after})" if self.after else ""
-        return meaning.says.format(**numbers) + after
+        return says.format(**numbers) + after
+
+    @property
+    def remedy(self) -> str:
+        """What the owner can do about it; empty: wait."""
+        return REASONS[self.code].remedy
 
 
 def duration(ms: int) -> str:

@@ -11,8 +11,9 @@ Knows weeks and clocks. Does not know what time it is.
 
 from __future__ import annotations
 
+import heapq
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
@@ -98,20 +99,19 @@ def next_change(hours: Sequence[Window], now_ms: int, zone: tzinfo) -> int | Non
     return None
 
 
-def _candidates(hours: Sequence[Window], now: datetime, zone: tzinfo) -> list[datetime]:
+def _candidates(hours: Sequence[Window], now: datetime, zone: tzinfo) -> Iterator[datetime]:
     """Every moment of the next days at which a window may open or close, in order."""
-    moments = set()
     midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
     edges = {edge % DAY_MINUTES for w in hours for edge in (w.start, w.start + w.length)}
-    for day in range(HORIZON.days + 1):
-        for edge in edges:
-            local = midnight + timedelta(days=day, minutes=edge)
-            moments |= {local.replace(fold=fold, tzinfo=zone).astimezone(UTC) for fold in (0, 1)}
-    clock = now.replace(minute=0, second=0, microsecond=0)
-    for _ in range(2 * 24 * HORIZON.days):
-        clock += HALF_HOUR
-        moments.add(clock)
-    return sorted(moments)
+    opening = sorted(
+        (midnight + timedelta(days=day, minutes=edge)).replace(fold=fold, tzinfo=zone).astimezone(UTC)
+        for day in range(HORIZON.days + 1)
+        for edge in edges
+        for fold in (0, 1)
+    )
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    clocks = (hour + HALF_HOUR * step for step in range(2 * 24 * HORIZON.days))
+    return heapq.merge(opening, clocks)
 
 
 def _holds(hours: Sequence[Window], moment: datetime, zone: tzinfo) -> bool:

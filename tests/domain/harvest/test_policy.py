@@ -126,7 +126,7 @@ def test_a_pause_that_outlasts_patience_gives_up_at_once() -> None:
     owner.policy = replace(LAPTOP, paused_until_ms=owner.now + 120 * MINUTE)
     answer = owner.sees()
     assert isinstance(answer, Evict)
-    assert sentence(answer) == "not working: paused by its owner; may work in 1 h 59 min"
+    assert sentence(answer) == "not working: paused by its owner for 1 h 59 min more"
 
 
 def test_outside_its_hours_it_does_not_work_and_says_when_they_begin() -> None:
