@@ -99,6 +99,12 @@ class Machine:
                 await trio.sleep(WATCH_PAUSE_S)
         await trio.sleep_forever()
 
+    async def aclose(self) -> None:
+        """Let go of the bus. The machine may be looked at again."""
+        for probe in self.probes:
+            if isinstance(probe, Logind | NetworkManager):
+                await probe.bus.aclose()
+
     def profile(self, readings: Readings) -> Name:
         """The one that fits, if its owner names none."""
         return fitting(readings, phone=self._phone, chassis=self._chassis)

@@ -35,17 +35,17 @@ class Logind:
     name = "logind"
 
     def __init__(self, bus: Bus, monotonic: Callable[[], int] = time.monotonic_ns) -> None:
-        self._bus = bus
+        self.bus = bus
         self._monotonic = monotonic
 
     async def read(self) -> Readings:
-        manager = await self._bus.properties(SERVICE, MANAGER, f"{SERVICE}.Manager")
-        (sessions,) = await self._bus.call(SERVICE, MANAGER, f"{SERVICE}.Manager", "ListSessions", "a(susso)")
+        manager = await self.bus.properties(SERVICE, MANAGER, f"{SERVICE}.Manager")
+        (sessions,) = await self.bus.call(SERVICE, MANAGER, f"{SERVICE}.Manager", "ListSessions", "a(susso)")
         if len(sessions) > SESSIONS_MAX:
             raise ProbeFailed(f"{len(sessions)} sessions, at most {SESSIONS_MAX} are looked at")
         people = []
         for *_, path in sessions:
-            session = await self._bus.properties(SERVICE, path, f"{SERVICE}.Session")
+            session = await self.bus.properties(SERVICE, path, f"{SERVICE}.Session")
             if session.get("Class") == "user" and session.get("State") != "closing":
                 people.append(session)
         now_us = self._monotonic() // 1_000
@@ -61,7 +61,7 @@ class Logind:
 
         Raises ProbeFailed when there is no logind, or no longer.
         """
-        async with self._bus.signals(sender=SERVICE, path_namespace=MANAGER) as connection:
+        async with self.bus.signals(sender=SERVICE, path_namespace=MANAGER) as connection:
             while True:
                 await connection.receive()
                 yield

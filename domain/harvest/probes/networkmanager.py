@@ -22,8 +22,8 @@ class NetworkManager:
     name = "NetworkManager"
 
     def __init__(self, bus: Bus) -> None:
-        self._bus = bus
+        self.bus = bus
 
     async def read(self) -> Readings:
-        properties = await self._bus.properties(SERVICE, PATH, SERVICE)
+        properties = await self.bus.properties(SERVICE, PATH, SERVICE)
         return Readings(metered=METERED.get(properties.get("Metered", 0)))

@@ -42,6 +42,40 @@ Answers = Mapping[tuple[str, str], tuple[str, tuple[Any, ...]]]
 """(path, method or interface asked for all its properties) -> (signature, body)"""
 
 
+LOGIN1 = "org.freedesktop.login1"
+MANAGER = "/org/freedesktop/login1"
+
+
+def session(
+    kind: str, *, idle: bool, since_us: int, locked: bool = False, state: str = "active", of: str = "user"
+) -> dict[str, tuple[str, Any]]:
+    """What matters of a session's properties, among some that do not."""
+    return {
+        "Type": ("s", kind),
+        "Class": ("s", of),
+        "State": ("s", state),
+        "Remote": ("b", False),
+        "Seat": ("(so)", ("seat0", "/org/freedesktop/login1/seat/seat0")),
+        "IdleHint": ("b", idle),
+        "IdleSinceHint": ("t", 1_700_000_000_000_000),
+        "IdleSinceHintMonotonic": ("t", since_us),
+        "LockedHint": ("b", locked),
+    }
+
+
+def logind(*sessions: dict[str, tuple[str, Any]], inhibited: str = "shutdown:sleep") -> Answers:
+    paths = [f"/org/freedesktop/login1/session/_3{number}" for number in range(len(sessions))]
+    rows = [(f"{number}", 1000, "ada", "seat0", path) for number, path in enumerate(paths)]
+    manager = {"IdleHint": ("b", False), "BlockInhibited": ("s", inhibited), "Docked": ("b", False)}
+    answers: dict[tuple[str, str], tuple[str, tuple[Any, ...]]] = {
+        (MANAGER, f"{LOGIN1}.Manager"): ("a{sv}", (manager,)),
+        (MANAGER, "ListSessions"): ("a(susso)", (rows,)),
+    }
+    for path, properties in zip(paths, sessions, strict=True):
+        answers[path, f"{LOGIN1}.Session"] = ("a{sv}", (properties,))
+    return answers
+
+
 class Daemon:
     """`address` is what a client is given."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,3 +16,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             getattr(item, "function", None)
         ):
             item.add_marker(pytest.mark.trio)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Short, because the path of a socket may have 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="bus-") as folder:
+        yield Path(folder)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -17,49 +14,11 @@ from domain.harvest.probes.bus import CALL_S_MAX, Bus
 from domain.harvest.probes.logind import MANAGER, Logind
 from domain.harvest.probes.networkmanager import NetworkManager
 from domain.harvest.readings import Readings
-from tests.domain.harvest.buses import Answers, daemon, service
+from tests.domain.harvest.buses import LOGIN1, Answers, daemon, logind, service, session
 
-LOGIN1 = "org.freedesktop.login1"
 NM = "org.freedesktop.NetworkManager"
 UPTIME_US = 86_400_000_000
 MINUTE_US = 60_000_000
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Short, because the path of a socket may have 107 bytes."""
-    with tempfile.TemporaryDirectory(prefix="bus-") as folder:
-        yield Path(folder)
-
-
-def session(
-    kind: str, *, idle: bool, since_us: int, locked: bool = False, state: str = "active", of: str = "user"
-) -> dict[str, tuple[str, Any]]:
-    """What matters of a session's properties, among some that do not."""
-    return {
-        "Type": ("s", kind),
-        "Class": ("s", of),
-        "State": ("s", state),
-        "Remote": ("b", False),
-        "Seat": ("(so)", ("seat0", "/org/freedesktop/login1/seat/seat0")),
-        "IdleHint": ("b", idle),
-        "IdleSinceHint": ("t", 1_700_000_000_000_000),
-        "IdleSinceHintMonotonic": ("t", since_us),
-        "LockedHint": ("b", locked),
-    }
-
-
-def logind(*sessions: dict[str, tuple[str, Any]], inhibited: str = "shutdown:sleep") -> Answers:
-    paths = [f"/org/freedesktop/login1/session/_3{number}" for number in range(len(sessions))]
-    rows = [(f"{number}", 1000, "ada", "seat0", path) for number, path in enumerate(paths)]
-    manager = {"IdleHint": ("b", False), "BlockInhibited": ("s", inhibited), "Docked": ("b", False)}
-    answers: dict[tuple[str, str], tuple[str, tuple[Any, ...]]] = {
-        (MANAGER, f"{LOGIN1}.Manager"): ("a{sv}", (manager,)),
-        (MANAGER, "ListSessions"): ("a(susso)", (rows,)),
-    }
-    for path, properties in zip(paths, sessions, strict=True):
-        answers[path, f"{LOGIN1}.Session"] = ("a{sv}", (properties,))
-    return answers
 
 
 async def told(folder: Path, answers: Answers) -> Readings:
