@@ -18,7 +18,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from fog.settings import Section, Settings
+from fog.settings import Settings
 from ledger.errors import UsageError
 
 CONFIG_VARIABLE = "FOG_CONFIG"
@@ -106,7 +106,7 @@ def template(**overrides: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _sections() -> dict[str, type[Section]]:
+def _sections() -> dict[str, type[msgspec.Struct]]:
     return {field.name: type(field.default) for field in msgspec.structs.fields(Settings)}
 
 
@@ -170,7 +170,7 @@ def _typed(key: Key, text: str) -> Any:
                 raise _bad(f"{key.variable} is {text!r}, not one of {', '.join(BOOLEANS)}")
             return BOOLEANS[text.lower()]
         case int():
-            if not text.isascii() or not text.isdigit():
+            if not text.isascii() or not text.removeprefix("-").isdigit():
                 raise _bad(f"{key.variable} is {text!r}, not a whole number")
             return int(text[:20])
         case tuple():

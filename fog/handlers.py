@@ -15,12 +15,14 @@ import trio
 
 from domain.payloads import JobCancel, Payload, Transfer
 from domain.rules.accounts import balance
-from fog import agenda, escrow_methods, identity_methods, invite, methods, stake_methods
+from fog import agenda, escrow_methods, harvest_methods, identity_methods, invite, methods, stake_methods
 from fog.agenda import Agenda
 from fog.control import Emit, Handler
 from fog.escrow_handlers import EscrowHandlers
 from fog.exits import Refused
 from fog.export import export
+from fog.harvest_handlers import HarvestHandlers
+from fog.harvesting import Harvesting
 from fog.identity_handlers import IdentityHandlers
 from fog.live import Live
 from fog.methods import Message, plain, shape
@@ -38,7 +40,13 @@ from projections import log
 
 T = TypeVar("T", bound=Message)
 
-PARAMS: Final = methods.PARAMS | escrow_methods.PARAMS | identity_methods.PARAMS | stake_methods.PARAMS
+PARAMS: Final = (
+    methods.PARAMS
+    | escrow_methods.PARAMS
+    | harvest_methods.PARAMS
+    | identity_methods.PARAMS
+    | stake_methods.PARAMS
+)
 
 FINAL_S_MAX: Final = 60.0
 """How long a command waits for its event to become final before it is told that it is still pending."""
@@ -57,6 +65,7 @@ class Handlers:
         addresses: Callable[[], list[str]],
         api: str | None,
         stop: Callable[[], None],
+        harvesting: Harvesting | None = None,
     ) -> None:
         self._host = host
         self._ledger = ledger
@@ -70,6 +79,7 @@ class Handlers:
         self._stop = stop
         self._escrows = EscrowHandlers(ledger, agenda, self._record)
         self._identities = IdentityHandlers(ledger, self._record)
+        self._harvest = HarvestHandlers(harvesting)
         self._stake = StakeHandlers(ledger, ledger.account, self._record)
 
     def table(self) -> Mapping[str, Handler]:
@@ -88,6 +98,7 @@ class Handlers:
             "stop": self.stop,
         }
         handlers |= self._escrows.table() | self._identities.table() | self._stake.table()
+        handlers |= self._harvest.table()
         assert handlers.keys() == PARAMS.keys(), "a method without a handler, or the other way round"
         return {name: _framed(PARAMS[name], handler) for name, handler in handlers.items()}
 
@@ -148,6 +159,8 @@ class Handlers:
             busy=len(doing),
             price=worker.settings.price,
             doing=doing,
+            action=worker.gate.action,
+            why=worker.gate.sentence,
         )
 
     async def peers(self, _: methods.Nothing, emit: Emit) -> methods.Peers:

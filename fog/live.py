@@ -14,6 +14,7 @@ import trio
 
 from domain.rules.accounts import balance
 from fog.cosigning import Notes
+from fog.harvesting import Harvesting
 from fog.pruning import Mode
 from fog.replica_thread import ReplicaThread
 from fog.seats import Seats
@@ -22,7 +23,7 @@ from ledger import proving
 from ledger.cid import Cid
 from ledger.state import State
 from network.host import Host
-from projections.live import FinalState, NodeStatus, Peer, Pulse, Waiting
+from projections.live import FinalState, Harvest, HarvestChange, NodeStatus, Peer, Pulse, Waiting
 
 WAITING_MAX: Final = 200
 """Events shown that are not final; the newest. More only says that finality stands still."""
@@ -41,10 +42,12 @@ class Live:
         host: Host,
         worker: Worker | None,
         notes: Notes,
+        harvesting: Harvesting | None = None,
         *,
         started: int,
     ) -> None:
         """`started` in unix ms."""
+        self._harvesting = harvesting
         self._ledger = ledger
         self._host = host
         self._worker = worker
@@ -86,7 +89,10 @@ class Live:
         last = replica.last
         seats = Seats(replica.validators, self._ledger.device)
         running = 0 if worker is None else len(worker.doing)
-        lending = "off" if worker is None else "running" if running else "idle"
+        lending, reason = "off", ""
+        if worker is not None:
+            lending = "paused" if not worker.gate.is_open else "running" if running else "idle"
+            reason = "; ".join(worker.doing.values() if worker.gate.is_open else [worker.gate.sentence])
         return NodeStatus(
             version=version("fog"),
             network=replica.genesis.name,
@@ -103,9 +109,14 @@ class Live:
             pending=self._counters.get("pending", 0),
             tentative=len(self._waiting),
             lending=lending,
-            reason="" if worker is None else "; ".join(worker.doing.values()),
+            reason=reason,
             mode=self.mode,
         )
+
+    def harvest(self) -> tuple[Harvest, Sequence[HarvestChange]] | None:
+        if self._harvesting is None:
+            return None
+        return self._harvesting.view(), self._harvesting.changes()
 
     def peers(self) -> Sequence[Peer]:
         now = self._ledger.clock()

@@ -13,8 +13,8 @@
     export          Export           Exported       Exported
     stop            Nothing          -              Nothing
 
-Escrows, identities and stake have methods of their own: `fog.escrow_methods`, `fog.identity_methods`,
-`fog.stake_methods`.
+Escrows, harvesting, identities and stake have methods of their own: `fog.escrow_methods`,
+`fog.harvest_methods`, `fog.identity_methods`, `fog.stake_methods`.
 
 The structs are the contract between `fog.cli` and `fog.node`; a handler shapes what it was sent with
 `shape`, and replies with `plain(struct)`. On the socket they are JSON (`fog.control`), so:
@@ -96,13 +96,15 @@ class FinalityState(Message, frozen=True, kw_only=True):
 
 
 class WorkerState(Message, frozen=True, kw_only=True):
-    """`price` in micro-credits per Gfuel; `doing` one line a run, for people."""
+    """`price` in micro-credits per Gfuel; `doing` one line a run, `why` what `action` is, both for people."""
 
     enabled: bool
     slots: Uint
     busy: Uint
     price: Micro
     doing: list[str] = []
+    action: Literal["run", "suspend", "evict"] = "run"
+    why: str = ""
 
 
 class Status(Message, frozen=True, kw_only=True):

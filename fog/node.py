@@ -35,7 +35,10 @@ from fog.agenda import Agenda
 from fog.cosigning import Notes, outside
 from fog.exchange import Exchange
 from fog.fast_start import open_store
+from fog.gate import Gate
 from fog.handlers import Handlers
+from fog.harvest_record import RecordFile
+from fog.harvesting import Harvesting, machine_of
 from fog.live import Live
 from fog.outbox import Outbox
 from fog.paths import DataDir
@@ -142,22 +145,25 @@ class Node:
 
         accuser = Accuser(ledger, account, insist, lambda: SystemRandom().uniform(0, PATIENCE_S))
         exchange.on_faults(accuser.forks, accuser.warrants)
-        worker = None
+        worker = harvesting = None
         if settings.worker.enabled:
+            gate = Gate(sandbox)
             worker = Worker(
-                account, settings.worker, agenda, work, blobs, sandbox, home.work, insist, peers, now_ms
+                account, settings.worker, agenda, work, blobs, sandbox, home.work, insist, peers, now_ms, gate
             )
+            looked_at = machine_of(settings.harvest, sandbox)
+            harvesting = Harvesting(settings.harvest, looked_at, gate, RecordFile(home.harvest), now_ms)
         submitter = Submitter(account, agenda, work, blobs, home.root / "programs", say, peers, now_ms)
         cosigning = settings.finality
         notes = Notes(
             ledger, self._key, home.cosigned, outside(cosigning.witnesses), cosigning.witnesses_needed
         )
-        live = Live(ledger, host, worker, notes, started=now_ms())
+        live = Live(ledger, host, worker, notes, harvesting, started=now_ms())
         live.others["accused"] = accuser.counts
         live.mode = settings.ledger.mode
         api = None if socket is None else "http://{}:{}".format(*socket.getsockname()[:2])
         handlers = Handlers(
-            host, ledger, agenda, live, worker, submitter, say, addresses, api, self._stop.set
+            host, ledger, agenda, live, worker, submitter, say, addresses, api, self._stop.set, harvesting
         )
 
         async with trio.open_nursery() as nursery:
@@ -188,7 +194,8 @@ class Node:
             nursery.start_soon(notes.run, settings.finality.witness_interval_ms)
             await nursery.start(Validating(host, exchange, ledger, accuser.faults).run)
             nursery.start_soon(accuser.run)
-            if worker is not None:
+            if worker is not None and harvesting is not None:
+                nursery.start_soon(harvesting.run)
                 nursery.start_soon(lend, worker, ledger, agenda)
             nursery.start_soon(submitter.run)
             name, height = replica.genesis.name, replica.height

@@ -71,6 +71,11 @@ class DataDir:
         return self.root / "work"
 
     @property
+    def harvest(self) -> Path:
+        """A pause, and what harvesting remembers of this machine."""
+        return self.root / "harvest.json"
+
+    @property
     def cosigned(self) -> Path:
         """The newest checkpoint note that enough witnesses cosigned."""
         return self.root / "cosigned.note"

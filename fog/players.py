@@ -35,6 +35,7 @@ LOOPBACK: Final = {
     "FOG_NETWORK_LISTEN": "/ip4/127.0.0.1/tcp/0",
     "FOG_NETWORK_MDNS": "false",
     "FOG_API_PORT": "0",
+    "FOG_HARVEST_ENABLED": "false",  # they are there to work for whoever watches
 }
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from domain.harvest.overrides import Overrides
 from domain.payloads import SLOTS_MAX
 from ledger.types import INT63_MAX
 
@@ -94,6 +95,26 @@ class Worker(Section, frozen=True):
     ] = 3_600_000
 
 
+class Harvest(Overrides, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When this machine works for others."""
+
+    enabled: Annotated[
+        bool,
+        Meta(description="Whether to stop for this machine's owner; false: work whenever the node runs."),
+    ] = True
+    poll_ms: Annotated[
+        int,
+        Meta(
+            ge=10,
+            le=30_000,
+            description="How often to look at the machine: so long its owner's return may go unnoticed.",
+        ),
+    ] = 1_000
+    source: Annotated[
+        Text, Meta(description="File that says what the machine is like, in JSON; empty: ask the machine.")
+    ] = ""
+
+
 class Blobs(Section, frozen=True):
     """Programs, inputs and results."""
 
@@ -145,6 +166,7 @@ class Settings(Section, frozen=True):
     store: Store = Store()
     ledger: Ledger = Ledger()
     worker: Worker = Worker()
+    harvest: Harvest = Harvest()
     blobs: Blobs = Blobs()
     finality: Finality = Finality()
     identity: Identity = Identity()

@@ -10,6 +10,9 @@ One lease, step by step; each step looks at the ledger first, so any of them may
 A lease that cannot be carried out here (inputs not to be had, sandbox failed) is given back at once, so that
 another node gets it. What the *program* does wrong is a result like any other.
 
+The machine's owner comes first (`fog.gate`): a run that is stopped keeps its lease and is held, one that is
+evicted is given back like those that cannot be carried out.
+
 What must always hold: the same lease is never committed to twice with different results; a run that is no
 longer owed is stopped.
 """
@@ -35,6 +38,7 @@ from domain.rules import commitment
 from domain.work import HeldLease, Work
 from fog import agenda
 from fog.agenda import Agenda
+from fog.gate import HOLD_S, Gate
 from fog.settings import Worker as Settings
 from ledger.cid import Cid
 from ledger.errors import FogError, RemoteError
@@ -84,9 +88,11 @@ class Worker:
         say: Say,
         peers: Callable[[], list[str]],
         clock: Callable[[], int],
+        gate: Gate,
     ) -> None:
         self.account = account
         self.settings = settings
+        self.gate = gate
         self.doing: dict[Lease, str] = {}
         self.counts: Counter[str] = Counter()
         self._agenda = agenda
@@ -127,20 +133,27 @@ class Worker:
     # -- the offer ---------------------------------------------------------------------------------------
 
     async def _keep_offer(self) -> None:
-        """Renew when half of its time is over, or when what stands is not what the settings say."""
-        half_s = self.settings.offer_ms / 2000
+        """Renew when half of its time is over, or when what stands is not what settings and gate say."""
+        await self.gate.turned.wait()
+        seen = self.gate.changed.beat
+        said: int | None = None  # what stands may not be final yet
         while True:
+            held_s = HOLD_S - self.gate.closed_s  # left of a stop that is not worth telling
+            slots = self.settings.slots if held_s > 0 else 0
             standing = await self._agenda.ask(agenda.offer_of, self.account)
-            if not self._stands(standing):
+            if said not in (None, slots) or not self._stands(standing, slots):
                 until = self._clock() + self.settings.offer_ms
-                await self._say(Offer(self.settings.slots, self.settings.price, until, ENGINE))
-            await trio.sleep(half_s)
+                await self._say(Offer(slots, self.settings.price, until, ENGINE))
+                said = slots
+            wait_s = held_s if slots and not self.gate.is_open else self.settings.offer_ms / 2000
+            with trio.move_on_after(wait_s):
+                seen = await self.gate.changed.after(seen)
 
-    def _stands(self, standing: Row | None) -> bool:
-        if standing is None:
-            return False
+    def _stands(self, standing: Row | None, slots: int) -> bool:
+        if standing is None or not standing["slots"]:
+            return not slots
         left = standing["until"] - self._clock()
-        wanted = (self.settings.slots, self.settings.price, ENGINE)
+        wanted = (slots, self.settings.price, ENGINE)
         return left > self.settings.offer_ms // 2 and wanted == tuple(
             standing[name] for name in ("slots", "price", "engine")
         )
@@ -213,7 +226,8 @@ class Worker:
         if held is not None:
             return held
         try:
-            return await self._compute(lease)
+            with self.gate.until_shut():
+                return await self._compute(lease)
         except (FogError, OSError) as error:  # all of it is trouble of this machine or of its peers
             code = error.code if isinstance(error, FogError) else "disk"
             log.warning("lease %s given back: %s (%s)", lease, error, code)
@@ -226,13 +240,13 @@ class Worker:
         self._now(lease, "fetching")
         job = await self._agenda.ask(agenda.job_row, lease.job)
         assert job is not None, "a run of a job that is not in the tables"
-        spec = JobSpec.decode(await self._fetched(job["spec"], SPEC_SIZE_MAX))
+        spec = await self.gate.when_open(lambda: self._spec(job["spec"]))
         if not lease.shard < len(spec.shards) or spec.fuel > job["fuel"]:
             raise RemoteError("the job's spec is not what its event promised", code="bad_spec")
         scratch = self._scratch / f"{lease.job.digest.hex()[:16]}-{lease.shard}-{lease.attempt}"
         scratch.mkdir(mode=0o700)
         try:
-            task = await self._task(spec, lease.shard, scratch)
+            task = await self.gate.when_open(lambda: self._task(spec, lease.shard, scratch))
             self._now(lease, "running")
             outcome = await self._sandbox.run(task, scratch=scratch)
             self._sandbox.warm()
@@ -246,6 +260,9 @@ class Worker:
                 await trio.to_thread.run_sync(shutil.rmtree, scratch, True)
         answer = partial(self._work.computed, result=result, fuel=outcome.result.fuel, salt=os.urandom(32))
         return await trio.to_thread.run_sync(answer, *lease)
+
+    async def _spec(self, cid: bytes) -> JobSpec:
+        return JobSpec.decode(await self._fetched(cid, SPEC_SIZE_MAX))
 
     async def _task(self, spec: JobSpec, shard: int, scratch: Path) -> ShardTask:
         """Program, runtime and inputs as files in `scratch`."""

@@ -337,6 +337,38 @@ class NodeStatus(Shape):
     reason: str
 
 
+class HarvestChange(Shape):
+    at: Moment
+    action: str = Field(examples=["suspend"], description="run, suspend or evict")
+    code: str = Field(examples=["user_active"])
+    sentence: str
+
+
+class Harvest(Shape):
+    action: str = Field(
+        examples=["run"],
+        description="run; suspend: stopped, its memory kept; evict: ended and given back",
+    )
+    code: str = Field(examples=["idle"], description="Why.")
+    sentence: str = Field(description="Why, for people.")
+    remedy: str = Field(description="What its owner can do; empty: wait.")
+    also: list[str] = Field(description="Codes of what else stands in the way.")
+    at: Moment
+    until: Moment | None = Field(description="When the answer may change by itself, if anything tells.")
+    paused: Moment = Field(description="Until when its owner paused it; 0: not paused.")
+    profile: str = Field(
+        examples=["laptop"], description="Whose limits hold; empty: the machine is not watched."
+    )
+    readings: dict[str, int | bool] = Field(description="What is known of the machine.")
+    unknown: list[str] = Field(description="What is not.")
+    failures: dict[str, str] = Field(description="Why not, by the name of who was asked.")
+    changes: list[HarvestChange] = Field(description="The answers before, the newest last.")
+
+
+class HarvestAnswer(Shape):
+    item: Harvest
+
+
 class Peer(Shape):
     id: str = Field(examples=["12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf"])
     address: str = Field(examples=["/ip4/192.0.2.7/tcp/4001"])

@@ -37,6 +37,16 @@ def router(asker: Asker) -> APIRouter:
         since = await asker.since()
         return msgspec.structs.asdict(live.status()) | {"folded": seen.height, "since": since}
 
+    @routes.get("/harvest", response_model=a.HarvestAnswer, responses=NOT_FOUND, tags=list(TAGS))
+    async def harvest(limit: Annotated[int, Query(ge=1, le=200)] = 50) -> Any:
+        """Whether its worker may work now, why, and the last changes of that: it tells of its owner."""
+        found = live.harvest()
+        if found is None:
+            raise NotHere("this node lends nothing; `worker.enabled` is false")
+        now, changes = found
+        shown_changes = [msgspec.structs.asdict(change) for change in changes[-limit:]]
+        return {"item": msgspec.structs.asdict(now) | {"changes": shown_changes}}
+
     @routes.get("/peers", response_model=a.Peers, tags=list(TAGS))
     async def peers() -> Any:
         """Nodes connected now, sorted by id."""

@@ -51,6 +51,42 @@ class NodeStatus(msgspec.Struct, frozen=True):
     mode: str = "archive"
 
 
+class HarvestChange(msgspec.Struct, frozen=True):
+    """Another answer than before, from `at` (unix ms) on."""
+
+    at: int
+    action: str
+    code: str
+    sentence: str
+
+
+class Harvest(msgspec.Struct, frozen=True):
+    """When this machine works for others: the present answer, and what it was given for.
+
+    action    `run`, `suspend` (stopped, memory kept) or `evict` (ended, given back)
+    code      of the reason;  sentence  the same for people;  remedy  what its owner can do; empty: wait
+    also      codes of what else stands in the way
+    at        unix ms of the look that it rests on
+    until     unix ms at which the answer may change by itself; None: nothing tells
+    paused    unix ms until which the owner paused it; 0: not paused
+    profile   the class of machine whose limits hold; empty: the machine is not watched
+    readings  what is known of the machine;  unknown  what is not;  failures  why not, by who was asked
+    """
+
+    action: str
+    code: str
+    sentence: str
+    remedy: str
+    also: tuple[str, ...]
+    at: int
+    until: int | None
+    paused: int
+    profile: str
+    readings: Mapping[str, int | bool]
+    unknown: tuple[str, ...]
+    failures: Mapping[str, str]
+
+
 class Peer(msgspec.Struct, frozen=True):
     """A neighbour. `since` is when we connected, unix ms."""
 
@@ -80,6 +116,10 @@ class FinalState(msgspec.Struct, frozen=True):
 
 class LiveView(Protocol):
     def status(self) -> NodeStatus: ...
+
+    def harvest(self) -> tuple[Harvest, Sequence[HarvestChange]] | None:
+        """What its worker may do now, and the changes before, the newest last; None: it lends nothing."""
+        ...
 
     def peers(self) -> Sequence[Peer]:
         """Connected now, in any order."""

@@ -60,11 +60,13 @@ class Machine:
         changes: Changes | None = None,
         phone: bool = False,
         chassis: int | None = None,
+        seat: bool = True,
     ) -> None:
         self.probes = tuple(probes)
         self._changes = changes
         self._phone = phone
         self._chassis = chassis
+        self._seat = seat
 
     async def look(self) -> Look:
         """Within READ_S_MAX. Never raises for what a probe does."""
@@ -107,7 +109,7 @@ class Machine:
 
     def profile(self, readings: Readings) -> Name:
         """The one that fits, if its owner names none."""
-        return fitting(readings, phone=self._phone, chassis=self._chassis)
+        return fitting(readings, phone=self._phone, chassis=self._chassis, seat=self._seat)
 
     def __repr__(self) -> str:
         return f"<Machine {', '.join(probe.name for probe in self.probes)}>"
@@ -152,6 +154,7 @@ def linux(
         ],
         changes=logind.changes,
         chassis=sysfs.chassis(sys),
+        seat=sysfs.has_seat(sys),
     )
 
 

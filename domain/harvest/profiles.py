@@ -141,11 +141,16 @@ PROFILES: Final[dict[Name, Limits]] = {
 }
 
 
-def fitting(readings: Readings, *, phone: bool = False, chassis: int | None = None) -> Name:
-    """The profile of a machine whose owner named none. One that has a user, and the stricter one in doubt."""
+def fitting(
+    readings: Readings, *, phone: bool = False, chassis: int | None = None, seat: bool = True
+) -> Name:
+    """The profile of a machine whose owner named none. One that has a user, and the stricter one in doubt.
+
+    `seat` false: it has neither a screen nor anything to touch, so nobody can sit at it.
+    """
     if phone:
         return "phone"
-    if chassis in SERVER_CASES:
+    if chassis in SERVER_CASES or (not seat and readings.has_battery is False):
         return "server"
     if readings.has_battery is not False or chassis in PORTABLE_CASES:
         return "laptop"

@@ -17,7 +17,20 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from fog.cli import archive, escrow, identity, jobs, proof, running, setup, simulate, stake, wallet, witness
+from fog.cli import (
+    archive,
+    escrow,
+    harvest,
+    identity,
+    jobs,
+    proof,
+    running,
+    setup,
+    simulate,
+    stake,
+    wallet,
+    witness,
+)
 from fog.cli.report import first_known, report, was_interrupted
 from fog.cli.session import Session, examples
 from fog.exits import Exit
@@ -36,7 +49,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
     epilog=examples("fog init", "fog node", "fog run examples/hello.c", "fog status --json"),
 )
-for room in (setup, running, jobs, wallet, stake, escrow, identity, archive, proof, witness, simulate):
+for room in (
+    setup,
+    running,
+    harvest,
+    jobs,
+    wallet,
+    stake,
+    escrow,
+    identity,
+    archive,
+    proof,
+    witness,
+    simulate,
+):
     room.add_to(app)
 
 

@@ -122,6 +122,7 @@ def _status_table(state: Status) -> Table:
         "worker": f"{worker.busy} of {worker.slots} slots busy, {credits_text(worker.price)} credits a Gfuel"
         if worker.enabled
         else "off",
+        "why": worker.why,
         "doing": "\n".join(worker.doing),
     }
     for name, value in rows.items():

@@ -51,6 +51,7 @@ SETTINGS: Final = {
     "FOG_NETWORK_MDNS": "false",
     "FOG_API_PORT": "0",
     "FOG_FINALITY_CHECKPOINT_INTERVAL_MS": "50",
+    "FOG_HARVEST_ENABLED": "false",  # such machines are busy with tests
 }
 
 LENDS: Final = {"FOG_WORKER_SLOTS": "1"}

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from ledger.cid import Cid
 from projections.api import create_app
-from projections.live import FinalState, NodeStatus, Peer, Waiting
+from projections.live import FinalState, Harvest, HarvestChange, NodeStatus, Peer, Waiting
 from projections.reader import Reader
 from projections.runner import Runner
 from projections.serve import listen, serve
@@ -28,6 +28,7 @@ class Node:
         self.unfinished: list[Waiting] = []
         self.maybe: dict[bytes, tuple[int, int]] = {}
         self.counted: dict[str, int] = {}
+        self.harvests: tuple[Harvest, Sequence[HarvestChange]] | None = None
         self.neighbours: list[Peer] = []
         self.notes: dict[bool, bytes] = {}
         self._folded = trio.Event()
@@ -61,6 +62,9 @@ class Node:
             tentative=len(self.unfinished),
             lending="idle",
         )
+
+    def harvest(self) -> tuple[Harvest, Sequence[HarvestChange]] | None:
+        return self.harvests
 
     def peers(self) -> Sequence[Peer]:
         return self.neighbours

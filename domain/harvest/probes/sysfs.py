@@ -154,6 +154,13 @@ def chassis(root: Path) -> int | None:
     return _number(root / "class" / "dmi" / "id" / "chassis_type")
 
 
+def has_seat(root: Path) -> bool:
+    """Whether there is a screen or anything to touch; also if this system does not tell."""
+    if not (root / "class").is_dir():
+        return True
+    return any(_entries(root / "class" / name, missing_ok=True) for name in ("drm", "graphics", "input"))
+
+
 def _critical(mc: int | None) -> int | None:
     """Firmware that sets no limit writes 0, 127 or 255 degrees."""
     return mc if mc is not None and 40_000 <= mc <= 125_000 else None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from domain.harvest.overrides import PAIRS, Overrides
+from domain.harvest.probes.sysfs import has_seat
 from domain.harvest.profiles import PROFILES, Limits, Name, fitting
 from domain.harvest.readings import Readings
 from ledger.errors import UsageError
@@ -79,3 +82,17 @@ def test_a_machine_that_nobody_named_gets_the_stricter_profile_in_doubt(
     battery: bool | None, phone: bool, chassis: int | None, name: Name
 ) -> None:
     assert fitting(Readings(has_battery=battery), phone=phone, chassis=chassis) == name
+
+
+@pytest.mark.parametrize(("battery", "name"), [(False, "server"), (None, "laptop"), (True, "laptop")])
+def test_where_nobody_can_sit_there_is_a_server(battery: bool | None, name: Name) -> None:
+    """Neither screen nor keyboard, as in a small virtual machine; unless it may have a battery."""
+    assert fitting(Readings(has_battery=battery), seat=False) == name
+
+
+def test_a_screen_or_something_to_touch_makes_a_seat(tmp_path: Path) -> None:
+    assert has_seat(tmp_path)  # nothing tells
+    (tmp_path / "class" / "input").mkdir(parents=True)
+    assert not has_seat(tmp_path)
+    (tmp_path / "class" / "input" / "event0").touch()
+    assert has_seat(tmp_path)
