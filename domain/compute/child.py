@@ -1,9 +1,11 @@
 """The child: a process that lives for one shard, behind the kernel's walls, and then is gone.
 
     start     import the engine, wait for a task (so that a spare one is ready at once)
-    task      tie to the parent, lowest priority, limits, open the inputs
-    compile   may read the program and use the module cache, nothing else
-    run       may compute and write to its pipe, nothing else; a fresh instance for each input
+    task      tie to the parent, lowest priority, limits; open every file it will need; walls
+    compile   may read what is open, compute, and make code executable
+    run       may read its inputs, compute, and write to its pipe; a fresh instance for each input
+
+Nothing that a stranger wrote is looked at before the walls of `confine` stand.
 
 What must always hold: every report is either a fact of the job (`Ran`) or says that this machine failed
 (`Failed`); whatever else happens the process ends without a report, which the parent takes for the latter.
@@ -13,13 +15,14 @@ from __future__ import annotations
 
 import mmap
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import wasmtime
 
-from domain.compute import confine, engine, modules
+from domain.compute import calls, confine, engine, modules
 from domain.compute.guest import Ended, Guest, HostFailure
 from domain.compute.spec import FILES_PER_SHARD_MAX, TOGETHER_SIZE_MAX
 from domain.compute.task import Failed, Loaded, Ran, Task, read_task, write_report
@@ -54,34 +57,65 @@ def main() -> None:
 
 def _work(built: wasmtime.Engine, task: Task) -> None:
     confined = _enter(task)
-    confine.limit_cpu(LOAD_CPU_S_MAX)
     script = Path(task.script).read_bytes() if task.script else None
-    inputs = [(name, os.open(path, os.O_RDONLY | os.O_CLOEXEC)) for name, path in task.inputs]
-    cache = Path(task.cache)
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    confined += confine.forbid_files(read=[Path(task.program)], change=[cache])
+    inputs = [(name, _open(path)) for name, path in task.inputs]
+    files = _Files(_open(task.program), _open(task.native) if task.native else None, _open_part(task.part))
+    confined += confine.drop_privileges() + confine.forbid_files() + confine.forbid_calls(calls.loading())
     try:
-        module, cached = modules.load(built, Path(task.program), cache)
+        module, compiled = _load(built, files, task.digest)
     except modules.BadModule as bad:
-        write_report(REPORT_FD, Loaded(False, confined))
+        write_report(REPORT_FD, Loaded(False, 0, confined))
         for name, _ in _groups(task, inputs):
             write_report(REPORT_FD, Ran(name, "bad_program", 0, 0, bad.code, b"", b"", []))
         return
     confine.limit_cpu(LOAD_CPU_S_MAX + task.cpu_s)
-    confined += confine.forbid_calls()
+    confine.forbid_calls(calls.running())
     _check_memory(task)
-    write_report(REPORT_FD, Loaded(cached, confined))
+    write_report(REPORT_FD, Loaded(compiled == 0, compiled, confined))
     for ran in _runs(built, module, task, script, inputs):
         write_report(REPORT_FD, ran)
 
 
 def _enter(task: Task) -> list[str]:
     confine.die_with(task.parent)
-    return confine.yield_to_everyone() + confine.limit(
-        # An output exists up to four times on its way: as written, as captured, packed, sent.
-        data=confine.DATA_BASE + task.memory + 4 * task.output + TOGETHER_SIZE_MAX * task.together,
-        open_files=len(task.inputs) + confine.OPEN_FILES_SPARE,
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    confine.limit_cpu(LOAD_CPU_S_MAX, hard=LOAD_CPU_S_MAX + task.cpu_s + confine.CPU_S_SPARE)
+    return (
+        confine.yield_to_everyone()
+        + confine.die_first()
+        + confine.limit(
+            # An output exists up to four times on its way: as written, as captured, packed, sent.
+            data=confine.DATA_BASE + task.memory + 4 * task.output + TOGETHER_SIZE_MAX * task.together,
+            open_files=len(task.inputs) + confine.OPEN_FILES_SPARE,
+        )
     )
+
+
+class _Files(NamedTuple):
+    """What is open while a module is loaded."""
+
+    program: int
+    native: int | None
+    part: int
+
+
+def _load(built: wasmtime.Engine, files: _Files, digest: bytes) -> tuple[wasmtime.Module, int]:
+    """The module; how many bytes of native code were written for the parent to keep, 0: it has them already.
+
+    Raises BadModule, HostFailure, OSError.
+    """
+    module = None if files.native is None else modules.kept(built, _read_all(files.native), digest)
+    if module is not None:
+        os.close(files.program)
+        os.close(files.part)
+        return module, 0
+    module = modules.compile_module(built, _read_all(files.program))
+    native = memoryview(bytes(module.serialize()))
+    size = len(native)
+    while native:
+        native = native[os.write(files.part, native) :]
+    os.close(files.part)
+    return module, size
 
 
 def _check_memory(task: Task) -> None:
@@ -153,6 +187,14 @@ def _ran(name: str, ended: Ended, world: World) -> Ran:
         bytes(world.stderr.data),
         list(world.tree.captured()),
     )
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _open_part(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def _read_all(fd: int) -> bytes:

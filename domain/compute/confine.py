@@ -3,21 +3,25 @@
 Each wall is put up if this system has it, and `Loaded.confined` names those that stand; WebAssembly and the
 in-memory WASI are the first wall and are always there.
 
-    session, nice, SCHED_IDLE, autogroup   the machine's owner comes first (nice alone still takes 45 %
-                                           of a core from another session; with autogroup 19, 3 %)
-    parent-death signal                    no orphan burns on when the node is killed
-    rlimits                                memory, CPU, file size, open files, no core dump
-    no_new_privs, landlock                 no files but the module cache, no TCP
-    seccomp                                after compiling: no open, no socket, no exec, no clone, no ptrace
+    nice, sched_idle, autogroup   the machine's owner comes first (nice alone still takes 45 % of a core from
+                                  another session; with autogroup 19, 3 %)
+    rlimits                       memory, addresses, stack, CPU, size and number of files, processes, core
+    oom_first                     when memory runs out, the system ends this process and not the node
+    no_capabilities               a node that runs as root gives none of it to a guest
+    no_new_privs, landlock        no file can be opened, no TCP port, (ABI 6) no signal and no abstract socket
+                                  to anybody outside
+    seccomp                       see `calls`: a filter for compiling, a narrower one for running
 
-Linux numbers are from the kernel's headers; x86-64 and AArch64 are known here.
+And always: no variables, no open files, folder /, umask 077, a session of its own, death with the parent.
+
+What must always hold: all files are opened before `forbid_files`, and that comes before the first byte that a
+stranger wrote is looked at.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import resource
 import signal
 import struct
@@ -27,51 +31,26 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from domain.compute import calls
+
 NICE_MAX: Final = 19
 AUTOGROUP_PAUSE_S: Final = 0.1  # the kernel lets those who are not root set one in so many seconds
 AUTOGROUP_TRIES: Final = 50  # as when as many children start together
 OPEN_FILES_SPARE: Final = 32  # above the inputs: pipes, cache files, the interpreter's own
 FILE_SIZE_MAX: Final = 1 << 30  # a compiled module
 DATA_BASE: Final = 2 << 30  # interpreter, engine, compiling the largest module
+ADDRESSES_MAX: Final = 32 << 30
+"""A guest takes 4 GiB of it. Page tables for more would be memory that RLIMIT_DATA does not count."""
+STACK_MAX: Final = 8 << 20
+CPU_S_SPARE: Final = 5  # between the signal that says why, and the one that cannot be ignored
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
-_LANDLOCK_CREATE_RULESET, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT_SELF = 444, 445, 446
-_READ_FILE, _FILE_RIGHTS_ALL = 1 << 2, 0x1FFF
+_PR_CAPBSET_DROP, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 24, 47, 4
+_CAPABILITY_VERSION_3: Final = 0x20080522
+_LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF = 444, 446
+_FILE_RIGHTS_ALL: Final = 0x1FFF
 _NET_RIGHTS_ALL: Final = 3  # TCP bind and connect, since ABI 4
-
-_ALLOW, _ERRNO_EPERM, _KILL = 0x7FFF0000, 0x00050001, 0x80000000
-_AUDIT_ARCHITECTURE: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-_SECCOMP: Final = {"x86_64": 317, "aarch64": 277}
-_CALLS_ALLOWED: Final[dict[str, tuple[int, int]]] = {
-    # name: (number on x86_64, number on aarch64)
-    "brk": (12, 214),
-    "clock_gettime": (228, 113),
-    "close": (3, 57),
-    "exit": (60, 93),
-    "exit_group": (231, 94),
-    "fstat": (5, 80),
-    "futex": (202, 98),
-    "getpid": (39, 172),
-    "getrandom": (318, 278),
-    "gettid": (186, 178),
-    "lseek": (8, 62),
-    "madvise": (28, 233),
-    "mmap": (9, 222),
-    "mprotect": (10, 226),
-    "mremap": (25, 216),
-    "munmap": (11, 215),
-    "pread64": (17, 67),
-    "read": (0, 63),
-    "readv": (19, 65),
-    "rseq": (334, 293),
-    "rt_sigaction": (13, 134),
-    "rt_sigprocmask": (14, 135),
-    "rt_sigreturn": (15, 139),
-    "sched_yield": (24, 124),
-    "sigaltstack": (131, 132),
-    "write": (1, 64),
-    "writev": (20, 66),
-}
+_SCOPES_ALL: Final = 3  # abstract unix sockets and signals, since ABI 6
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -136,53 +115,77 @@ def _set_autogroup(pid: int, nice: int) -> bool | None:
     return True
 
 
-def limit_cpu(seconds: int) -> None:
-    """CPU seconds from the start of the process; past it, SIGXCPU. May be raised again."""
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+def limit_cpu(seconds: int, *, hard: int | None = None) -> None:
+    """CPU seconds from the start of the process; past it, SIGXCPU. May be raised again, up to `hard`."""
+    _limit(resource.RLIMIT_CPU, seconds, hard)
 
 
 def limit(*, data: int, open_files: int) -> list[str]:
     """Limits of the kernel, in bytes of private memory and in files. Never above what already holds."""
-    for kind, value in (
-        (resource.RLIMIT_DATA, data),
-        (resource.RLIMIT_NOFILE, open_files),
-        (resource.RLIMIT_FSIZE, FILE_SIZE_MAX),
-        (resource.RLIMIT_CORE, 0),
+    for name, value in (
+        ("RLIMIT_DATA", data),
+        ("RLIMIT_AS", ADDRESSES_MAX),
+        ("RLIMIT_STACK", STACK_MAX),
+        ("RLIMIT_NOFILE", open_files),
+        ("RLIMIT_FSIZE", FILE_SIZE_MAX),
+        ("RLIMIT_NPROC", 0),
+        ("RLIMIT_MEMLOCK", 0),
+        ("RLIMIT_MSGQUEUE", 0),
+        ("RLIMIT_CORE", 0),
     ):
-        hard = resource.getrlimit(kind)[1]
-        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (allowed, allowed))
+        kind = getattr(resource, name, None)  # not every system has all of them
+        if kind is not None:
+            _limit(kind, value, value)
     return ["rlimits"]
 
 
-def forbid_files(*, read: list[Path], change: list[Path]) -> list[str]:
-    """From here on only `read` (files) and `change` (folders) can be opened, and no TCP port."""
+def die_first() -> list[str]:
+    """When the system must end a process to get memory back, it shall be this one."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    except OSError:
+        return []
+    return ["oom_first"]
+
+
+def drop_privileges() -> list[str]:
+    """No capability now and none later, whatever user this is."""
     if sys.platform != "linux" or _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         return []
-    version = _libc.syscall(_LANDLOCK_CREATE_RULESET, None, 0, 1)
+    capability = 0
+    while _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:  # fails past the last, and unless root
+        capability += 1
+    _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    header, nothing = struct.pack("@Ii", _CAPABILITY_VERSION_3, 0), bytes(24)
+    _checked(_libc.capset(header, nothing), "capset")
+    return ["no_new_privs", "no_capabilities"]
+
+
+def forbid_files() -> list[str]:
+    """From here on nothing can be opened, and nobody outside be reached. Needs no_new_privs."""
+    version = _libc.syscall(_LANDLOCK_CREATE_RULESET, None, 0, 1) if sys.platform == "linux" else -1
     if version < 1:
-        return ["no_new_privs"]
-    rights = _landlock_rights(version)
-    ruleset = struct.pack("<QQ", rights, _NET_RIGHTS_ALL) if version >= 4 else struct.pack("<Q", rights)
+        return []
+    handled = [_landlock_rights(version)]
+    if version >= 4:
+        handled.append(_NET_RIGHTS_ALL)
+    if version >= 6:
+        handled.append(_SCOPES_ALL)
+    ruleset = struct.pack(f"<{len(handled)}Q", *handled)
     fd = _checked(_libc.syscall(_LANDLOCK_CREATE_RULESET, ruleset, len(ruleset), 0), "landlock")
-    for paths, allowed in ((read, _READ_FILE), (change, rights)):
-        for path in paths:
-            _allow_beneath(fd, path, allowed)
     _checked(_libc.syscall(_LANDLOCK_RESTRICT_SELF, fd, 0), "landlock")
     os.close(fd)
-    return ["no_new_privs", "landlock"]
+    return ["landlock"] if version < 6 else ["landlock", "landlock_scope"]
 
 
-def forbid_calls() -> list[str]:
-    """From here on only the system calls that computing and answering need. Needs no_new_privs or root."""
-    machine = platform.machine()
-    if sys.platform != "linux" or machine not in _SECCOMP:
+def forbid_calls(allowed: calls.Calls) -> list[str]:
+    """From here on only these system calls. Needs no_new_privs."""
+    if sys.platform != "linux" or not calls.known():
         return []
-    column = list(_SECCOMP).index(machine)
-    program = _filter(_AUDIT_ARCHITECTURE[machine], [numbers[column] for numbers in _CALLS_ALLOWED.values()])
+    program = calls.compiled(allowed)
     code = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
-    if _libc.syscall(_SECCOMP[machine], 1, 1, header) != 0:  # SET_MODE_FILTER, for all threads
+    if _libc.syscall(calls.number("seccomp"), calls.SECCOMP_SET_MODE_FILTER, 1, header) != 0:  # all threads
         return []
     return ["seccomp"]
 
@@ -193,27 +196,14 @@ def _landlock_rights(version: int) -> int:
     return _FILE_RIGHTS_ALL | later.get(version, 7 << 13)
 
 
-def _allow_beneath(ruleset: int, path: Path, rights: int) -> None:
-    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    rule = struct.pack("<Qi", rights, fd)
-    _checked(_libc.syscall(_LANDLOCK_ADD_RULE, ruleset, 1, rule, 0), f"landlock: {path}")
-    os.close(fd)
-
-
-def _filter(architecture: int, allowed: list[int]) -> bytes:
-    """Classic BPF: wrong architecture dies, listed calls pass, all others get EPERM."""
-    load, jump_equal, ret = 0x20, 0x15, 0x06
-    count = len(allowed)
-    code = [
-        (load, 0, 0, 4),
-        (jump_equal, 1, 0, architecture),
-        (ret, 0, 0, _KILL),
-        (load, 0, 0, 0),
-        *((jump_equal, count - index, 0, number) for index, number in enumerate(allowed)),
-        (ret, 0, 0, _ERRNO_EPERM),
-        (ret, 0, 0, _ALLOW),
-    ]
-    return b"".join(struct.pack("<HBBI", *instruction) for instruction in code)
+def _limit(kind: int, value: int, hard: int | None) -> None:
+    """Never above the hard limit that already holds; without `hard`, that one stays."""
+    standing = resource.getrlimit(kind)[1]
+    ceiling = (
+        standing if hard is None else hard if standing == resource.RLIM_INFINITY else min(hard, standing)
+    )
+    soft = value if ceiling == resource.RLIM_INFINITY else min(value, ceiling)
+    resource.setrlimit(kind, (soft, ceiling))
 
 
 def _checked(result: int, what: str) -> int:

@@ -51,6 +51,7 @@ class Child:
             stderr=subprocess.PIPE,
             env={},
             cwd="/",
+            umask=0o077,
             start_new_session=True,
         )
         self._ending = False

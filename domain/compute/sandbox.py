@@ -27,6 +27,7 @@ from typing import Final, TypeVar
 import msgspec
 import trio
 
+from domain.compute import cache
 from domain.compute.engine import ENGINE
 from domain.compute.process import Child, SandboxFailure
 from domain.compute.spec import INLINE_MAX, JobSpec, Output, OutputFile, Run, ShardResult
@@ -68,8 +69,8 @@ Progress = Callable[[int, int], None]
 class Sandbox:
     """Runs shards, each in a child of its own, and keeps one spare child warm."""
 
-    def __init__(self, cache: Path) -> None:
-        self._cache = cache
+    def __init__(self, folder: Path) -> None:
+        self._cache = folder
         self._spare: Child | None = None
         self._keep_spare = False
         self._running: dict[Child, _Clock] = {}
@@ -170,9 +171,7 @@ class Sandbox:
     async def _watch(
         self, child: Child, clock: _Clock, task: ShardTask, scratch: Path, wall_s: float, progress: Progress
     ) -> ShardOutcome:
-        with clock.within(LOAD_S_MAX):
-            await child.begin(_message(task, self._cache, wall_s))
-            loaded = await _expect(child, Loaded)
+        loaded = await self._load(child, clock, task, wall_s)
         names = task.spec.runs_of(task.shard)
         capture = _Capture(scratch)
         progress(0, len(names))
@@ -185,11 +184,22 @@ class Sandbox:
                 progress(done, len(names))
         return ShardOutcome(_result(capture, task.spec), capture.blobs, loaded.cached, loaded.confined)
 
+    async def _load(self, child: Child, clock: _Clock, task: ShardTask, wall_s: float) -> Loaded:
+        """The child has its module, and the cache what was compiled anew."""
+        program = task.spec.runtime or task.spec.program
+        with cache.slot(self._cache, program) as place:
+            with clock.within(LOAD_S_MAX):
+                await child.begin(_message(task, place, wall_s))
+                loaded = await _expect(child, Loaded)
+            if loaded.compiled:
+                await trio.to_thread.run_sync(cache.keep, place, loaded.compiled)
+        return loaded
+
 
 @asynccontextmanager
-async def open_sandbox(cache: Path) -> AsyncGenerator[Sandbox]:
-    """A sandbox with a warm spare; the spare is gone when the block ends. `cache` keeps compiled modules."""
-    sandbox = Sandbox(cache)
+async def open_sandbox(folder: Path) -> AsyncGenerator[Sandbox]:
+    """A sandbox with a warm spare; the spare is gone when the block ends. `folder` keeps compiled modules."""
+    sandbox = Sandbox(folder)
     sandbox.warm()
     try:
         yield sandbox
@@ -198,7 +208,7 @@ async def open_sandbox(cache: Path) -> AsyncGenerator[Sandbox]:
 
 
 async def run_shard(
-    task: ShardTask, *, scratch: Path, cache: Path, wall_s: float = WALL_S_MAX
+    task: ShardTask, *, scratch: Path, folder: Path, wall_s: float = WALL_S_MAX
 ) -> ShardOutcome:
     """One shard without a spare child: for tools and audits. Raises like `Sandbox.run`."""
     return await Sandbox(cache).run(task, scratch=scratch, wall_s=wall_s)
@@ -290,7 +300,7 @@ def _result(capture: _Capture, spec: JobSpec) -> ShardResult:
     return result
 
 
-def _message(task: ShardTask, cache: Path, wall_s: float) -> Task:
+def _message(task: ShardTask, place: cache.Slot, wall_s: float) -> Task:
     spec = task.spec
     names = [entry.name for entry in spec.shards[task.shard]]
     assert len(names) == len(task.inputs), "every input of the shard is here"
@@ -308,7 +318,9 @@ def _message(task: ShardTask, cache: Path, wall_s: float) -> Task:
         seed=spec.seed_of(task.shard),
         clock_ns=spec.clock_ns,
         inputs=[(name, str(path)) for name, path in zip(names, task.inputs, strict=True)],
-        cache=str(cache),
+        native=str(place.native) if place.digest else "",
+        digest=place.digest,
+        part=str(place.part),
         parent=os.getpid(),
         cpu_s=math.ceil(wall_s),
         together=spec.together,

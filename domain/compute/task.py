@@ -25,7 +25,7 @@ class Task(msgspec.Struct, frozen=True):
     program   the module;  script  what to mount under /program ("" if none)
     inputs    (name, path); empty: one run with empty standard input
     together  one run for all inputs, none of them as standard input
-    cache     folder of compiled modules
+    native    the compiled module, if this machine has it, and its digest;  part  where to write it if not
     parent    process id of the parent, for the case that it is gone before the child looks
     cpu_s     CPU seconds for all runs together (compiling has a limit of its own)
     """
@@ -41,16 +41,22 @@ class Task(msgspec.Struct, frozen=True):
     seed: bytes
     clock_ns: int
     inputs: list[tuple[str, str]]
-    cache: str
+    native: str
+    digest: bytes
+    part: str
     parent: int
     cpu_s: int
     together: bool = False
 
 
 class Loaded(msgspec.Struct, frozen=True, tag=True):
-    """The module is ready, or known to be bad; runs begin. `confined`: what the kernel now enforces."""
+    """The module is ready, or known to be bad; runs begin.
+
+    compiled  bytes of native code in `Task.part`;  confined  what the kernel now enforces
+    """
 
     cached: bool
+    compiled: int
     confined: list[str]
 
 

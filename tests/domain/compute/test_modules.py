@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from domain.compute import modules
+from domain.compute import cache
 from tests.domain.compute.bench import Bench
 
 pytestmark = pytest.mark.trio
@@ -63,6 +63,6 @@ async def test_what_was_unused_longest_is_forgotten_first(
         for kind in ("cwasm", "sha256"):
             (bench.cache / f"{name}.{kind}").write_bytes(b"x" * 100)
         os.utime(bench.cache / f"{name}.cwasm", (used, used))
-    monkeypatch.setattr(modules, "CACHE_SIZE_MAX", 150)
-    modules.make_room(bench.cache)
+    monkeypatch.setattr(cache, "CACHE_SIZE_MAX", 150)
+    cache.make_room(bench.cache)
     assert sorted(file.name for file in bench.cache.iterdir()) == ["new.cwasm", "new.sha256"]
