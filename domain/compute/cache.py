@@ -1,12 +1,12 @@
 """The parent's store of compiled modules: made on this machine, kept here, never taken from anyone.
 
-Compiling costs up to seconds; its result is native code that is run without a further look. So the cache is a
-folder that only its owner may enter, and only the parent gives names in it: a child gets one empty file for
-what it compiles (`Slot.part`), and a module that breaks the compiler can spoil its own place and no other.
+Compiling costs up to seconds; its result is native code that is run without a further look. So the cache
+is a folder that only its owner may enter, and only the parent gives names in it: a child gets one empty file
+for what it compiles (`Slot.part`), and a module that breaks the compiler spoils its own place and no other.
 
-A file's name is what it was made from (program and engine). The digest beside it is compared before loading: a
-damaged or half-written file is compiled again. It guards against accidents; who can write this folder could as
-well replace this program.
+A file's name is what it was made from (program and engine). The digest beside it is compared before loading:
+a damaged or half-written file is compiled again. It guards against accidents; who can write this folder could
+as well replace this program.
 
 Does not know wasmtime.
 """
@@ -68,11 +68,11 @@ def keep(place: Slot, size: int) -> None:
         digest = hashlib.file_digest(file, "sha256").digest()
         os.fsync(file.fileno())
     os.replace(place.part, place.native)
-    with tempfile.NamedTemporaryFile(dir=place.native.parent, delete=False) as file:
-        file.write(digest)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(file.name, place.native.with_suffix(".sha256"))
+    with tempfile.NamedTemporaryFile(dir=place.native.parent, delete=False) as beside:
+        beside.write(digest)
+        beside.flush()
+        os.fsync(beside.fileno())
+    os.replace(beside.name, place.native.with_suffix(".sha256"))
     make_room(place.native.parent)
 
 

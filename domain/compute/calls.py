@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import platform
 import struct
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 SECCOMP_SET_MODE_FILTER: Final = 1
@@ -42,7 +43,7 @@ class Calls(NamedTuple):
     """One filter: names of allowed calls, and what is asked of the arguments of some of them."""
 
     allowed: frozenset[str]
-    conditions: dict[str, tuple[Condition, ...]]
+    conditions: Mapping[str, tuple[Condition, ...]]
 
 
 NUMBERS: Final[dict[str, tuple[int, int]]] = {

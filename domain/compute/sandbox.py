@@ -211,7 +211,7 @@ async def run_shard(
     task: ShardTask, *, scratch: Path, folder: Path, wall_s: float = WALL_S_MAX
 ) -> ShardOutcome:
     """One shard without a spare child: for tools and audits. Raises like `Sandbox.run`."""
-    return await Sandbox(cache).run(task, scratch=scratch, wall_s=wall_s)
+    return await Sandbox(folder).run(task, scratch=scratch, wall_s=wall_s)
 
 
 class _Clock:
