@@ -21,7 +21,9 @@ from ledger.types import Digest, Key, Micro, Millis, Name, Uint
 EFFECT_SIZE_MAX = 4096
 
 JobState = Literal["running", "done", "cancelled", "expired"]
-ShardState = Literal["open", "leased", "checking", "disputed", "settled", "failed", "cancelled", "expired"]
+ShardState = Literal[
+    "open", "leased", "checking", "trusted", "disputed", "settled", "failed", "cancelled", "expired"
+]
 RunState = Literal["leased", "committed", "revealed", "paid", "unpaid", "expired", "released"]
 RunRole = Literal["work", "check"]
 Offence = Literal["votes", "fork", "warrant"]
@@ -34,11 +36,13 @@ class Effect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
 
 
 class Balance(Effect, frozen=True, tag="balance"):
-    """An account's free micro-credits after the change, and how many it has in escrow."""
+    """An account's free micro-credits after the change, how many it has in escrow, and how many it has
+    pledged for runs of its own."""
 
     account: Key
     free: Micro
     escrow: Micro
+    pledged: Micro = 0
 
 
 class Transferred(Effect, frozen=True, tag="transfer"):
@@ -48,7 +52,7 @@ class Transferred(Effect, frozen=True, tag="transfer"):
 
 
 class OfferStands(Effect, frozen=True, tag="offer"):
-    """An offer as it now stands; `slots` 0 means withdrawn or expired."""
+    """An offer as it now stands; `slots` 0 means withdrawn or expired. `bond`: most it pledges for a run."""
 
     account: Key
     slots: Uint
@@ -56,6 +60,7 @@ class OfferStands(Effect, frozen=True, tag="offer"):
     price: Micro
     until: Millis
     engine: Digest
+    bond: Micro = 0
 
 
 class JobIs(Effect, frozen=True, tag="job"):
@@ -76,11 +81,13 @@ class JobIs(Effect, frozen=True, tag="job"):
     submitted: Millis
     deadline: Millis
     checks: Uint
+    bond: Micro = 0
 
 
 class ShardIs(Effect, frozen=True, tag="shard"):
     """A shard as it now stands; `result` and `fuel` once two runs agreed (or one, when unchecked).
 
+    trusted   its one run has committed, and the draw spared it a check: it may reveal
     Told from its first lease on: a shard that was never leased is open while its job runs, and ends with it.
     """
 
@@ -92,7 +99,10 @@ class ShardIs(Effect, frozen=True, tag="shard"):
 
 
 class RunIs(Effect, frozen=True, tag="run"):
-    """One lease of one shard. `until` is the ledger time by which its next step must be made; 0 once over."""
+    """One lease of one shard. `until` is the ledger time by which its next step must be made; 0 once over.
+
+    bond  pledged for it, while it is at stake
+    """
 
     job: Cid
     shard: Uint
@@ -106,6 +116,7 @@ class RunIs(Effect, frozen=True, tag="run"):
     fuel: Uint = 0
     paid: Micro = 0
     reason: Annotated[str, Meta(max_length=255)] = ""
+    bond: Micro = 0
 
 
 class Contribution(Effect, frozen=True, tag="contribution"):
@@ -122,12 +133,16 @@ class Contribution(Effect, frozen=True, tag="contribution"):
 
 
 class Reputation(Effect, frozen=True, tag="reputation"):
-    """Counts after the change: runs that agreed, runs that were wrong, leases let go or lost."""
+    """Counts after the change: runs that agreed, runs that were wrong, leases let go or lost.
+
+    streak  compared runs that agreed since the last one that was wrong or was hidden
+    """
 
     account: Key
     agreed: Uint
     wrong: Uint
     lost: Uint
+    streak: Uint = 0
 
 
 class EscrowIs(Effect, frozen=True, tag="escrow"):
@@ -170,6 +185,22 @@ class Slashed(Effect, frozen=True, tag="slashed"):
     amount: Micro
     bounty: Micro
     share: Uint
+
+
+class Forfeited(Effect, frozen=True, tag="forfeited"):
+    """A run's bond is lost. Of `amount`, `refund` goes to the submitter and `bounty` to `finder`, whom the
+    run contradicted; the rest is burned. `reason` as in `RunIs`."""
+
+    account: Key
+    job: Cid
+    shard: Uint
+    attempt: Uint
+    reason: Name
+    amount: Micro
+    submitter: Key
+    refund: Micro = 0
+    finder: Key | None = None
+    bounty: Micro = 0
 
 
 class LaneClosed(Effect, frozen=True, tag="lane_closed"):
@@ -234,6 +265,7 @@ AnyEffect = (
     | RecoveryIs
     | BondIs
     | Slashed
+    | Forfeited
     | LaneClosed
     | Seat
     | Refusal

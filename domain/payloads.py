@@ -58,6 +58,19 @@ class Offer(Payload, frozen=True):
     engine: Digest
 
 
+class BondedOffer(Payload, frozen=True):
+    """An offer as `Offer` is, of an account that answers for its runs.
+
+    bond  most micro-credits that it sets aside for one run; it loses them if the run is proven wrong
+    """
+
+    slots: Annotated[int, Meta(ge=0, le=SLOTS_MAX)]
+    price: Micro
+    until: Millis
+    engine: Digest
+    bond: Micro
+
+
 class JobSubmit(Payload, frozen=True):
     """A job: one program over `shards` sets of inputs. Its id is this event's id.
 
@@ -79,6 +92,25 @@ class JobSubmit(Payload, frozen=True):
     checks: Annotated[int, Meta(ge=0, le=1)] = 1
 
 
+class BondedJob(Payload, frozen=True):
+    """A job as `JobSubmit` is, whose runs each set a bond aside (`domain.rules.checking`).
+
+    checks  0: the submitter trusts; 1: every result is re-executed by another account before it is paid;
+            2: so often as the worker's history and the bond call for, drawn after it committed
+    bond    micro-credits that every account sets aside for each run of this job
+    """
+
+    spec: Cid
+    shards: Annotated[int, Meta(ge=1, le=SHARDS_MAX)]
+    fuel: Positive
+    price: Micro
+    lease: Annotated[int, Meta(ge=LEASE_MIN_MS, le=LEASE_MAX_MS)]
+    deadline: Millis
+    engine: Digest
+    checks: Annotated[int, Meta(ge=0, le=2)]
+    bond: Micro
+
+
 class JobCancel(Payload, frozen=True):
     """By the submitter: unsettled shards are refunded; runs already committed are paid."""
 
@@ -87,6 +119,16 @@ class JobCancel(Payload, frozen=True):
 
 class LeaseCommit(Payload, frozen=True):
     """A run is done: `commitment` = sha256(result Cid || fuel as 8 bytes big endian || salt)."""
+
+    job: Cid
+    shard: Shard
+    attempt: Attempt
+    commitment: Digest
+
+
+class SealedCommit(Payload, frozen=True):
+    """A run is done: `commitment` = sha256(result Cid || fuel as 8 bytes big endian || salt || account ||
+    job Cid || shard as 2 bytes || attempt as 1 byte), which is worth nothing to anybody who repeats it."""
 
     job: Cid
     shard: Shard
@@ -212,9 +254,12 @@ class EvidenceWarrant(Payload, frozen=True):
 KINDS: Final[dict[tuple[str, int], type[Payload]]] = {
     ("transfer", 1): Transfer,
     ("offer", 1): Offer,
+    ("offer", 2): BondedOffer,
     ("job.submit", 1): JobSubmit,
+    ("job.submit", 2): BondedJob,
     ("job.cancel", 1): JobCancel,
     ("lease.commit", 1): LeaseCommit,
+    ("lease.commit", 2): SealedCommit,
     ("lease.reveal", 1): LeaseReveal,
     ("lease.release", 1): LeaseRelease,
     ("escrow.open", 1): EscrowOpen,

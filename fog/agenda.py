@@ -15,6 +15,7 @@ import trio
 from fog.pulse import Pulse
 from ledger.cid import Cid
 from projections import schedules
+from projections.balances import BALANCE
 from projections.model import Row
 from projections.prices import OFFER
 from projections.reader import Reader
@@ -24,6 +25,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS_MAX: Final = 4
+
+BONDED_MIN: Final = 3
+"""Accounts that must be able to run a job with a bond: one to run, one to check, one for a dispute."""
 
 
 class Agenda:
@@ -66,6 +70,13 @@ def runs_of_shard(conn: sa.Connection, job: Cid, shard: int) -> list[Row]:
     return [dict(row) for row in conn.execute(query).mappings()]
 
 
+def shard_row(conn: sa.Connection, job: Cid, shard: int) -> Row | None:
+    """None before its first lease."""
+    query = sa.select(SHARD).where(SHARD.c.job == job, SHARD.c.shard == shard)
+    row = conn.execute(query).mappings().one_or_none()
+    return None if row is None else dict(row)
+
+
 def run_of(conn: sa.Connection, job: Cid, shard: int, attempt: int) -> Row | None:
     query = sa.select(RUN).where(RUN.c.job == job, RUN.c.shard == shard, RUN.c.attempt == attempt)
     row = conn.execute(query).mappings().one_or_none()
@@ -105,11 +116,26 @@ def offer_of(conn: sa.Connection, account: bytes) -> Row | None:
 
 
 def takers_of(conn: sa.Connection, job: Row, engine: bytes) -> int:
-    """How many accounts offer to run shards of this job, at its price and in its engine."""
+    """How many accounts offer to run shards of this job, at its price, with its bond and in its engine."""
     query = sa.select(sa.func.count()).where(
-        OFFER.c.engine == engine, OFFER.c.slots > 0, OFFER.c.price <= job["price"]
+        OFFER.c.engine == engine,
+        OFFER.c.slots > 0,
+        OFFER.c.price <= job["price"],
+        OFFER.c.bond >= job["bond"],
     )
     return conn.execute(query).scalar_one()
+
+
+def common_bond(conn: sa.Connection, submitter: bytes, price: int, engine: bytes) -> int:
+    """The largest bond, in micro-credits, that enough accounts pledge at this price and have free; else 0."""
+    query = (
+        sa.select(OFFER.c.bond, BALANCE.c.free)
+        .join(BALANCE, BALANCE.c.account == OFFER.c.account)
+        .where(OFFER.c.engine == engine, OFFER.c.slots > 0, OFFER.c.price <= price)
+        .where(OFFER.c.account != submitter)
+    )
+    bonds = sorted((min(bond, free) for bond, free in conn.execute(query)), reverse=True)
+    return bonds[BONDED_MIN - 1] if len(bonds) >= BONDED_MIN else 0
 
 
 def states_of(conn: sa.Connection, job: Cid) -> dict[str, int]:

@@ -245,13 +245,13 @@ def conserve(show: Console, players: dict[str, Player]) -> int:
         for row in read("/v1/validators?limit=200")["items"]
     }
     held = {
-        row["account"]: (int(row["free"]["value"]), int(row["escrow"]["value"]))
+        row["account"]: tuple(int(row[name]["value"]) for name in ("free", "escrow", "pledged"))
         for row in read("/v1/balances?limit=200")["items"]
     }
-    table = Table("account", "who", "credits", "in escrow", "at stake", box=None)
+    table = Table("account", "who", "credits", "in escrow", "pledged", "at stake", box=None)
     total = int(read("/v1/supply")["item"]["burned"])
     for account in sorted({*held, *bonds}):
-        amounts = (*held.get(account, (0, 0)), bonds.get(account, 0))
+        amounts = (*held.get(account, (0, 0, 0)), bonds.get(account, 0))
         total += sum(amounts)
         table.add_row(account[:16], names.get(account, "?"), *map(credits_text, amounts))
     show.rule("balances")

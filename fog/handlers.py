@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import trio
 
 from domain.payloads import JobCancel, Payload, Transfer
-from domain.rules.accounts import balance
+from domain.rules.accounts import holdings
 from fog import agenda, escrow_methods, harvest_methods, identity_methods, invite, methods, stake_methods
 from fog.agenda import Agenda
 from fog.control import Emit, Handler
@@ -252,12 +252,13 @@ class Handlers:
         account = self._ledger.account if request.account is None else bytes.fromhex(request.account)
         replica = self._ledger.replica
         tentative = await self._ledger.call(replica.tentative)
-        free, escrow = balance(replica.state, account)
+        free, escrow, pledged = holdings(replica.state, account)
         return methods.Balance(
             account=account.hex(),
             free=free,
             escrow=escrow,
-            tentative_free=balance(tentative, account)[0],
+            pledged=pledged,
+            tentative_free=holdings(tentative, account)[0],
             height=replica.height,
         )
 

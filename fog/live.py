@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from domain.rules.accounts import balance
+from domain.rules.accounts import holdings
 from fog.cosigning import Notes
 from fog.harvesting import Harvesting
 from fog.pruning import Mode
@@ -130,10 +130,10 @@ class Live:
             for link in self._host.peers()
         ]
 
-    def tentative_balance(self, account: bytes) -> tuple[int, int] | None:
+    def tentative_balance(self, account: bytes) -> tuple[int, int, int] | None:
         if self._tentative is None:
             return None
-        return balance(self._tentative, account)
+        return holdings(self._tentative, account)
 
     def event_status(self, event: Cid) -> Waiting | None:
         return next((one for one in self._waiting if one.event == event), None)

@@ -171,7 +171,10 @@ class JobSubmit(Message, frozen=True, kw_only=True):
     memory    bytes the program may use;  lease_ms: how long one run may take
     output_max   bytes that a shard may print and store
     deadline_ms  from now; what is not settled by then is refunded
-    checks    1: another account runs each shard too, before it is paid; 0: trust the first
+    checks    1: another account runs each shard too, before it is paid; 0: trust the first; 2: so often as
+              the worker's history and its bond call for
+    bond      micro-credits that every account sets aside for each run; null: what the offers that stand make
+              possible
     wait      false: reply as soon as the job is durable here, with state `pending`
     """
 
@@ -186,8 +189,9 @@ class JobSubmit(Message, frozen=True, kw_only=True):
     memory: Annotated[int, Meta(ge=MEMORY_MIN, le=MEMORY_MAX)]
     lease_ms: Annotated[int, Meta(ge=LEASE_MIN_MS, le=LEASE_MAX_MS)]
     deadline_ms: Positive
-    checks: Annotated[int, Meta(ge=0, le=1)]
+    checks: Annotated[int, Meta(ge=0, le=2)]
     wait: bool
+    bond: Micro | None = None
     output_max: Annotated[int, Meta(ge=0, le=OUTPUT_MAX)] = OUTPUT_MAX
 
 
@@ -302,6 +306,7 @@ class Balance(Message, frozen=True, kw_only=True):
     account: Account
     free: Micro
     escrow: Micro
+    pledged: Micro
     tentative_free: Micro
     height: Uint
 

@@ -90,6 +90,14 @@ class Worker(Section, frozen=True):
         int,
         Meta(ge=0, le=INT63_MAX, description="Least pay, in micro-credits per Gfuel (10^9 units of fuel)."),
     ] = 1_000
+    bond: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=INT63_MAX,
+            description="Most micro-credits to set aside for one run, lost if it is proven wrong; 0: none.",
+        ),
+    ] = 0
     offer_ms: Annotated[
         int, Meta(ge=10_000, le=86_400_000, description="How long one offer stands before it is renewed.")
     ] = 3_600_000

@@ -26,7 +26,10 @@ import trio
 
 from domain.compute.engine import ENGINE
 from domain.compute.spec import RESULT_SIZE_MAX, ShardResult
-from domain.payloads import JobSubmit
+from domain.payloads import BondedJob
+from domain.rules.checking import PPM, RATE_MIN
+from domain.rules.records import Checks
+from domain.rules.terms import unit
 from domain.work import SubmittedJob, Work
 from fog import agenda, methods
 from fog.agenda import Agenda
@@ -55,6 +58,9 @@ FETCHES_MAX: Final = 4
 """Shards whose results are brought home at once."""
 
 CID_TEXT_SIZE: Final = 59
+
+BOND_IN_PAYS: Final = PPM // RATE_MIN - 1
+"""A larger bond makes no check rarer."""
 
 BAD_RESULT: Final = "bad_result"
 """In place of a status: what was settled, perhaps unchecked, is no result of this shard."""
@@ -95,7 +101,7 @@ class Submitter:
         record = await self._keep(
             self._work.begin_job, packed.spec, name=request.name, output=request.output, inputs=packed.inputs
         )
-        payload = JobSubmit(
+        payload = BondedJob(
             spec=packed.spec,
             shards=packed.shards,
             fuel=request.fuel,
@@ -104,6 +110,7 @@ class Submitter:
             deadline=self._clock() + request.deadline_ms,
             engine=ENGINE,
             checks=request.checks,
+            bond=await self._bond(request),
         )
         try:
             event = await self._say(payload)
@@ -112,6 +119,13 @@ class Submitter:
             raise
         await self._keep(self._work.job_submitted, record, event.id)
         return event.id
+
+    async def _bond(self, request: methods.JobSubmit) -> int:
+        """What was asked for, or what enough accounts pledge, as far as it makes checks rarer."""
+        if request.bond is not None or request.checks != Checks.ADAPTIVE:
+            return request.bond or 0
+        common = await self._agenda.ask(agenda.common_bond, self._account, request.price, ENGINE)
+        return min(common, BOND_IN_PAYS * unit(request.fuel, request.price))
 
     # -- bringing results home ---------------------------------------------------------------------------
 
@@ -253,10 +267,11 @@ class Submitter:
     async def _note(self, row: Row) -> str:
         """Why a job cannot go on, if too few lend what it needs."""
         takers = await self._agenda.ask(agenda.takers_of, row, ENGINE)
-        needed = 1 + row["checks"]
+        needed = 2 if row["checks"] else 1
         if row["state"] in ENDED or takers >= needed:
             return ""
-        return f"waiting for workers: {takers} offer at this price, {needed} are needed" + (
+        terms = "this price and bond" if row["bond"] else "this price"
+        return f"waiting for workers: {takers} offer at {terms}, {needed} are needed" + (
             " (one to run, another to check)" if row["checks"] else ""
         )
 

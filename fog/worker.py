@@ -4,7 +4,7 @@ One lease, step by step; each step looks at the ledger first, so any of them may
 
     leased      fetch program and inputs, run them in the sandbox, keep result, fuel and a fresh salt on disk
                 (`domain.work.HeldLease`), only then publish the commitment
-    committed   when the checker has committed too, reveal what was committed to
+    committed   when it is to be compared with nothing, or all it is compared with have committed too, reveal
     after that  nothing is owed
 
 A lease that cannot be carried out here (inputs not to be had, sandbox failed) is given back at once, so that
@@ -33,8 +33,9 @@ import trio
 from domain.compute.engine import ENGINE
 from domain.compute.sandbox import Sandbox, ShardTask
 from domain.compute.spec import SPEC_SIZE_MAX, JobSpec
-from domain.payloads import LeaseCommit, LeaseRelease, LeaseReveal, Offer, Payload
-from domain.rules import commitment
+from domain.payloads import BondedOffer, LeaseRelease, LeaseReveal, Payload, SealedCommit
+from domain.rules import Lease as Sealing
+from domain.rules import sealed
 from domain.work import HeldLease, Work
 from fog import agenda
 from fog.agenda import Agenda
@@ -143,7 +144,8 @@ class Worker:
             standing = await self._agenda.ask(agenda.offer_of, self.account)
             if said not in (None, slots) or not self._stands(standing, slots):
                 until = self._clock() + self.settings.offer_ms
-                await self._say(Offer(slots, self.settings.price, until, ENGINE))
+                terms = self.settings
+                await self._say(BondedOffer(slots, terms.price, until, ENGINE, terms.bond))
                 said = slots
             wait_s = held_s if slots and not self.gate.is_open else self.settings.offer_ms / 2000
             with trio.move_on_after(wait_s):
@@ -153,9 +155,9 @@ class Worker:
         if standing is None or not standing["slots"]:
             return not slots
         left = standing["until"] - self._clock()
-        wanted = (slots, self.settings.price, ENGINE)
+        wanted = (slots, self.settings.price, ENGINE, self.settings.bond)
         return left > self.settings.offer_ms // 2 and wanted == tuple(
-            standing[name] for name in ("slots", "price", "engine")
+            standing[name] for name in ("slots", "price", "engine", "bond")
         )
 
     async def withdraw(self) -> None:
@@ -164,7 +166,7 @@ class Worker:
         Returns when that is final: only then is it sure that anybody heard of it, and a lease that nobody
         knows to be given back runs its whole time. The caller sets the deadline.
         """
-        last = await self._say(Offer(0, self.settings.price, self._clock(), ENGINE))
+        last = await self._say(BondedOffer(0, self.settings.price, self._clock(), ENGINE, 0))
         for row in await self._agenda.ask(agenda.owed_by, self.account):
             lease = _lease(row)
             if row["state"] == "leased" and lease not in self._work.open_leases():
@@ -202,7 +204,8 @@ class Worker:
                     await trio.sleep_forever()  # given back; wait until the ledger says so too
                 if row["state"] == "leased":
                     self._now(lease, "committed, waiting for the checker")
-                    await self._say(LeaseCommit(*lease, commitment(held.result, held.fuel, held.salt)))
+                    seal = sealed(held.result, held.fuel, held.salt, Sealing(self.account, *lease))
+                    await self._say(SealedCommit(*lease, seal))
                 await self._agenda.until(lambda: self._may_reveal(lease))
                 self._now(lease, "revealed, waiting to be settled")
                 await self._say(LeaseReveal(*lease, held.result, held.fuel, held.salt))
@@ -218,7 +221,9 @@ class Worker:
         assert job is not None, "a run of a job that is not in the tables"
         mine = next(run for run in runs if run["attempt"] == lease.attempt)
         committed = sum(run["state"] in ("committed", "revealed", "paid", "unpaid") for run in runs)
-        return bool(mine["state"] == "committed" and committed > job["checks"])
+        shard = await self._agenda.ask(agenda.shard_row, lease.job, lease.shard)
+        alone = job["checks"] == 0 or (shard is not None and shard["state"] == "trusted")
+        return bool(mine["state"] == "committed" and committed >= (1 if alone else 2))
 
     async def _computed(self, lease: Lease) -> HeldLease | None:
         """What this lease was answered with, now or before a crash; None: given back."""

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from domain.effects import EscrowState, JobState, Offence, RunRole, RunState, ShardState
+from domain.rules.checking import by_history
 from ledger.cid import Cid
 
 T = TypeVar("T")
@@ -81,12 +82,13 @@ class Balance(Shape):
     account: Account
     free: Value
     escrow: Value
+    pledged: Annotated[Value, Field(description="Set aside for runs of its own, until each is over.")]
 
     @classmethod
     def of(cls, row: dict[str, Any], status: str = "final") -> Balance:
         amounts = {
             name: {"value": row[name], "status": status, "height": row["height"]}
-            for name in ("free", "escrow")
+            for name in ("free", "escrow", "pledged")
         }
         return cls.model_validate({"account": row["account"], **amounts})
 
@@ -97,6 +99,7 @@ class Supply(Shape):
     minted: Amount
     free: Amount
     escrow: Amount
+    pledged: Amount
     bonded: Amount
     unbonding: Amount
     burned: Amount
@@ -198,7 +201,8 @@ class Job(Record):
     fuel: Fuel = Field(description="Limit for each shard.")
     submitted: Moment
     deadline: Moment
-    checks: Count
+    checks: Annotated[Count, Field(description="0: none, 1: every result, 2: as history and bond call for.")]
+    bond: Amount = Field(description="Set aside by every account for each run.")
 
 
 class Shard(Record):
@@ -223,6 +227,7 @@ class Run(Record):
     fuel: Fuel
     paid: Amount
     reason: str
+    bond: Amount = Field(description="Set aside for it, while it is at stake.")
 
 
 class Offer(Record):
@@ -232,6 +237,7 @@ class Offer(Record):
     slots: Count
     busy: Count
     until: Moment
+    bond: Amount = Field(description="Most that the account sets aside for one run.")
 
 
 class Price(Record):
@@ -251,9 +257,34 @@ class Reputation(Record):
     agreed: Count
     wrong: Count
     lost: Count
+    streak: Count = Field(description="Compared runs that agreed since one was wrong or hidden.")
+    check_ppm: Count = Field(
+        description="How many in a million of its runs its history has checked; a bond may call for more."
+    )
     runs: Count
     fuel: Fuel
     amount: Amount
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> Reputation:
+        return cls.model_validate(row | {"check_ppm": by_history(row["streak"])})
+
+
+class Forfeit(Record):
+    """A run's bond that was lost. Of `amount`, `refund` went to the submitter of the job, `bounty` to
+    `finder`, whom the run had contradicted; the rest was burned."""
+
+    account: Account
+    job: Link
+    shard: Count
+    attempt: Count
+    reason: str = Field(examples=["wrong_result"])
+    amount: Amount
+    submitter: Account
+    refund: Amount
+    finder: Account | None
+    bounty: Amount
+    time: Moment
 
 
 class Contribution(Record):

@@ -1,6 +1,6 @@
 """Balances: what every account holds, and every transfer that moved it.
 
-    rm_balance    one row an account: free and escrowed micro-credits, and the height that set them
+    rm_balance    one row an account: free, escrowed and pledged micro-credits, and the height that set them
     rm_transfer   one row a transfer, in final order
 
 Knows `Balance` and `Transferred` effects. Does not know why escrow rose or fell.
@@ -25,6 +25,7 @@ BALANCE = sa.Table(
     sa.Column("account", sa.LargeBinary, primary_key=True),
     sa.Column("free", sa.BigInteger, nullable=False),
     sa.Column("escrow", sa.BigInteger, nullable=False),
+    sa.Column("pledged", sa.BigInteger, nullable=False),
     sa.Column("height", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -51,8 +52,7 @@ NEWEST = pages.Order((TRANSFER.c.height, TRANSFER.c.idx, TRANSFER.c.n), descendi
 
 def seed(conn: sa.Connection, genesis: Genesis) -> None:
     """The first balances: no receipt speaks of them."""
-    rows = [{"account": a.account, "free": a.amount, "escrow": 0, "height": 0} for a in genesis.accounts]
-    upsert(conn, BALANCE, rows)
+    upsert(conn, BALANCE, [{**_nothing(a.account), "free": a.amount} for a in genesis.accounts])
 
 
 def resume(conn: sa.Connection, standing: Standing) -> None:
@@ -60,7 +60,8 @@ def resume(conn: sa.Connection, standing: Standing) -> None:
     rows: list[Row] = []
     for key, value in standing.rows(ACCOUNT.name):
         held = ACCOUNT.decode(value)
-        rows.append({"account": key, "free": held.free, "escrow": held.escrow, "height": standing.height})
+        amounts = {"free": held.free, "escrow": held.escrow, "pledged": held.pledged}
+        rows.append({"account": key, **amounts, "height": standing.height})
     execute_many(conn, _ADD, rows)
 
 
@@ -74,6 +75,7 @@ def fold(conn: sa.Connection, entries: Sequence[Entry]) -> None:
                     "account": effect.account,
                     "free": effect.free,
                     "escrow": effect.escrow,
+                    "pledged": effect.pledged,
                     "height": entry.height,
                 }
             elif isinstance(effect, Transferred):
@@ -102,7 +104,11 @@ MODEL = ReadModel("balances", (BALANCE, TRANSFER), fold, seed, resume)
 def one(conn: sa.Connection, account: bytes) -> Row:
     """An account that nobody ever named has held nothing since genesis."""
     row = conn.execute(sa.select(BALANCE).where(BALANCE.c.account == account)).mappings().one_or_none()
-    return {"account": account, "free": 0, "escrow": 0, "height": 0} if row is None else dict(row)
+    return _nothing(account) if row is None else dict(row)
+
+
+def _nothing(account: bytes) -> Row:
+    return {"account": account, "free": 0, "escrow": 0, "pledged": 0, "height": 0}
 
 
 def page(conn: sa.Connection, after: str | None, limit: int) -> pages.Page:

@@ -60,7 +60,9 @@ def router(asker: Asker) -> APIRouter:
         amounts = live.tentative_balance(key)
         maybe = None
         if amounts is not None:
-            row = {"account": key, "free": amounts[0], "escrow": amounts[1], "height": answer.height}
+            free, escrow, pledged = amounts
+            row = {"account": key, "free": free, "escrow": escrow, "pledged": pledged}
+            row["height"] = answer.height
             maybe = a.Balance.of(row, "tentative")
         item = {"final": a.Balance.of(answer.value), "tentative": maybe}
         return {"height": answer.height, "time": answer.time, "item": item}

@@ -214,7 +214,7 @@ def _market(routes: APIRouter, asker: Asker) -> None:
     @routes.get("/reputation", response_model=a.Page[a.Reputation], tags=["market"])
     async def reputations(after: After = None, limit: Limit = pages.LIMIT_DEFAULT) -> Any:
         """Every account that ever ran something, sorted by account."""
-        return await asker.page(a.Reputation.model_validate, reputation.page, after, limit)
+        return await asker.page(a.Reputation.of, reputation.page, after, limit)
 
     @routes.get(
         "/reputation/{account}",
@@ -226,7 +226,7 @@ def _market(routes: APIRouter, asker: Asker) -> None:
         key = bytes.fromhex(account)
         return await answered(
             asker,
-            lambda: asker.one(a.Reputation.model_validate, "", reputation.one, key),
+            lambda: asker.one(a.Reputation.of, "", reputation.one, key),
             lambda _: [(STANDING.name, key)],
             proven=proof,
         )
@@ -242,6 +242,13 @@ def _market(routes: APIRouter, asker: Asker) -> None:
         return await asker.page(
             a.Contribution.model_validate, reputation.contributions, _key(account), _cid(job), after, limit
         )
+
+    @routes.get("/forfeits", response_model=a.Page[a.Forfeit], tags=["market"])
+    async def forfeits(
+        account: AccountQuery = None, after: After = None, limit: Limit = pages.LIMIT_DEFAULT
+    ) -> Any:
+        """Bonds of runs that were lost, newest first; with `account`, its own."""
+        return await asker.page(a.Forfeit.model_validate, reputation.forfeits, _key(account), after, limit)
 
 
 def _stake(routes: APIRouter, asker: Asker) -> None:

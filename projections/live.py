@@ -125,8 +125,8 @@ class LiveView(Protocol):
         """Connected now, in any order."""
         ...
 
-    def tentative_balance(self, account: bytes) -> tuple[int, int] | None:
-        """(free, escrow) in micro-credits if all events here became final now; None: not known yet."""
+    def tentative_balance(self, account: bytes) -> tuple[int, int, int] | None:
+        """(free, escrow, pledged) micro-credits if all events here became final now; None: not known yet."""
         ...
 
     def event_status(self, event: Cid) -> Waiting | None:

@@ -20,6 +20,7 @@ from itertools import groupby
 import sqlalchemy as sa
 
 from domain.effects import OfferStands
+from domain.rules.offers import as_effect
 from domain.rules.records import OFFER as OFFERS
 from projections import pages
 from projections.model import METADATA, Entry, ReadModel, Row, Standing, rows_by_key, upsert
@@ -33,6 +34,7 @@ OFFER = sa.Table(
     sa.Column("slots", sa.BigInteger, nullable=False),
     sa.Column("busy", sa.BigInteger, nullable=False),
     sa.Column("until", sa.BigInteger, nullable=False),
+    sa.Column("bond", sa.BigInteger, nullable=False),
     sa.Column("height", sa.BigInteger, nullable=False),
     sa.Index("rm_offer_engine", "engine", "price", "account"),
     sqlite_with_rowid=False,
@@ -99,11 +101,7 @@ def _fold_checkpoint(conn: sa.Connection, entries: Sequence[Entry]) -> None:
 def resume(conn: sa.Connection, standing: Standing) -> None:
     """The offers that stand, and what they ask now."""
     found = ((key, OFFERS.decode(value)) for key, value in standing.rows(OFFERS.name))
-    rows = [
-        _offer(OfferStands(key, one.slots, one.busy, one.price, one.until, one.engine), standing.height)
-        for key, one in found
-        if one.slots
-    ]
+    rows = [_offer(as_effect(key, one), standing.height) for key, one in found if one.slots]
     upsert(conn, OFFER, rows)
     _reprice(conn, {row["engine"] for row in rows}, standing.height, standing.time)
 
@@ -122,6 +120,7 @@ def _offer(effect: OfferStands, height: int) -> Row:
         "slots": effect.slots,
         "busy": effect.busy,
         "until": effect.until,
+        "bond": effect.bond,
         "height": height,
     }
 

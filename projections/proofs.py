@@ -131,13 +131,19 @@ def _differing(prefix: str, item: object, told: Mapping[str, Any]) -> Iterable[s
 
 def _account(key: bytes, value: bytes | None) -> dict[str, Any]:
     held = records.Account() if value is None else records.ACCOUNT.decode(value)
-    amounts = {"free": held.free, "escrow": held.escrow}
+    amounts = {"free": held.free, "escrow": held.escrow, "pledged": held.pledged}
     return {"account": key.hex()} | {name: {"value": str(amount)} for name, amount in amounts.items()}
 
 
 def _standing(key: bytes, value: bytes | None) -> dict[str, Any]:
     counts = records.Standing() if value is None else records.STANDING.decode(value)
-    return {"account": key.hex(), "agreed": counts.agreed, "wrong": counts.wrong, "lost": counts.lost}
+    return {
+        "account": key.hex(),
+        "agreed": counts.agreed,
+        "wrong": counts.wrong,
+        "lost": counts.lost,
+        "streak": counts.streak,
+    }
 
 
 def _offer(key: bytes, value: bytes | None) -> dict[str, Any]:
@@ -151,6 +157,7 @@ def _offer(key: bytes, value: bytes | None) -> dict[str, Any]:
         "slots": offer.slots,
         "busy": offer.busy,
         "until": offer.until,
+        "bond": str(offer.bond),
     }
 
 
@@ -168,6 +175,7 @@ def _job(key: bytes, value: bytes | None) -> dict[str, Any]:
         "price": str(job.price),
         "deadline": job.deadline,
         "checks": job.checks,
+        "bond": str(job.bond),
         "submitted": job.submitted,
     }
 

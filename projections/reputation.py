@@ -3,8 +3,10 @@
     rm_reputation     one row an account: counts of runs that agreed, were wrong, were let go or lost
     rm_contribution   one row a run that was verified and paid, in final order
     rm_contributor    one row an account: how many such runs, their fuel and pay; totals stop at 2^63-1
+    rm_forfeit        one row a run's bond that was lost, in final order
 
-Knows `Reputation` and `Contribution` effects. Does not judge: what a count is worth is the reader's business.
+Knows `Reputation`, `Contribution` and `Forfeited` effects. Does not judge: what a count is worth is the
+reader's business.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Sequence
 import msgspec
 import sqlalchemy as sa
 
-from domain.effects import Contribution, Reputation
+from domain.effects import Contribution, Forfeited, Reputation
 from domain.rules.records import STANDING
 from projections import pages
 from projections.model import (
@@ -36,6 +38,7 @@ REPUTATION = sa.Table(
     sa.Column("agreed", sa.BigInteger, nullable=False),
     sa.Column("wrong", sa.BigInteger, nullable=False),
     sa.Column("lost", sa.BigInteger, nullable=False),
+    sa.Column("streak", sa.BigInteger, nullable=False),
     sa.Column("height", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -70,15 +73,38 @@ CONTRIBUTOR = sa.Table(
     sqlite_with_rowid=False,
 )
 
+FORFEIT = sa.Table(
+    "rm_forfeit",
+    METADATA,
+    sa.Column("height", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("idx", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("n", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("account", sa.LargeBinary, nullable=False),
+    sa.Column("job", sa.LargeBinary, nullable=False),
+    sa.Column("shard", sa.BigInteger, nullable=False),
+    sa.Column("attempt", sa.BigInteger, nullable=False),
+    sa.Column("reason", AnyText, nullable=False),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("submitter", sa.LargeBinary, nullable=False),
+    sa.Column("refund", sa.BigInteger, nullable=False),
+    sa.Column("finder", sa.LargeBinary, nullable=True),
+    sa.Column("bounty", sa.BigInteger, nullable=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Index("rm_forfeit_account", "account", "height", "idx", "n"),
+    sqlite_with_rowid=False,
+)
+
 BY_ACCOUNT = pages.Order((REPUTATION.c.account,))
 NEWEST = pages.Order((CONTRIBUTION.c.height, CONTRIBUTION.c.idx, CONTRIBUTION.c.n), descending=True)
-NO_COUNTS = {"agreed": 0, "wrong": 0, "lost": 0, "height": 0}
+LAST_LOST = pages.Order((FORFEIT.c.height, FORFEIT.c.idx, FORFEIT.c.n), descending=True)
+NO_COUNTS = {"agreed": 0, "wrong": 0, "lost": 0, "streak": 0, "height": 0}
 NO_TOTALS = {"runs": 0, "fuel": 0, "amount": 0, "height": 0}
 
 
 def fold(conn: sa.Connection, entries: Sequence[Entry]) -> None:
     counts: dict[bytes, Row] = {}
     contributions: list[Row] = []
+    forfeits: list[Row] = []
     for entry in entries:
         for n, effect in enumerate(entry.effects):
             if isinstance(effect, Reputation):
@@ -87,14 +113,22 @@ def fold(conn: sa.Connection, entries: Sequence[Entry]) -> None:
                     "agreed": effect.agreed,
                     "wrong": effect.wrong,
                     "lost": effect.lost,
+                    "streak": effect.streak,
                     "height": entry.height,
                 }
             elif isinstance(effect, Contribution):
-                row = {name: getattr(effect, name) for name in effect.__struct_fields__}
-                contributions.append(row | {"height": entry.height, "idx": entry.index, "n": n})
+                contributions.append(_fields(effect) | {"height": entry.height, "idx": entry.index, "n": n})
+            elif isinstance(effect, Forfeited):
+                place = {"height": entry.height, "idx": entry.index, "n": n, "time": entry.time}
+                forfeits.append(_fields(effect) | place)
     upsert(conn, REPUTATION, counts.values())
     _add_totals(conn, contributions)
     upsert(conn, CONTRIBUTION, contributions)
+    upsert(conn, FORFEIT, forfeits)
+
+
+def _fields(effect: Contribution | Forfeited) -> Row:
+    return {name: getattr(effect, name) for name in effect.__struct_fields__}
 
 
 def _add_totals(conn: sa.Connection, contributions: Sequence[Row]) -> None:
@@ -121,7 +155,7 @@ def resume(conn: sa.Connection, standing: Standing) -> None:
     upsert(conn, REPUTATION, rows)
 
 
-MODEL = ReadModel("reputation", (REPUTATION, CONTRIBUTION, CONTRIBUTOR), fold, resume=resume)
+MODEL = ReadModel("reputation", (REPUTATION, CONTRIBUTION, CONTRIBUTOR, FORFEIT), fold, resume=resume)
 
 
 def _with_totals() -> sa.Select[tuple[object, ...]]:
@@ -156,3 +190,11 @@ def contributions(
     if job is not None:
         query = query.where(CONTRIBUTION.c.job == job)
     return pages.fetch(conn, query, NEWEST, after, limit)
+
+
+def forfeits(conn: sa.Connection, account: bytes | None, after: str | None, limit: int) -> pages.Page:
+    """Bonds that were lost, newest first; with `account`, its own."""
+    query = sa.select(FORFEIT)
+    if account is not None:
+        query = query.where(FORFEIT.c.account == account)
+    return pages.fetch(conn, query, LAST_LOST, after, limit)

@@ -32,8 +32,8 @@ HEARTBEAT_S: Final = 15  # below the 30 s after which the impatient of proxies h
 RETRY_MS: Final = 2_000
 
 AMOUNTS: Final = frozenset(
-    ("free", "escrow", "bonded", "unbonding", "amount", "price", "spent", "fuel", "paid", "redeemed", "stake")
-) | {"bounty"}
+    ("free", "escrow", "pledged", "bonded", "unbonding", "amount", "price", "spent", "fuel", "paid")
+) | {"redeemed", "stake", "bounty", "bond", "refund"}
 """Fields written as strings of digits, as in `projections.answers`."""
 
 HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}

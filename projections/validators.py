@@ -24,6 +24,7 @@ from ledger.validators import parse_set
 from projections import pages
 from projections.balances import BALANCE
 from projections.model import METADATA, AnyText, Entry, ReadModel, Row, Standing, upsert
+from projections.reputation import FORFEIT
 
 BOND = sa.Table(
     "rm_bond",
@@ -149,7 +150,7 @@ def _with_seats() -> sa.Select[tuple[object, ...]]:
     ).select_from(joined)
 
 
-def _total(column: sa.Column[int]) -> sa.ColumnElement[int]:
+def _total(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
     """All money together fits a BIGINT, but PostgreSQL adds those up to something wider."""
     return sa.cast(sa.func.coalesce(sa.func.sum(column), 0), sa.BigInteger)
 
@@ -178,14 +179,17 @@ def slashes(conn: sa.Connection, account: bytes | None, after: str | None, limit
 def supply(conn: sa.Connection) -> Row:
     """All micro-credits that there are, and where; counted from the tables."""
     minted, burned = conn.execute(sa.select(MINTED.c.minted, MINTED.c.burned)).one()
-    free, escrow = conn.execute(sa.select(_total(BALANCE.c.free), _total(BALANCE.c.escrow))).one()
+    held = sa.select(_total(BALANCE.c.free), _total(BALANCE.c.escrow), _total(BALANCE.c.pledged))
+    free, escrow, pledged = conn.execute(held).one()
     bonded, unbonding = conn.execute(sa.select(_total(BOND.c.bonded), _total(BOND.c.unbonding))).one()
     lost, paid = conn.execute(sa.select(_total(SLASH.c.amount), _total(SLASH.c.bounty))).one()
+    of_runs = sa.select(_total(FORFEIT.c.amount - FORFEIT.c.refund - FORFEIT.c.bounty))
     return {
         "minted": minted,
         "free": free,
         "escrow": escrow,
+        "pledged": pledged,
         "bonded": bonded,
         "unbonding": unbonding,
-        "burned": burned + lost - paid,
+        "burned": burned + lost - paid + conn.execute(of_runs).scalar_one(),
     }

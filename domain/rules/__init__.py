@@ -8,6 +8,7 @@
     jobs          submitted, cancelled, expired            terms         what a job's terms cost
     leases        commit, reveal, release                  runs          one run, as a state machine
     shards        what a shard needs next                  settlement    how it ends and who is paid
+    checking      how often a run is run again             pledges       what it stands to lose
     identity      devices, guardians, recovery
     escrows       set aside for one payee's vouchers       calendar      what ends at which height
     placement     which offer gets which lease             close         the end of a checkpoint
@@ -21,7 +22,17 @@ No clock, no randomness, no float, no input or output; and no order of a dict or
 from domain.rules.codes import CODES
 from domain.rules.conservation import Conservation, conservation
 from domain.rules.execute import FogRules
-from domain.rules.settlement import commitment
+from domain.rules.settlement import Lease, commitment, sealed
 from domain.rules.terms import escrow, payment
 
-__all__ = ["CODES", "Conservation", "FogRules", "commitment", "conservation", "escrow", "payment"]
+__all__ = [
+    "CODES",
+    "Conservation",
+    "FogRules",
+    "Lease",
+    "commitment",
+    "conservation",
+    "escrow",
+    "payment",
+    "sealed",
+]

@@ -5,11 +5,12 @@
     settle    escrow -> another account's free     when a run is paid, or a voucher redeemed
     give back escrow -> own free                   when a shard or an escrow ends with more held than was paid
 
-There is no way to make money after genesis.
+What is pledged for runs, and what becomes of it, is `domain.rules.pledges`. There is no way to make money
+after genesis.
 
-What must always hold: no balance is negative; the sum of all free balances, escrows and bonds, and of what
-was burned, is what was minted; an account's escrow is the sum of what its running jobs and its open escrows
-hold.
+What must always hold: no balance is negative; the sum of all free balances, escrows, pledges and bonds, and
+of what was burned, is what was minted; an account's escrow is the sum of what its running jobs and its open
+escrows hold.
 """
 
 from __future__ import annotations
@@ -31,9 +32,15 @@ def account_of(draft: Draft, account: bytes) -> Account:
 
 def balance(state: State, account: bytes) -> tuple[int, int]:
     """(free, escrow) micro-credits of an account, for whoever looks at a state from outside."""
+    free, escrow, _ = holdings(state, account)
+    return free, escrow
+
+
+def holdings(state: State, account: bytes) -> tuple[int, int, int]:
+    """(free, escrow, pledged) micro-credits."""
     row = state.get(ACCOUNT.name, account)
     held = NOBODY if row is None else ACCOUNT.decode(row)
-    return held.free, held.escrow
+    return held.free, held.escrow, held.pledged
 
 
 def transfer(draft: Draft, order: Transfer) -> None:
@@ -75,15 +82,17 @@ def give_back(draft: Draft, submitter: bytes, amount: int) -> None:
     move(draft, submitter, +amount, -amount)
 
 
-def move(draft: Draft, account: bytes, free: int, escrow: int) -> None:
+def move(draft: Draft, account: bytes, free: int, escrow: int, pledged: int = 0) -> None:
     """Change one account's balances by signed amounts, and the draft's totals with them."""
-    if not free and not escrow:
+    if not free and not escrow and not pledged:
         return
     before = account_of(draft, account)
-    after = Account(before.free + free, before.escrow + escrow)
+    after = Account(before.free + free, before.escrow + escrow, before.pledged + pledged)
     assert after.free >= 0, f"{account.hex()} would hold {after.free}"
     assert after.escrow >= 0, f"{account.hex()} would have {after.escrow} in escrow"
+    assert after.pledged >= 0, f"{account.hex()} would have {after.pledged} pledged"
     draft.moved["free"] += free
     draft.moved["escrow"] += escrow
+    draft.moved["pledged"] += pledged
     draft.put(ACCOUNT, account, after)
-    draft.stands("balance", account, Balance(account, after.free, after.escrow))
+    draft.stands("balance", account, Balance(account, after.free, after.escrow, after.pledged))

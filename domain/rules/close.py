@@ -4,9 +4,10 @@
                     recoveries
     2  heights      whatever the calendar has for this height: escrows that expire, recoveries past an epoch
     3  epochs       at the end of one: who may vote in the one after the next
-    4  windows      committed runs whose time to reveal begins            ) only at a ready close:
-    5  placement    checkers are drawn, work is leased                    ) see `domain.rules.pulse`
-    6  pulse        whether the next checkpoint has something to do without waiting for an event
+    4  fates        whether runs that committed before are checked        )
+    5  windows      committed runs whose time to reveal begins            ) only at a ready close:
+    6  placement    checkers are drawn, work is leased                    ) see `domain.rules.pulse`
+    7  pulse        whether the next checkpoint has something to do without waiting for an event
 
 What must always hold: the work is bounded by LAPSES_MAX, PLACEMENTS_MAX and the indexes' own bounds; what is
 left over makes the next close due at once. The end of a job is done whole, so up to SHARDS_MAX may be added;
@@ -17,12 +18,24 @@ from __future__ import annotations
 
 from typing import Final
 
-from domain.rules import agenda, epochs, escrows, identity, jobs, offers, pulse, reputation, stake
+from domain.rules import (
+    agenda,
+    checking,
+    epochs,
+    escrows,
+    identity,
+    jobs,
+    offers,
+    pledges,
+    pulse,
+    reputation,
+    stake,
+)
 from domain.rules.agenda import Entry
 from domain.rules.draft import Draft
 from domain.rules.placement import place
-from domain.rules.records import DRAW, IDLE, JOB, QUEUE, SHARD, WINDOW
-from domain.rules.runs import Act, Spot, start_clock, turn
+from domain.rules.records import COIN, DRAW, IDLE, JOB, QUEUE, SHARD, WINDOW, RunState
+from domain.rules.runs import Act, Spot, is_trusted, start_clock, turn
 from domain.rules.shards import advance
 from ledger.cid import Cid
 from ledger.execution import Context
@@ -49,6 +62,7 @@ def close(state: State, context: Context) -> tuple[State, tuple[bytes, ...]]:
     fresh = pulse.is_ready(state)
     if fresh:
         draft = Draft(state, context)
+        more = checking.draw_fates(draft) or more
         _start_windows(draft)
         more = place(draft) or more
         state, placed = draft.finish()
@@ -99,9 +113,15 @@ def _fall_due(draft: Draft, entry: Entry) -> int:
 
 
 def _lose(draft: Draft, spot: Spot, attempt: int) -> None:
-    worker = draft.row(SHARD, spot.key).runs[attempt].worker
-    turn(draft, spot, attempt, Act.LAPSE, reason="out_of_time")
-    reputation.count(draft, worker, lost=1)
+    shard = draft.row(SHARD, spot.key)
+    run = shard.runs[attempt]
+    if run.state == RunState.COMMITTED and not is_trusted(shard, spot.job):
+        turn(draft, spot, attempt, Act.LAPSE, reason="hidden_result", is_forfeit=True)
+        pledges.forfeit(draft, spot, attempt, run, "hidden_result")
+        reputation.lost(draft, run.worker, hidden=True)
+    else:
+        turn(draft, spot, attempt, Act.LAPSE, reason="out_of_time")
+        reputation.lost(draft, run.worker)
     advance(draft, spot)
 
 
@@ -115,6 +135,6 @@ def _start_windows(draft: Draft) -> None:
 def _is_placeable(state: State) -> bool:
     """Whether a ready close could have something to do: a cheap look, and a wrong yes is harmless."""
     waiting = set(state.tables())
-    return WINDOW.name in waiting or (
+    return not waiting.isdisjoint({WINDOW.name, COIN.name}) or (
         IDLE.name in waiting and (QUEUE.name in waiting or DRAW.name in waiting)
     )

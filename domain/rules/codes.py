@@ -84,6 +84,7 @@ CODES: Final = {
 REASONS: Final = {
     "out_of_time": "The run was not committed or revealed before its time was over.",
     "wrong_result": "Two other runs of the shard agreed on another result or another fuel.",
+    "hidden_result": "The run had committed to a result and did not reveal it when it was to be compared.",
     "no_majority": "Three runs of the shard gave three results; nobody can be told right from wrong.",
     "attempts_exhausted": "The shard used up its attempts before enough runs could be compared.",
     "job_ended": "The job was cancelled or passed its deadline before the run had committed.",

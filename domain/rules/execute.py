@@ -1,4 +1,4 @@
-"""`FogRules`: the rules as the ledger asks for them, version 2.
+"""`FogRules`: the rules as the ledger asks for them, version 3.
 
 An event becomes a payload, the payload's rule runs on a draft, and the draft becomes the new state; a refusal
 throws the draft away. Pure: no clock, no randomness, no float, nothing kept between calls.
@@ -14,6 +14,8 @@ from domain import effects
 from domain.effects import Refusal
 from domain.payloads import (
     KINDS,
+    BondedJob,
+    BondedOffer,
     EscrowClose,
     EscrowOpen,
     EscrowRedeem,
@@ -32,6 +34,7 @@ from domain.payloads import (
     LeaseReveal,
     Offer,
     Payload,
+    SealedCommit,
     StakeBond,
     StakeUnbond,
     StakeUnjail,
@@ -62,7 +65,7 @@ from ledger.genesis import Genesis
 from ledger.state import State
 from ledger.types import INT63_MAX
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 _NO_CONTROLS: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]*")
 """Receipts are shown on terminals. (Not `isprintable`: what that says changes with the version of Python.)"""
@@ -70,9 +73,12 @@ _NO_CONTROLS: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]*")
 RULES: Final[dict[type[Payload], Callable[[Draft, Any], None]]] = {
     Transfer: accounts.transfer,
     Offer: offers.offer,
+    BondedOffer: offers.offer,
     JobSubmit: jobs.submit,
+    BondedJob: jobs.submit,
     JobCancel: jobs.cancel,
     LeaseCommit: leases.commit,
+    SealedCommit: leases.commit,
     LeaseReveal: leases.reveal,
     LeaseRelease: leases.release,
     EscrowOpen: escrows.open,

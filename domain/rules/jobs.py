@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from domain.payloads import JobCancel, JobSubmit
+from domain.payloads import BondedJob, JobCancel, JobSubmit
 from domain.rules import accounts, agenda, tallies
 from domain.rules.codes import Refused
 from domain.rules.draft import Draft
@@ -36,7 +36,7 @@ from domain.rules.terms import escrow_of, last_moment, share_of
 from ledger.cid import Cid
 
 
-def submit(draft: Draft, order: JobSubmit) -> None:
+def submit(draft: Draft, order: JobSubmit | BondedJob) -> None:
     """Open a job under the id of its event, with escrow for every shard.
 
     Refused without effect: `lease_too_short`, `deadline_too_soon`, `deadline_too_far`, `jobs_full`,
@@ -57,6 +57,7 @@ def submit(draft: Draft, order: JobSubmit) -> None:
         order.engine,
         order.checks,
         draft.time,
+        order.bond if isinstance(order, BondedJob) else 0,
     )
     held = escrow_of(job)
     accounts.require(accounts.account_of(draft, draft.author), held, f"escrow for {order.shards} shards")
@@ -70,7 +71,7 @@ def submit(draft: Draft, order: JobSubmit) -> None:
     tallies.write(draft, id, job, tally)
 
 
-def _check_times(draft: Draft, order: JobSubmit) -> None:
+def _check_times(draft: Draft, order: JobSubmit | BondedJob) -> None:
     params = draft.params
     if order.lease < params.lease_min_ms:
         raise Refused(

@@ -1,26 +1,28 @@
 """What a worker says about a lease of its own: committed, revealed, or given back.
 
-A result is committed to first, as sha256(result Cid || fuel || salt), and revealed when every run that must
-be independent of it has committed too. A run that is drawn after a reveal (in a dispute, or because its
-forerunner never opened its commitment) could copy what it saw.
+A result is committed to first, as a hash over result, fuel and salt, and revealed when every run that must
+be independent of it has committed too. In version 2 the hash is over the run and its account as well: of
+version 1, a checker could repeat the worker's commitment, and open it with what the worker revealed. A run
+that is drawn after a reveal (in a dispute, or because its forerunner never opened its commitment) could copy
+what it saw.
 """
 
 from __future__ import annotations
 
-from domain.payloads import LeaseCommit, LeaseRelease, LeaseReveal
+from domain.payloads import LeaseCommit, LeaseRelease, LeaseReveal, SealedCommit
 from domain.rules import reputation
 from domain.rules.codes import Refused
 from domain.rules.draft import Draft
 from domain.rules.jobs import running_job
 from domain.rules.records import SHARD, TALLY, Run, RunState, Shard
 from domain.rules.runs import REFUSALS, TRANSITIONS, WORDS, Act, Spot, may_reveal, runs_needed, turn
-from domain.rules.settlement import commitment
+from domain.rules.settlement import Lease, commitment, sealed
 from domain.rules.shards import advance
 
-Order = LeaseCommit | LeaseReveal | LeaseRelease
+Order = LeaseCommit | SealedCommit | LeaseReveal | LeaseRelease
 
 
-def commit(draft: Draft, order: LeaseCommit) -> None:
+def commit(draft: Draft, order: LeaseCommit | SealedCommit) -> None:
     """Fix the run's result, and free its slot.
 
     Refused without effect: `unknown_job`, `no_such_shard`, `shard_ended`, `not_leased`, `not_yours`,
@@ -40,7 +42,7 @@ def reveal(draft: Draft, order: LeaseReveal) -> None:
     spot, shard, run = _own_run(draft, order, Act.REVEAL)
     if not may_reveal(shard, spot.job):
         raise Refused("too_early", _too_early(shard, spot))
-    if commitment(order.result, order.fuel, order.salt) != run.commitment:
+    if run.commitment not in _openings(draft, order):
         raise Refused(
             "wrong_opening",
             f"result {order.result}, fuel {order.fuel} and the salt are not what was committed to",
@@ -58,8 +60,15 @@ def release(draft: Draft, order: LeaseRelease) -> None:
     """
     spot, _, run = _own_run(draft, order, Act.RELEASE)
     turn(draft, spot, order.attempt, Act.RELEASE, reason=order.reason)
-    reputation.count(draft, run.worker, lost=1)
+    reputation.lost(draft, run.worker)
     advance(draft, spot)
+
+
+def _openings(draft: Draft, order: LeaseReveal) -> tuple[bytes, bytes]:
+    """What may have been committed to, in version 1 or 2: no bytes are both."""
+    opened = (order.result, order.fuel, order.salt)
+    run = Lease(draft.author, order.job, order.shard, order.attempt)
+    return commitment(*opened), sealed(*opened, run)
 
 
 def _own_run(draft: Draft, order: Order, act: Act) -> tuple[Spot, Shard, Run]:

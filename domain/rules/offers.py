@@ -12,14 +12,15 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from domain.effects import OfferStands
-from domain.payloads import Offer as Order
+from domain.payloads import BondedOffer
+from domain.payloads import Offer as PlainOffer
 from domain.rules import agenda, pulse
 from domain.rules.codes import Refused
 from domain.rules.draft import Draft
 from domain.rules.records import IDLE, OFFER, OFFERS_MAX, ONLY, SUPPLY, Offer, idle_key
 
 
-def offer(draft: Draft, order: Order) -> None:
+def offer(draft: Draft, order: PlainOffer | BondedOffer) -> None:
     """Replace the author's standing offer, or withdraw it when `order.slots` is 0. Leases go on.
 
     Refused without effect: `offer_expired`, `offer_too_long`, `market_full`.
@@ -32,7 +33,8 @@ def offer(draft: Draft, order: Order) -> None:
         _check_until(draft, order.until)
         if (before is None or not before.slots) and draft.supply.offers >= OFFERS_MAX:
             raise Refused("market_full", f"{OFFERS_MAX} offers stand, and that is as many as there may be")
-    change(draft, draft.author, Offer(order.slots, busy, order.price, order.until, order.engine, since))
+    bond = order.bond if isinstance(order, BondedOffer) else 0
+    change(draft, draft.author, Offer(order.slots, busy, order.price, order.until, order.engine, since, bond))
 
 
 def _check_until(draft: Draft, until: int) -> None:
@@ -78,8 +80,12 @@ def change(draft: Draft, account: bytes, after: Offer) -> None:
     draft.stands(
         "offer",
         account,
-        OfferStands(account, after.slots, after.busy, after.price, after.until, after.engine),
+        as_effect(account, after),
     )
+
+
+def as_effect(account: bytes, offer: Offer) -> OfferStands:
+    return OfferStands(account, offer.slots, offer.busy, offer.price, offer.until, offer.engine, offer.bond)
 
 
 def _index(draft: Draft, account: bytes, before: Offer | None, after: Offer) -> None:

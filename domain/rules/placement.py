@@ -10,9 +10,10 @@ for a place on it.
 Then work, *greedily*: the job that pays most per fuel goes first, then the oldest; it gets the idle offer
 that is cheapest, then least busy, then of best reputation, then of the smallest account.
 
-An offer may run a shard when its engine is the job's, its price is not above the job's, it has no live run of
-that shard, and it is not the submitter's own if results are checked. An account that had a run of the shard
-before gets another only if no other account can.
+An offer may run a shard when its engine is the job's, its price is not above the job's, its account pledges
+the bond that the job asks for and has it free, it has no live run of that shard, and it is not the
+submitter's own if results are checked. An account that had a run of the shard before gets another only if no
+other account can.
 
 What must always hold: at most PLACEMENTS_MAX leases and LOOKS_MAX looks at what waits in one close; what is
 left waits for the next. No offer is leased more than it has free slots.
@@ -29,7 +30,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from domain.rules import packed, reputation, tallies
+from domain.rules import packed, pledges, reputation, tallies
 from domain.rules.draft import Draft
 from domain.rules.records import (
     DRAW,
@@ -83,7 +84,7 @@ class Bench:
         start = bisect_left(self._ring, (point,))
         again: bytes | None = None
         for _, price, account in chain(islice(self._ring, start, None), islice(self._ring, start)):
-            if price <= spot.job.price and may_run(spot, shard, account):
+            if price <= spot.job.price and may_run(self._draft, spot, shard, account):
                 if not has_run(shard, account):
                     return account
                 again = again or account
@@ -130,11 +131,13 @@ def place(draft: Draft) -> bool:
     return more or left
 
 
-def may_run(spot: Spot, shard: Shard, account: bytes) -> bool:
-    """Whether an account is independent enough of a shard to run it now."""
+def may_run(draft: Draft, spot: Spot, shard: Shard, account: bytes) -> bool:
+    """Whether an account is independent enough of a shard to run it now, and has its bond."""
     if spot.job.checks and account == spot.job.submitter:
         return False
-    return not any(run.worker == account for run in shard.runs if run.is_live)
+    if any(run.worker == account for run in shard.runs if run.is_live):
+        return False
+    return pledges.may_pledge(draft, spot.job, account, draft.row(OFFER, account).bond)
 
 
 def has_run(shard: Shard, account: bytes) -> bool:
@@ -229,12 +232,12 @@ def _best(draft: Draft, heap: list[tuple[int, int, int, bytes]], spot: Spot) -> 
     best: bytes | None = None
     while best is None and heap and heap[0][0] <= spot.job.price:
         seat = heapq.heappop(heap)
-        if may_run(spot, shard, seat[3]) and not has_run(shard, seat[3]):
+        if may_run(draft, spot, shard, seat[3]) and not has_run(shard, seat[3]):
             best = seat[3]
         else:
             passed.append(seat)
     if best is None:
-        best = next((seat[3] for seat in passed if may_run(spot, shard, seat[3])), None)
+        best = next((seat[3] for seat in passed if may_run(draft, spot, shard, seat[3])), None)
     for seat in passed:
         if seat[3] != best:
             heapq.heappush(heap, seat)

@@ -21,6 +21,7 @@ Indexes, so that closing a checkpoint looks only at what it acts on:
     idle        engine, price (8), account            (nothing): offers with a free slot
     queue       engine, INT63_MAX - price (8), submitted (8), job     (nothing): jobs with open shards
     draw        engine, job, shard (2)                height (8): shards that wait for a checker since then
+    coin        job, shard (2)                        height (8): whether they are checked is to be drawn
     window      job, shard (2)                        (nothing): shards whose time to reveal must begin
     agenda      see `domain.rules.agenda`
     pulse       `stirred`, `ready`                    see `domain.rules.pulse`
@@ -55,7 +56,7 @@ JOBS_MAX: Final = 10_000
 """Jobs that run at once, for the same reason."""
 
 
-POTS: Final = ("free", "escrow", "bonded", "unbonding", "burned")
+POTS: Final = ("free", "escrow", "pledged", "bonded", "unbonding", "burned")
 """Where a micro-credit can be. Burned is for good."""
 
 
@@ -71,27 +72,32 @@ class Supply(msgspec.Struct, frozen=True):
     unbonding: int = 0
     burned: int = 0
     bonds: int = 0
+    pledged: int = 0
 
 
 class Account(msgspec.Struct, frozen=True):
-    """Micro-credits. `escrow` is what this account's own jobs and its open escrows hold."""
+    """Micro-credits. `escrow` is what this account's own jobs and its open escrows hold, `pledged` what is
+    set aside for runs of its own."""
 
     free: int = 0
     escrow: int = 0
+    pledged: int = 0
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """Runs that agreed, runs that were wrong, leases let go or lost."""
+    """Runs that agreed, runs that were wrong, leases let go or lost; and how many agreed in a row."""
 
     agreed: int = 0
     wrong: int = 0
     lost: int = 0
+    streak: int = 0
 
 
 class Offer(msgspec.Struct, frozen=True):
     """`busy` of `slots` are computing; `slots` 0 is an offer withdrawn or expired with runs still busy.
 
     `since` is the height from which the account has had an offer without a break, whatever its terms.
+    `bond` is the most that it pledges for one run.
     """
 
     slots: int
@@ -100,6 +106,7 @@ class Offer(msgspec.Struct, frozen=True):
     until: int
     engine: bytes
     since: int
+    bond: int = 0
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -115,6 +122,15 @@ class Job(msgspec.Struct, frozen=True):
     engine: bytes
     checks: int
     submitted: int
+    bond: int = 0
+
+
+class Checks:
+    """What a job asks for: `Job.checks`."""
+
+    NEVER: Final = 0
+    ALWAYS: Final = 1
+    ADAPTIVE: Final = 2
 
 
 class JobState:
@@ -164,7 +180,11 @@ class Role:
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One lease. `price` is the worker's own, as its offer was; `until` is the first moment too late."""
+    """One lease. `price` is the worker's own, as its offer was; `until` is the first moment too late.
+
+    bond  pledged for it, and at stake while it is live
+    late  1 when a result of the shard was public before it was leased: it could have been copied
+    """
 
     worker: bytes
     role: int
@@ -175,6 +195,8 @@ class Run(msgspec.Struct, frozen=True):
     commitment: bytes | None = None
     result: Cid | None = None
     fuel: int = 0
+    bond: int = 0
+    late: int = 0
 
     @property
     def is_live(self) -> bool:
@@ -186,17 +208,26 @@ class Run(msgspec.Struct, frozen=True):
         return self.result, self.fuel
 
 
+class Fate:
+    """What was drawn for the run that opened a shard; forgotten when the shard is open again."""
+
+    UNDRAWN: Final = 0
+    CHECKED: Final = 1
+    TRUSTED: Final = 2
+
+
 class Shard(msgspec.Struct, frozen=True):
     """Every run of one shard so far: the attempt is the index."""
 
     runs: tuple[Run, ...] = ()
+    fate: int = Fate.UNDRAWN
 
     @property
     def live(self) -> list[Run]:
         return [run for run in self.runs if run.is_live]
 
     def with_run(self, attempt: int, run: Run) -> Shard:
-        return Shard((*self.runs[:attempt], run, *self.runs[attempt + 1 :]))
+        return Shard((*self.runs[:attempt], run, *self.runs[attempt + 1 :]), self.fate)
 
 
 class Escrow(msgspec.Struct, frozen=True):
@@ -244,11 +275,12 @@ def flat(name: str, kind: type[S]) -> Table[S]:
 
 
 def _encode_shard(shard: Shard) -> bytes:
-    return canonical.encode([list(astuple(run)) for run in shard.runs])
+    return canonical.encode([shard.fate, *(list(astuple(run)) for run in shard.runs)])
 
 
 def _decode_shard(data: bytes) -> Shard:
-    return Shard(tuple(Run(*fields) for fields in as_list(data)))
+    fate, *runs = as_list(data)
+    return Shard(tuple(Run(*fields) for fields in runs), fate)
 
 
 def raw(name: str) -> Table[bytes]:
@@ -267,6 +299,7 @@ SHARD: Final = Table("shard", _encode_shard, _decode_shard)
 IDLE: Final = raw("idle")
 QUEUE: Final = raw("queue")
 DRAW: Final = raw("draw")
+COIN: Final = raw("coin")
 WINDOW: Final = raw("window")
 AGENDA: Final = raw("agenda")
 DUE: Final = raw("due")

@@ -3,6 +3,9 @@
 A beta estimate in parts per million: agreed runs speak for an account, wrong ones three times against it,
 lost ones once; two good and one bad are assumed beforehand. Of the mean one standard deviation is taken off,
 so that few runs prove little. (A. Jøsang, R. Ismail, "The Beta Reputation System", 2002.)
+
+Beside it the streak: how many runs agreed in a row that could not have been copied. One that is wrong, or
+hidden when it was to be compared, ends it. What it is good for is `domain.rules.checking`.
 """
 
 from __future__ import annotations
@@ -38,11 +41,28 @@ def score(standing: Standing) -> int:
     return max(0, mean - deviation)
 
 
-def count(draft: Draft, account: bytes, *, agreed: int = 0, wrong: int = 0, lost: int = 0) -> None:
-    """Add to an account's counts."""
+def agreed(draft: Draft, account: bytes, *, late: bool) -> None:
+    """A run agreed with another one. `late`: it might have been copied, so it makes no streak."""
     before = standing_of(draft, account)
-    after = replace(
-        before, agreed=before.agreed + agreed, wrong=before.wrong + wrong, lost=before.lost + lost
-    )
+    _write(draft, account, replace(before, agreed=before.agreed + 1, streak=before.streak + (not late)))
+
+
+def wrong(draft: Draft, account: bytes) -> None:
+    """Two other runs agreed on another result."""
+    before = standing_of(draft, account)
+    _write(draft, account, replace(before, wrong=before.wrong + 1, streak=0))
+
+
+def lost(draft: Draft, account: bytes, *, hidden: bool = False) -> None:
+    """A lease came to nothing. `hidden`: it had a result that was to be compared, and did not show it."""
+    before = standing_of(draft, account)
+    _write(draft, account, replace(before, lost=before.lost + 1, streak=0 if hidden else before.streak))
+
+
+def _write(draft: Draft, account: bytes, after: Standing) -> None:
     draft.put(STANDING, account, after)
-    draft.stands("reputation", account, Reputation(account, after.agreed, after.wrong, after.lost))
+    draft.stands("reputation", account, as_effect(account, after))
+
+
+def as_effect(account: bytes, after: Standing) -> Reputation:
+    return Reputation(account, after.agreed, after.wrong, after.lost, after.streak)

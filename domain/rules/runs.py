@@ -22,9 +22,9 @@ from msgspec.structs import replace
 
 from domain import effects
 from domain.effects import RunIs, ShardIs
-from domain.rules import agenda, offers
+from domain.rules import agenda, offers, pledges
 from domain.rules.draft import Draft
-from domain.rules.records import SHARD, Job, Role, Run, RunState, Shard, shard_key
+from domain.rules.records import SHARD, Checks, Fate, Job, Role, Run, RunState, Shard, shard_key
 from domain.rules.terms import RUNS_CHECKED, last_moment
 from ledger.cid import Cid
 
@@ -90,17 +90,30 @@ def begin(draft: Draft, spot: Spot, worker: bytes, role: int) -> None:
     offer = offers.occupy(draft, worker)
     before = draft.get(SHARD, spot.key) or Shard()
     until = draft.time + spot.job.lease
-    run = Run(worker, role, RunState.LEASED, draft.time, until, offer.price)
+    bond, late = spot.job.bond, any(run.result is not None for run in before.runs)
+    run = Run(worker, role, RunState.LEASED, draft.time, until, offer.price, bond=bond, late=int(late))
+    pledges.pledge(draft, worker, bond)
     attempt = len(before.runs)
     agenda.write_run(draft, until, spot.id, spot.shard, attempt)
-    _write(draft, spot, before, Shard((*before.runs, run)))
+    _write(draft, spot, before, replace(before, runs=(*before.runs, run)))
     _tell(draft, spot, attempt, run)
 
 
 def turn(
-    draft: Draft, spot: Spot, attempt: int, act: Act, *, paid: int = 0, reason: str = "", **fields: Any
+    draft: Draft,
+    spot: Spot,
+    attempt: int,
+    act: Act,
+    *,
+    paid: int = 0,
+    reason: str = "",
+    is_forfeit: bool = False,
+    **fields: Any,
 ) -> None:
-    """Move one run on by `TRANSITIONS`, with its slot and its place in the agenda."""
+    """Move one run on by `TRANSITIONS`, with its slot and its place in the agenda.
+
+    When it is over its bond returns; where `is_forfeit`, the caller takes it.
+    """
     shard = draft.row(SHARD, spot.key)
     run = shard.runs[attempt]
     if run.state == RunState.LEASED:
@@ -108,6 +121,8 @@ def turn(
     if run.until:
         agenda.strike_run(draft, run.until, spot.id, spot.shard, attempt)
     after = replace(run, state=TRANSITIONS[run.state, act], until=0, **fields)
+    if not after.is_live and not is_forfeit:
+        pledges.release(draft, run.worker, run.bond)
     _write(draft, spot, shard, shard.with_run(attempt, after))
     _tell(draft, spot, attempt, after, paid=paid, reason=reason)
 
@@ -132,7 +147,19 @@ def is_disputed(shard: Shard) -> bool:
 
 def runs_needed(shard: Shard, job: Job) -> int:
     """How many runs must be live before they may be revealed and judged."""
-    return RUNS_CHECKED if is_disputed(shard) else 1 + job.checks
+    if is_disputed(shard):
+        return RUNS_CHECKED
+    return 1 if is_trusted(shard, job) else 2
+
+
+def is_trusted(shard: Shard, job: Job) -> bool:
+    """Whether one run is enough: the submitter says so, or the draw did."""
+    return job.checks == Checks.NEVER or shard.fate == Fate.TRUSTED
+
+
+def draw_fate(draft: Draft, spot: Spot, fate: int) -> None:
+    before = draft.row(SHARD, spot.key)
+    _write(draft, spot, before, replace(before, fate=fate))
 
 
 def may_reveal(shard: Shard, job: Job) -> bool:
@@ -153,7 +180,9 @@ def word_of(shard: Shard, job: Job) -> effects.ShardState | None:
         return "open"
     if is_disputed(shard):
         return "disputed"
-    return "checking" if job.checks and has_committed(shard) else "leased"
+    if job.checks == Checks.NEVER or not has_committed(shard):
+        return "leased"
+    return "trusted" if shard.fate == Fate.TRUSTED else "checking"
 
 
 def _write(draft: Draft, spot: Spot, before: Shard, after: Shard) -> None:
@@ -183,4 +212,5 @@ def as_effect(spot: Spot, attempt: int, run: Run, *, paid: int = 0, reason: str 
         run.fuel,
         paid,
         reason,
+        run.bond if run.is_live else 0,
     )

@@ -1,25 +1,27 @@
 """How a shard ends: settled and paid, failed, or given up with its job.
 
-    one run, unchecked                   paid
+    one run, unchecked or trusted        paid
     two that agree in result and fuel    both paid
-    three, of which two agree            those two paid, the third was wrong
+    three, of which two agree            those two paid, the third was wrong and forfeits its bond
     three that all differ                failed: nobody can be told right from wrong, nobody is paid
     no more attempts, or no more time    failed, cancelled or expired: nobody is paid
 
-What must always hold: a shard ends once; a run is paid once, and with checks only beside a second one that
-agrees with it, from another account.
+What must always hold: a shard ends once; a run is paid once, and unless it is trusted only beside a second
+one that agrees with it, from another account; no bond is lost but of a run that two others agreed against, or
+that was hidden when it was to be compared.
 """
 
 from __future__ import annotations
 
 import hashlib
+from typing import NamedTuple
 
 from domain import effects
 from domain.effects import Contribution, ShardIs
-from domain.rules import accounts, reputation, tallies
+from domain.rules import accounts, pledges, reputation, tallies
 from domain.rules.draft import Draft
-from domain.rules.records import DRAW, SHARD, WINDOW, Run, RunState, Shard, draw_key
-from domain.rules.runs import ROLES, Act, Spot, turn
+from domain.rules.records import COIN, DRAW, SHARD, WINDOW, Run, RunState, Shard, draw_key, shard_key
+from domain.rules.runs import ROLES, Act, Spot, is_trusted, turn
 from domain.rules.terms import payment
 from ledger.cid import Cid
 
@@ -29,32 +31,52 @@ def commitment(result: Cid, fuel: int, salt: bytes) -> bytes:
     return hashlib.sha256(bytes(result) + fuel.to_bytes(8, "big") + salt).digest()
 
 
+class Lease(NamedTuple):
+    """Whose run, and which."""
+
+    account: bytes
+    job: Cid
+    shard: int
+    attempt: int
+
+
+def sealed(result: Cid, fuel: int, salt: bytes, lease: Lease) -> bytes:
+    """The same for one run of one account alone: whoever repeats it cannot open it (`SealedCommit`)."""
+    place = lease.account + shard_key(lease.job, lease.shard) + bytes((lease.attempt,))
+    return hashlib.sha256(bytes(result) + fuel.to_bytes(8, "big") + salt + place).digest()
+
+
 def judge(draft: Draft, spot: Spot, shard: Shard) -> None:
     """Every live run is revealed, and there are as many as it takes: end the shard."""
     revealed = [run for run in shard.runs if run.state == RunState.REVEALED]
     outcomes = [run.outcome for run in revealed]
     winner = max(outcomes, key=outcomes.count)
-    if outcomes.count(winner) < 1 + spot.job.checks:
+    trusted = is_trusted(shard, spot.job)
+    if outcomes.count(winner) < (1 if trusted else 2):
         return end(draft, spot, "failed", reason="no_majority")
+    right = [run for run in revealed if run.outcome == winner]
+    harm = payment(right[-1].fuel, right[-1].price)  # a dispute's last run, which a lie made necessary
     paid = 0
     for attempt, run in enumerate(shard.runs):
         if run.state == RunState.REVEALED and run.outcome == winner:
-            paid += _pay(draft, spot, attempt, run)
+            paid += _pay(draft, spot, attempt, run, is_compared=not trusted)
         elif run.state == RunState.REVEALED:
-            turn(draft, spot, attempt, Act.DROP, reason="wrong_result")
-            reputation.count(draft, run.worker, wrong=1)
+            turn(draft, spot, attempt, Act.DROP, reason="wrong_result", is_forfeit=True)
+            reputation.wrong(draft, run.worker)
+            finder = right[0].worker
+            harm -= pledges.forfeit(draft, spot, attempt, run, "wrong_result", harm=harm, finder=finder)
     return _end(draft, spot, ShardIs(spot.id, spot.shard, "settled", *winner), paid)
 
 
-def _pay(draft: Draft, spot: Spot, attempt: int, run: Run) -> int:
+def _pay(draft: Draft, spot: Spot, attempt: int, run: Run, *, is_compared: bool) -> int:
     amount = payment(run.fuel, run.price)
     accounts.settle(draft, spot.job.submitter, run.worker, amount)
     turn(draft, spot, attempt, Act.PAY, paid=amount)
     draft.tell(
         Contribution(run.worker, spot.id, spot.shard, attempt, ROLES[run.role], run.fuel, amount, draft.time)
     )
-    if spot.job.checks:  # a result that nobody compared says nothing about who made it
-        reputation.count(draft, run.worker, agreed=1)
+    if is_compared:  # a result that nobody compared says nothing about who made it
+        reputation.agreed(draft, run.worker, late=bool(run.late))
     return amount
 
 
@@ -69,6 +91,7 @@ def end(draft: Draft, spot: Spot, ending: effects.ShardState, *, reason: str) ->
 def _end(draft: Draft, spot: Spot, how: ShardIs, paid: int) -> None:
     draft.drop(SHARD, spot.key)
     draft.drop(WINDOW, spot.key)
+    draft.drop(COIN, spot.key)
     draft.drop(DRAW, draw_key(spot.job, spot.id, spot.shard))
     draft.stands("shard", spot.key, how)
     tallies.shard_ended(draft, spot.id, spot.job, how.state, paid)

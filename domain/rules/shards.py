@@ -2,6 +2,7 @@
 
     live runs                             what it needs
     none                                  work: it is open again, or ends when its job is being given up
+    one, of a job that adapts             the draw of its fate: whether it is to be compared with another
     fewer than must be compared           one more run: it waits to be drawn
     one of them still computing           nothing yet
     all committed, some not revealed      their time to reveal begins with the next fresh clock
@@ -15,16 +16,19 @@ from __future__ import annotations
 from domain.rules import pulse, tallies
 from domain.rules.draft import Draft
 from domain.rules.records import (
+    COIN,
     DRAW,
     SHARD,
     TALLY,
     WINDOW,
+    Checks,
+    Fate,
     JobState,
     RunState,
     Shard,
     draw_key,
 )
-from domain.rules.runs import Spot, runs_needed
+from domain.rules.runs import Spot, draw_fate, runs_needed
 from domain.rules.settlement import end, judge
 
 
@@ -33,6 +37,7 @@ def advance(draft: Draft, spot: Spot) -> None:
     shard = draft.row(SHARD, spot.key)
     live = shard.live
     draft.drop(DRAW, draw_key(spot.job, spot.id, spot.shard))
+    draft.drop(COIN, spot.key)
     draft.drop(WINDOW, spot.key)
     if len(live) < runs_needed(shard, spot.job):
         _need_run(draft, spot, shard)
@@ -52,7 +57,12 @@ def _need_run(draft: Draft, spot: Spot, shard: Shard) -> None:
     elif len(shard.runs) >= draft.params.attempts_max:
         end(draft, spot, "failed", reason="attempts_exhausted")
     elif not shard.live:
+        draw_fate(draft, spot, Fate.UNDRAWN)
         tallies.reopen(draft, spot.id, spot.job, spot.shard)
     else:
-        draft.put(DRAW, draw_key(spot.job, spot.id, spot.shard), draft.context.height.to_bytes(8, "big"))
+        now = draft.context.height.to_bytes(8, "big")
+        if spot.job.checks == Checks.ADAPTIVE and shard.fate == Fate.UNDRAWN:
+            draft.put(COIN, spot.key, now)
+        else:
+            draft.put(DRAW, draw_key(spot.job, spot.id, spot.shard), now)
         pulse.stir(draft)

@@ -64,6 +64,7 @@ def as_effect(id: Cid, job: Job, tally: Tally, state: effects.JobState) -> JobIs
         job.submitted,
         job.deadline,
         job.checks,
+        job.bond,
     )
 
 

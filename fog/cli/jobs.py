@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.table import Table
 
 from domain.payloads import SHARDS_MAX
+from domain.rules.records import Checks
 from fog import methods
 from fog.cli import statuses
 from fog.cli.session import Session, examples, session_of
@@ -19,6 +21,19 @@ from fog.exits import JobUnfinished, ProgramFailed
 from fog.methods import JobLine, JobName, JobProgress, JobResult, JobSubmit
 from fog.quantities import credits_from, credits_text, duration_from, fuel_from, fuel_text, size_from
 from ledger.errors import UsageError
+
+
+class CheckMode(StrEnum):
+    """How often a result is run again by another account before it is paid."""
+
+    ALWAYS = "always"
+    ADAPTIVE = "adaptive"
+    NEVER = "never"
+
+    @property
+    def checks(self) -> int:
+        return {self.NEVER: Checks.NEVER, self.ALWAYS: Checks.ALWAYS, self.ADAPTIVE: Checks.ADAPTIVE}[self]
+
 
 job = typer.Typer(help="Jobs this node submitted.", no_args_is_help=True, epilog=examples("fog job list"))
 
@@ -32,8 +47,12 @@ MaxOutput = Annotated[str, typer.Option(help="Most that one shard may print and 
 Lease = Annotated[str, typer.Option(help="How long one run may take: 90s, 10m.")]
 Deadline = Annotated[str, typer.Option(help="What is not settled by then is refunded: 1h, 2d.")]
 Check = Annotated[
-    bool,
-    typer.Option("--check/--no-check", help="Another account runs each shard too before it is paid."),
+    CheckMode,
+    typer.Option("--check", help="Another account runs shards too: all, as often as it takes, none."),
+]
+NoCheck = Annotated[bool, typer.Option("--no-check", help="The same as --check never.")]
+Bond = Annotated[
+    str | None, typer.Option(help="Credits that each run must set aside; else what offers allow.")
 ]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the results.")]
 
@@ -51,7 +70,8 @@ class Terms:
     max_output: str
     lease: str
     deadline: str
-    check: bool
+    check: CheckMode
+    bond: str | None
     wait: bool
 
 
@@ -93,12 +113,15 @@ def run(
     max_output: MaxOutput = MAX_OUTPUT,
     lease: Lease = LEASE,
     deadline: Deadline = DEADLINE,
-    check: Check = True,
+    check: Check = CheckMode.ADAPTIVE,
+    no_check: NoCheck = False,
+    bond: Bond = None,
     wait: Wait = True,
 ) -> None:
     """Run a program on somebody else's machine; its arguments come after --. Prints what it printed."""
     session = session_of(context)
-    terms = Terms(name, price, fuel, memory, max_output, lease, deadline, check, wait)
+    mode = CheckMode.NEVER if no_check else check
+    terms = Terms(name, price, fuel, memory, max_output, lease, deadline, mode, bond, wait)
     _submit(session, _request(session, program, [], output, shards, terms))
 
 
@@ -117,12 +140,15 @@ def map_files(
     max_output: MaxOutput = MAX_OUTPUT,
     lease: Lease = LEASE,
     deadline: Deadline = DEADLINE,
-    check: Check = True,
+    check: Check = CheckMode.ADAPTIVE,
+    no_check: NoCheck = False,
+    bond: Bond = None,
     wait: Wait = True,
 ) -> None:
     """Run one program over many files, on many machines; the program's arguments come after --."""
     session = session_of(context)
-    terms = Terms(name, price, fuel, memory, max_output, lease, deadline, check, wait)
+    mode = CheckMode.NEVER if no_check else check
+    terms = Terms(name, price, fuel, memory, max_output, lease, deadline, mode, bond, wait)
     _submit(session, _request(session, program, files, output, shards, terms))
 
 
@@ -187,7 +213,8 @@ def _request(
         "output_max": size_from(terms.max_output),
         "lease_ms": duration_from(terms.lease),
         "deadline_ms": duration_from(terms.deadline),
-        "checks": int(terms.check),
+        "checks": terms.check.checks,
+        "bond": None if terms.bond is None else credits_from(terms.bond),
         "wait": terms.wait,
     }
     return methods.shape(JobSubmit, asked)
@@ -204,7 +231,9 @@ def _submit(session: Session, request: JobSubmit) -> None:
             nonlocal said
             news = methods.shape(JobProgress, update)
             if news.note and news.note != said:
-                session.remark(f"{news.note}\n  next: fog invite (another machine), --price, or --no-check")
+                session.remark(
+                    f"{news.note}\n  next: fog invite (another machine), --price, --bond 0, or --no-check"
+                )
             said = news.note
             progress.update(task, total=news.shards, completed=news.settled, now=_now(news))
 

@@ -40,6 +40,7 @@ def balance(
     table.add_row("account", held.account)
     table.add_row("final", f"{credits_text(held.free)} credits, at height {held.height}")
     table.add_row("in escrow", f"{credits_text(held.escrow)} credits")
+    table.add_row("pledged", f"{credits_text(held.pledged)} credits")
     if held.tentative_free != held.free:
         table.add_row("tentative", f"{credits_text(held.tentative_free)} credits, waiting for a checkpoint")
     session.say(held, table)

@@ -26,7 +26,7 @@ class Node:
         self.world = world
         self.runner = Runner(world.store)
         self.unfinished: list[Waiting] = []
-        self.maybe: dict[bytes, tuple[int, int]] = {}
+        self.maybe: dict[bytes, tuple[int, int, int]] = {}
         self.counted: dict[str, int] = {}
         self.harvests: tuple[Harvest, Sequence[HarvestChange]] | None = None
         self.neighbours: list[Peer] = []
@@ -69,7 +69,7 @@ class Node:
     def peers(self) -> Sequence[Peer]:
         return self.neighbours
 
-    def tentative_balance(self, account: bytes) -> tuple[int, int] | None:
+    def tentative_balance(self, account: bytes) -> tuple[int, int, int] | None:
         return self.maybe.get(account)
 
     def event_status(self, event: Cid) -> Waiting | None:

@@ -87,6 +87,7 @@ async def test_a_balance_says_its_status_and_the_checkpoint_that_set_it(told: tu
             "account": ALICE.hex(),
             "free": {"value": "810", "status": "final", "height": 7},
             "escrow": {"value": "0", "status": "final", "height": 7},
+            "pledged": {"value": "0", "status": "final", "height": 7},
         },
     }
 
@@ -101,7 +102,7 @@ async def test_a_tentative_balance_stands_beside_the_final_one(told: tuple[Node,
     node, _ = told
     path = f"balances/{ALICE.hex()}/tentative"
     assert (await get(node, path))["item"]["tentative"] is None
-    node.maybe[ALICE] = (700, 110)
+    node.maybe[ALICE] = (700, 110, 0)
     item = (await get(node, path))["item"]
     assert item["final"]["free"]["status"] == "final"
     assert item["tentative"]["free"] == {"value": "700", "status": "tentative", "height": 7}

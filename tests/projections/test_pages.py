@@ -42,7 +42,7 @@ def keys(page: pages.Page) -> list[pages.Key]:
 def test_ascending_pages_have_no_gap_and_no_repetition(accounts: set[bytes], limit: int) -> None:
     """Any set of accounts, any limit: the pages put together are the sorted list."""
     with tables() as conn:
-        rows = [{"account": a, "free": 0, "escrow": 0, "height": 0} for a in accounts]
+        rows = [{"account": a, "free": 0, "escrow": 0, "pledged": 0, "height": 0} for a in accounts]
         upsert(conn, balances.BALANCE, rows)
         seen: list[bytes] = []
         after: str | None = None

@@ -128,7 +128,7 @@ async def test_an_answer_that_was_changed_differs_from_its_rows(told: Told) -> N
     lie["free"]["value"] += "0"
     assert mismatches(lie, proof.rows) == ["free.value"]
     assert mismatches(answer["item"] | {"account": account("bob").hex()}, proof.rows) == ["account"]
-    assert mismatches({}, proof.rows) == ["account", "free.value", "escrow.value"]
+    assert mismatches({}, proof.rows) == ["account", "free.value", "escrow.value", "pledged.value"]
     answer, proof = await told.proven(f"jobs/{told.job}?proof=1")
     assert mismatches(answer["item"] | {"price": "1", "settled": 2}, proof.rows) == ["price", "settled"]
     answer, proof = await told.proven(f"escrows/{told.escrow}?proof=1")

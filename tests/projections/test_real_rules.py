@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from domain.payloads import (
+    BondedJob,
+    BondedOffer,
     EscrowOpen,
     EvidenceVotes,
     JobCancel,
@@ -24,7 +26,7 @@ from domain.payloads import (
     kind_of,
 )
 from domain.rules import FogRules, commitment, conservation
-from domain.rules.records import ACCOUNT
+from domain.rules.records import ACCOUNT, POTS
 from ledger import event as events
 from ledger.cid import Cid
 from ledger.database import reading
@@ -34,7 +36,8 @@ from ledger.genesis import Allocation, Genesis, Validator
 from ledger.replica import Replica
 from ledger.store import Store
 from ledger.votes import Phase, SignedVote, Vote
-from projections import balances, log, prices, reputation, schedules
+from projections import balances, log, prices, reputation, schedules, validators
+from projections.model import Row
 from projections.runner import MODELS, Runner
 from tests.ledger.world import finalize
 from tests.projections.world import CREATED, ENGINE, VALIDATOR, account, cid, key
@@ -42,6 +45,7 @@ from tests.projections.world import CREATED, ENGINE, VALIDATOR, account, cid, ke
 HELD = {"alice": 10_000_000, "bob": 0, "carol": 0, "dave": 0}
 STAKE = 10**9  # so much that whoever bonds here, and never votes, holds nothing up
 WORKERS = ("bob", "carol", "dave")
+NAMES = {account(name): name for name in WORKERS}
 FUEL = 3 * 10**9
 SALT = bytes(32)
 COMMITMENT = commitment(cid("result"), FUEL, SALT)
@@ -58,7 +62,7 @@ class Network:
             1,
             "test",
             CREATED,
-            2,
+            3,
             (Validator(VALIDATOR.public, STAKE),),
             tuple(Allocation(*allocation) for allocation in allocations),
             {"bond_min": 1_000, "epoch_checkpoints": self.epoch},
@@ -135,26 +139,28 @@ class Network:
         with reading(self.store.engine) as conn:
             return query(conn, *args)
 
-    def balances(self) -> dict[bytes, tuple[int, int]]:
-        return {
-            row["account"]: (row["free"], row["escrow"]) for row in self.ask(balances.page, None, 200).rows
-        }
+    def balances(self) -> dict[bytes, tuple[int, ...]]:
+        rows = self.ask(balances.page, None, 200).rows
+        return {row["account"]: (row["free"], row["escrow"], row["pledged"]) for row in rows}
 
-    def state_balances(self) -> dict[bytes, tuple[int, int]]:
+    def state_balances(self) -> dict[bytes, tuple[int, ...]]:
         rows = ((who, ACCOUNT.decode(data)) for who, data in self.replica.state.items(ACCOUNT.name))
-        return {who: (held.free, held.escrow) for who, held in rows}
+        return {who: (held.free, held.escrow, held.pledged) for who, held in rows}
 
     def work(self, job: Cid) -> None:
         """Every worker does what its runs in the tables ask of it."""
         runs = self.ask(schedules.runs, job, None, None, 200).rows
-        names = {account(name): name for name in WORKERS}
         for run in runs:
-            name, place = names[run["worker"]], (job, run["shard"], run["attempt"])
+            place = (job, run["shard"], run["attempt"])
             states = [r["state"] for r in runs if r["shard"] == run["shard"]]
             if run["state"] == "leased":
-                self.say(name, LeaseCommit(*place, COMMITMENT))
+                self.commit(run)
             elif run["state"] == "committed" and len(states) == 2 and "leased" not in states:
-                self.say(name, LeaseReveal(*place, cid("result"), FUEL, SALT))
+                self.say(NAMES[run["worker"]], LeaseReveal(*place, cid("result"), FUEL, SALT))
+
+    def commit(self, run: Row) -> None:
+        place = (Cid(run["job"]), run["shard"], run["attempt"])
+        self.say(NAMES[run["worker"]], LeaseCommit(*place, COMMITMENT))
 
 
 @pytest.fixture
@@ -176,7 +182,7 @@ def test_tables_agree_with_the_state_at_every_height_of_a_checked_job(network: N
     for _ in range(12):
         network.finalize()
         held = network.balances()
-        assert sum(free + escrow for free, escrow in held.values()) == sum(HELD.values())
+        assert sum(map(sum, held.values())) == sum(HELD.values())
         assert held == network.state_balances()
         assert conservation(network.replica.state).holds
         if network.ask(schedules.job, job)["state"] != "running":
@@ -214,8 +220,8 @@ def test_a_restarted_node_reads_on_where_it_was(network: Network, tmp_path: Path
 
 
 def test_tables_made_anew_equal_the_live_ones_row_by_row(network: Network) -> None:
-    """Jobs done, cancelled and expired, a fork, refusals, an unknown kind: every table of every model has
-    rows, and after forgetting them all, the same rows again."""
+    """Jobs done, cancelled and expired, a bond lost, a fork, refusals, an unknown kind: every table of
+    every model has rows, and after forgetting them all, the same rows again."""
     for name, price in zip(WORKERS, (50, 60, 70), strict=True):
         network.say(name, Offer(2, price, CREATED + 3_600_000, ENGINE))
     network.finalize()
@@ -230,6 +236,18 @@ def test_tables_made_anew_equal_the_live_ones_row_by_row(network: Network) -> No
         if network.ask(schedules.job, done)["state"] != "running":
             break
         network.work(done)
+    for name in WORKERS:
+        network.say(name, BondedOffer(2, 50, CREATED + 3_600_000, ENGINE, 100))
+    network.finalize()
+    hidden = network.say("alice", BondedJob(*astuple(replace(terms, shards=1)), 100))
+    for _ in range(6):
+        network.finalize()
+        for run in network.ask(schedules.live_runs, None, None, 200).rows:
+            if run["job"] == hidden and run["state"] == "leased":
+                network.commit(run)
+    assert [row["pledged"] for row in network.ask(balances.page, None, 200).rows if row["pledged"]] == [
+        100
+    ] * 2
     network.say("alice", JobCancel(cancelled))
     network.say("alice", StakeBond(1_000))
     network.say("bob", network.double_vote("alice"))
@@ -248,6 +266,12 @@ def test_tables_made_anew_equal_the_live_ones_row_by_row(network: Network) -> No
     assert states == {done: "done", cancelled: "cancelled", expired: "expired"}
     codes = {row["code"] for row in network.ask(log.events, None, None, None, None, 200).rows}
     assert {"ok", "insufficient_funds", "to_self", "fork_void"} <= codes
+
+    lost = network.ask(reputation.forfeits, None, None, 200).rows
+    assert [(row["reason"], row["amount"], row["bounty"]) for row in lost] == [("hidden_result", 100, 0)] * 2
+    kept = conservation(network.replica.state).kept
+    assert network.ask(validators.supply) == {name: getattr(kept, name) for name in ("minted", *POTS)}
+    assert network.balances() == network.state_balances()
 
     live = network.contents()
     assert all(live.values()), f"without a row: {[name for name, rows in live.items() if not rows]}"

@@ -76,7 +76,13 @@ async def test_a_stream_from_the_beginning_has_all_of_history(world: World) -> N
         "ok",
         "transfer",
     )
-    assert data["effects"][1] == {"t": "balance", "account": ALICE.hex(), "free": "900", "escrow": "0"}
+    assert data["effects"][1] == {
+        "t": "balance",
+        "account": ALICE.hex(),
+        "free": "900",
+        "escrow": "0",
+        "pledged": "0",
+    }
     assert [p for p, name, _ in taken if name == "checkpoint"] == [
         f"{h}-{n}" for h, n in zip(range(1, 8), (2, 3, 1, 1, 2, 2, 0), strict=True)
     ]

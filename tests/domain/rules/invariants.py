@@ -18,6 +18,7 @@ from domain.rules.params import Params
 from domain.rules.records import (
     AGENDA,
     CALENDAR,
+    COIN,
     DRAW,
     DUE,
     ESCROW,
@@ -32,6 +33,8 @@ from domain.rules.records import (
     SUPPLY,
     TALLY,
     WINDOW,
+    Checks,
+    Fate,
     Job,
     JobState,
     Offer,
@@ -62,6 +65,7 @@ class History:
     runs: dict[tuple[Cid, int, int], RunIs] = field(default_factory=dict)
     shards: dict[tuple[Cid, int], ShardIs] = field(default_factory=dict)
     paid: dict[tuple[Cid, int, int], Contribution] = field(default_factory=dict)
+    trusted: set[tuple[Cid, int]] = field(default_factory=set)
     touched: set[Cid] = field(default_factory=set)
 
     def add(self, effect: RunIs | ShardIs | Contribution) -> None:
@@ -71,6 +75,10 @@ class History:
             before = self.shards.get((effect.job, effect.shard))
             assert before is None or before.state not in ENDED, f"{before} was over, and then {effect}"
             self.shards[effect.job, effect.shard] = effect
+            if effect.state == "trusted":
+                self.trusted.add((effect.job, effect.shard))
+            elif effect.state == "open":
+                self.trusted.discard((effect.job, effect.shard))
             return
         run = (effect.job, effect.shard, effect.attempt)
         if isinstance(effect, Contribution):
@@ -97,7 +105,8 @@ def check_history(history: History, jobs: dict[Cid, JobIs], state: State) -> Non
             spent += sum(run.paid for run in paid)
             assert bool(paid) == (how.state == "settled"), f"{how} with {len(paid)} paid runs"
             if paid:
-                assert len(paid) == 1 + job.checks, f"{how} paid {len(paid)} runs"
+                trusted = job.checks == Checks.NEVER or (id, shard) in history.trusted
+                assert len(paid) == (1 if trusted else 2), f"{how} paid {len(paid)} runs"
                 assert {(run.result, run.fuel) for run in paid} == {(how.result, how.fuel)}
                 assert len({run.worker for run in paid}) == len(paid), "paid for agreeing with itself"
                 assert all(history.paid[id, shard, run.attempt].amount == run.paid for run in paid), (
@@ -172,7 +181,10 @@ def _check_job(job: Job, tally: Tally, shards: dict[int, Shard], params: Params)
         assert len(set(workers)) == len(workers) <= terms.RUNS_CHECKED, "two live runs of one account"
         assert not job.checks or job.submitter not in workers, "the submitter checks itself"
         assert tally.state == JobState.RUNNING or has_committed(shard), "given up, yet not ended"
-        assert all(run.price <= job.price for run in shard.runs)
+        assert all(run.price <= job.price and run.bond == job.bond for run in shard.runs)
+        assert shard.live or shard.fate == Fate.UNDRAWN
+        assert shard.fate != Fate.TRUSTED or len(shard.live) == 1
+        assert job.checks == Checks.ADAPTIVE or shard.fate == Fate.UNDRAWN
 
 
 def _check_offers(state: State, offers: dict[bytes, Offer], shards: dict[bytes, Shard]) -> None:
@@ -197,15 +209,19 @@ def _check_waiting(
     open_jobs = {queue_key(job, id): job for id, job in jobs.items() if has_open(job, tallies[id])}
     assert queue <= open_jobs.keys()
     assert all(now + job.lease > job.deadline for key, job in open_jobs.items() if key not in queue)
-    draw, window = set(), set()
+    draw, window, coin = set(), set(), set()
     for id, job in jobs.items():
         for number, shard in shards[id].items():
             if has_committed(shard) and len(shard.live) < runs_needed(shard, job):
-                draw.add(draw_key(job, Cid(id), number))
+                if job.checks == Checks.ADAPTIVE and shard.fate == Fate.UNDRAWN:
+                    coin.add(id + number.to_bytes(2, "big"))
+                else:
+                    draw.add(draw_key(job, Cid(id), number))
             unclocked = any(run.state == RunState.COMMITTED and not run.until for run in shard.live)
             if unclocked and may_reveal(shard, job):
                 window.add(id + number.to_bytes(2, "big"))
     assert draw == {key for key, _ in state.items(DRAW.name)}
+    assert coin == {key for key, _ in state.items(COIN.name)}
     assert window == {key for key, _ in state.items(WINDOW.name)}
 
 

@@ -88,8 +88,8 @@ def test_transfers_among_friends_conserve_what_they_began_with(
     world = World(a=100, b=50)
     for source, to, amount in transfers:
         world.do(source, Transfer(world.account(to), amount))
-    assert sum(free for free, _ in world.balances.values()) == 150
-    assert min(free for free, _ in world.balances.values()) >= 0
+    assert sum(free for free, _, _ in world.balances.values()) == 150
+    assert min(free for free, _, _ in world.balances.values()) >= 0
 
 
 @pytest.mark.parametrize(
@@ -101,4 +101,4 @@ def test_amounts_in_messages_are_in_credits(micro: int, text: str) -> None:
 
 
 def test_the_rules_tell_their_version() -> None:
-    assert repr(FogRules()) == "<FogRules version=2>"
+    assert repr(FogRules()) == "<FogRules version=3>"

@@ -15,6 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from domain.effects import RunIs
 from domain.payloads import (
+    BondedJob,
+    BondedOffer,
     EscrowClose,
     EscrowOpen,
     EscrowRedeem,
@@ -24,9 +26,10 @@ from domain.payloads import (
     LeaseRelease,
     LeaseReveal,
     Offer,
+    SealedCommit,
     Transfer,
 )
-from domain.rules import FogRules, commitment
+from domain.rules import FogRules, Lease, commitment, sealed
 from domain.vouchers import SignedVoucher, Voucher
 from ledger import canonical
 from ledger.cid import Cid
@@ -68,7 +71,8 @@ class AnythingGoes(RuleBasedStateMachine):
     @initialize()
     def some_offers_stand(self) -> None:
         for name in PEOPLE[1:5]:
-            self.do(name, Offer(3, 3, self.world.time + 80_000_000, ENGINE))
+            self.do("alice", Transfer(self.world.account(name), 300))
+            self.do(name, BondedOffer(3, 3, self.world.time + 80_000_000, ENGINE, 40))
 
     @rule(source=people, to=people, amount=st.sampled_from((1, 7, 60, 5_000, 2**62)))
     def pay(self, source: str, to: str, amount: int) -> None:
@@ -79,9 +83,12 @@ class AnythingGoes(RuleBasedStateMachine):
         slots=st.sampled_from((0, 1, 3, 3)),
         price=st.integers(0, 12),
         stands=st.sampled_from((-1, 5_000, 80_000_000, 2**40)),
+        bond=st.sampled_from((None, 0, 7, 40, 40, 40, 2**53)),
     )
-    def offer(self, who: str, slots: int, price: int, stands: int) -> None:
-        self.do(who, Offer(slots, price, self.world.time + stands, ENGINE))
+    def offer(self, who: str, slots: int, price: int, stands: int, bond: int | None) -> None:
+        until = self.world.time + stands
+        plain = Offer(slots, price, until, ENGINE)
+        self.do(who, plain if bond is None else BondedOffer(slots, price, until, ENGINE, bond))
 
     @rule(
         who=st.sampled_from(("alice", "alice", "bob", "carol")),
@@ -89,16 +96,23 @@ class AnythingGoes(RuleBasedStateMachine):
         price=st.integers(2, 12),
         lease=st.sampled_from((500, 1_000, 5_000, 5_000, 5_000)),
         ahead=st.sampled_from((0, 10_000, 20_000, 200_000, 200_000, 200_000, 2**40)),
-        checks=st.sampled_from((1, 1, 1, 0)),
+        checks=st.sampled_from((1, 1, 0, 2, 2)),
+        bond=st.sampled_from((0, 1, 7, 40, 40)),
     )
-    def submit(self, who: str, shards: int, price: int, lease: int, ahead: int, checks: int) -> None:
+    def submit(
+        self, who: str, shards: int, price: int, lease: int, ahead: int, checks: int, bond: int
+    ) -> None:
         deadline = self.world.time + ahead
         if lease < 1_000:  # no struct can say that; the bytes can
             body = {"spec": SPEC, "shards": shards, "fuel": FUEL, "price": price, "lease": lease}
             rest = {"deadline": deadline, "engine": ENGINE}
             self.do(who, canonical.encode(body | rest), ("job.submit", 1))
         else:
-            job = JobSubmit(SPEC, shards, FUEL, price, lease, deadline, ENGINE, checks)
+            job: JobSubmit | BondedJob = BondedJob(
+                SPEC, shards, FUEL, price, lease, deadline, ENGINE, checks, bond
+            )
+            if checks < 2 and not bond:
+                job = JobSubmit(SPEC, shards, FUEL, price, lease, deadline, ENGINE, checks)
             if self.do(who, job) == "ok":
                 event = self.world.receipts[-1].event
                 assert event is not None
@@ -178,8 +192,12 @@ class AnythingGoes(RuleBasedStateMachine):
             self.do("bob", LeaseRelease(data.draw(st.sampled_from(self.jobs)), shard, attempt, "tired"))
 
     def commit(self, run: RunIs, who: str, answer: tuple[str, int]) -> None:
-        sealed = commitment(result_of(answer[0]), answer[1], salt_of(self.world.account(who)))
-        if self.do(who, LeaseCommit(run.job, run.shard, run.attempt, sealed)) == "ok":
+        opened = (result_of(answer[0]), answer[1], salt_of(self.world.account(who)))
+        place = (run.job, run.shard, run.attempt)
+        order: LeaseCommit | SealedCommit = LeaseCommit(*place, commitment(*opened))
+        if run.bond:
+            order = SealedCommit(*place, sealed(*opened, Lease(self.world.account(who), *place)))
+        if self.do(who, order) == "ok":
             self.answers[run.job, run.shard, run.attempt] = answer
 
     def reveal(self, run: RunIs, who: str, answer: tuple[str, int]) -> None:
@@ -205,7 +223,7 @@ class AnythingGoes(RuleBasedStateMachine):
         for _ in range(20):
             self.world.close(2**33)
         assert self.world.rules.due(self.world.state) is None
-        assert all(escrow == 0 for _, escrow in self.world.balances.values())
+        assert all(escrow == pledged == 0 for _, escrow, pledged in self.world.balances.values())
         kept = {"account", "bond", "standing", "params", "supply", "validators"}
         assert set(self.world.state.tables()) <= kept, "something outlived its time"
         assert all(job.state != "running" for job in self.world.job_is.values())

@@ -61,6 +61,29 @@ STORY = """
 """
 
 
+BONDED = """
+    offer    carol slots=9 price=5 bond=90 ok
+    offer    dave slots=9 price=5 bond=90  ok
+    offer    erin slots=9 price=5 bond=90  ok
+    pay      alice carol 5000              ok
+    pay      alice dave 5000               ok
+    pay      alice erin 5000               ok
+    submit   alice L bond=90 checks=2      ok
+    place
+    who      a L 0 0
+    seal     a L 0 0 right 7               ok
+    place
+    who      b L 0 1
+    seal     b L 0 1 wrong 7               ok
+    reveal   a L 0 0 right 7               ok
+    reveal   b L 0 1 wrong 7               ok
+    place
+    who      c L 0 2
+    seal     c L 0 2 right 7               ok
+    reveal   c L 0 2 right 7               ok
+"""
+
+
 def story() -> World:
     world = Court({"bond_min": 1000}, alice=100_000, bob=100)
     world.check(STORY)
@@ -68,6 +91,7 @@ def story() -> World:
         assert world.do("carol", fault) == "ok"
     for _ in range(6):
         world.close()
+    world.check(BONDED)
     return world
 
 
@@ -151,11 +175,11 @@ def test_rules_satisfy_what_the_ledger_asks_for() -> None:
 @pytest.mark.parametrize(
     ("rules", "params", "code"),
     [
-        (1, {}, "unknown_rules"),
-        (3, {}, "unknown_rules"),
-        (2, {"lease_min": 1000}, "bad_params"),
-        (2, {"attempts_max": 65}, "bad_params"),
-        (2, {"attempts_max": 2}, "bad_params"),
+        (2, {}, "unknown_rules"),
+        (4, {}, "unknown_rules"),
+        (3, {"lease_min": 1000}, "bad_params"),
+        (3, {"attempts_max": 65}, "bad_params"),
+        (3, {"attempts_max": 2}, "bad_params"),
     ],
 )
 def test_a_network_that_these_rules_cannot_execute_is_refused(

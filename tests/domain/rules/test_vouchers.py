@@ -213,7 +213,7 @@ def test_the_greatest_amount_there_can_be_is_redeemed_whole() -> None:
         open     alice E bob {all_of_it} expiry=+5  ok
         redeem   bob E {all_of_it}                  ok
     """)
-    assert world.balances[world.account("bob")] == (all_of_it, 0)
+    assert world.balances[world.account("bob")] == (all_of_it, 0, 0)
 
 
 def test_one_payer_has_a_bounded_number_of_escrows_open() -> None:
@@ -254,7 +254,7 @@ def test_a_close_ends_a_bounded_number_and_the_rest_have_longer() -> None:
         world.close()
         left.append(len(world.state.items(ESCROW.name)))
     assert left[6:] == [ENDS_PER_CLOSE_MAX + 10, 10, 0, 0], "ends at heights 8 and 9"
-    assert all(world.balances[world.account(name)] == (1_000, 0) for name in people)
+    assert all(world.balances[world.account(name)] == (1_000, 0, 0) for name in people)
 
 
 def test_an_auditor_counts_what_escrows_hold() -> None:
@@ -325,7 +325,7 @@ def test_any_sequence_conserves_and_never_redeems_more_than_was_opened(story: li
                 world.close()
     for _ in range(8 + GRACE + 1):
         world.close()
-    assert sum(free for free, _ in world.balances.values()) == 140
-    assert all(escrow == 0 for _, escrow in world.balances.values())
+    assert sum(free for free, _, _ in world.balances.values()) == 140
+    assert all(escrow == 0 for _, escrow, _ in world.balances.values())
     assert all(told.state != "open" for told in world.escrow_is.values())
     assert world.state.tables() == KEPT

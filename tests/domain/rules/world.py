@@ -6,8 +6,11 @@
     close                                       the checkpoint ends, one second later
     place                                       as many checkpoints as the rules ask for at once
     commit   carol J 0 0 right 700         ok
+    seal     carol J 0 0 right 700         ok    the same, in version 2
     run      J 0 0 carol work committed
-    balance  alice 40 20                        free and in escrow, in micro-credits
+    balance  alice 40 20 7                      free, in escrow and pledged, in micro-credits
+    streak   alice 11
+    forfeit  bob J 0 0 90 refund=1 bounty=4
     bond     dave 7                        ok
     holds    dave 7 0 jailed                    bonded and unbonding, in micro-credits
 
@@ -21,11 +24,14 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from msgspec.structs import astuple
+
 from domain import effects
 from domain.effects import (
     Balance,
     BondIs,
     Contribution,
+    Forfeited,
     JobIs,
     OfferStands,
     Refusal,
@@ -34,6 +40,8 @@ from domain.effects import (
     ShardIs,
 )
 from domain.payloads import (
+    BondedJob,
+    BondedOffer,
     JobCancel,
     JobSubmit,
     LeaseCommit,
@@ -41,13 +49,14 @@ from domain.payloads import (
     LeaseReveal,
     Offer,
     Payload,
+    SealedCommit,
     StakeBond,
     StakeUnbond,
     StakeUnjail,
     Transfer,
     kind_of,
 )
-from domain.rules import FogRules, commitment
+from domain.rules import FogRules, Lease, commitment, sealed
 from ledger import event as events
 from ledger.cid import Cid
 from ledger.event import Event
@@ -99,7 +108,7 @@ class World:
             v=1,
             name="test",
             created=CREATED,
-            rules=2,
+            rules=3,
             validators=tuple(Validator(*row) for row in sorted(stakes.items())),
             accounts=tuple(Allocation(*row) for row in accounts),
             params=params or {},
@@ -108,11 +117,13 @@ class World:
         self.state = self.rules.genesis(self.genesis)
         self.height, self.time = 1, CREATED + 1
         self.receipts: list[Receipt] = []
-        self.balances = {account: (amount, 0) for account, amount in accounts}
+        self.balances = {account: (amount, 0, 0) for account, amount in accounts}
         self.bond_is = {account: BondIs(account, stake, 0) for account, stake in stakes.items()}
         self.job_is: dict[Cid, JobIs] = {}
         self.offer_is: dict[bytes, OfferStands] = {}
         self.standings: dict[bytes, tuple[int, int, int]] = {}
+        self.streaks: dict[bytes, int] = {}
+        self.forfeits: dict[tuple[Cid, int, int], Forfeited] = {}
         self.history = History()
 
     # -- names ----------------------------------------------------------------------------------------------
@@ -198,7 +209,7 @@ class World:
     def _fold(self, effect: Any) -> None:
         match effect:
             case Balance():
-                self.balances[effect.account] = (effect.free, effect.escrow)
+                self.balances[effect.account] = (effect.free, effect.escrow, effect.pledged)
             case BondIs():
                 self.bond_is[effect.account] = effect
             case JobIs():
@@ -207,6 +218,12 @@ class World:
                 self.offer_is[effect.account] = effect
             case Reputation():
                 self.standings[effect.account] = (effect.agreed, effect.wrong, effect.lost)
+                self.streaks[effect.account] = effect.streak
+            case Forfeited():
+                run = (effect.job, effect.shard, effect.attempt)
+                assert run not in self.forfeits, f"lost twice: {effect}"
+                assert effect.refund + effect.bounty < effect.amount, f"a gift: {effect}"
+                self.forfeits[run] = effect
             case RunIs() | ShardIs() | Contribution():
                 self.history.add(effect)
 
@@ -240,7 +257,7 @@ def _act(make: Callable[[World, list[str], dict[str, str]], Payload]) -> Callabl
         plain, named = _split(words)
         payload = make(world, plain, named)
         got = world.do(plain[0], payload)
-        if isinstance(payload, JobSubmit):
+        if isinstance(payload, JobSubmit | BondedJob):
             event = world.receipts[-1].event
             assert event is not None
             world.jobs[plain[1]] = event
@@ -254,17 +271,20 @@ def _act(make: Callable[[World, list[str], dict[str, str]], Payload]) -> Callabl
     return act
 
 
-def _offer(world: World, words: list[str], named: dict[str, str]) -> Offer:
-    return Offer(
+def _offer(world: World, words: list[str], named: dict[str, str]) -> Offer | BondedOffer:
+    """With a `bond` it is of version 2."""
+    plain = Offer(
         slots=int(named.get("slots", 1)),
         price=int(named.get("price", 1)),
         until=world.moment(named.get("until", "+3600000")),
         engine=hashlib.sha256(named.get("engine", "engine").encode()).digest(),
     )
+    return plain if "bond" not in named else BondedOffer(*astuple(plain), int(named["bond"]))
 
 
-def _submit(world: World, words: list[str], named: dict[str, str]) -> JobSubmit:
-    return JobSubmit(
+def _submit(world: World, words: list[str], named: dict[str, str]) -> JobSubmit | BondedJob:
+    """With a `bond` it is of version 2."""
+    plain = JobSubmit(
         spec=SPEC,
         shards=int(named.get("shards", 1)),
         fuel=int(named.get("fuel", GFUEL)),
@@ -272,8 +292,11 @@ def _submit(world: World, words: list[str], named: dict[str, str]) -> JobSubmit:
         lease=int(named.get("lease", 10 * SECOND)),
         deadline=world.moment(named.get("deadline", "+600000")),
         engine=hashlib.sha256(named.get("engine", "engine").encode()).digest(),
-        checks=int(named.get("checks", 1)),
+        checks=0 if "bond" in named else int(named.get("checks", 1)),
     )
+    if "bond" not in named:
+        return plain
+    return BondedJob(*astuple(plain)[:-1], int(named.get("checks", 1)), int(named["bond"]))
 
 
 def _place_of(world: World, words: list[str]) -> tuple[Cid, int, int]:
@@ -283,6 +306,12 @@ def _place_of(world: World, words: list[str]) -> tuple[Cid, int, int]:
 def _commit(world: World, words: list[str], named: dict[str, str]) -> LeaseCommit:
     sealed = commitment(result_of(words[4]), int(words[5]), salt_of(world.account(words[0])))
     return LeaseCommit(*_place_of(world, words), sealed)
+
+
+def _seal(world: World, words: list[str], named: dict[str, str]) -> SealedCommit:
+    place, account = _place_of(world, words), world.account(words[0])
+    opened = (result_of(words[4]), int(words[5]), salt_of(account))
+    return SealedCommit(*place, sealed(*opened, Lease(account, *place)))
 
 
 def _reveal(world: World, words: list[str], named: dict[str, str]) -> LeaseReveal:
@@ -309,8 +338,26 @@ def _who(world: World, words: list[str]) -> None:
 
 
 def _balance(world: World, words: list[str]) -> None:
-    free, escrow = int(words[1]), int(words[2]) if len(words) > 2 else 0
-    _is(world.balances.get(world.account(words[0]), (0, 0)), (free, escrow))
+    amounts = [int(word) for word in words[1:]]
+    held = world.balances.get(world.account(words[0]), (0, 0, 0))
+    _is(list(held), amounts + [0] * (3 - len(amounts)))
+
+
+def _streak(world: World, words: list[str]) -> None:
+    _is(world.streaks.get(world.account(words[0]), 0), int(words[1]))
+
+
+def _forfeit(world: World, words: list[str]) -> None:
+    """`forfeit bob J 0 0 90 refund=1 bounty=4`, or `forfeit bob J 0 0 none`."""
+    words, named = _split(words)
+    lost = world.forfeits.get(_place_of(world, words))
+    if words[4] == "none":
+        return _is(lost, None)
+    assert lost is not None, "nothing was lost"
+    _is((lost.account, lost.amount), (world.account(words[0]), int(words[4])))
+    for name, value in named.items():
+        _is((name, str(getattr(lost, name))), (name, value))
+    return None
 
 
 def _holds(world: World, words: list[str]) -> None:
@@ -378,6 +425,7 @@ World.verbs = {
     "submit": _act(_submit),
     "cancel": _act(lambda world, words, named: JobCancel(world.jobs[words[1]])),
     "commit": _act(_commit),
+    "seal": _act(_seal),
     "reveal": _act(_reveal),
     "release": _act(_release),
     "bond": _act(lambda world, words, named: StakeBond(int(words[1]))),
@@ -387,6 +435,8 @@ World.verbs = {
     "place": _place,
     "who": _who,
     "balance": _balance,
+    "streak": _streak,
+    "forfeit": _forfeit,
     "holds": _holds,
     "run": _run,
     "shard": _shard,

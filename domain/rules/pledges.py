@@ -1,0 +1,84 @@
+"""Pledges: what an account sets aside for one run, and loses if the run is proven wrong.
+
+    pledge    free    -> pledged     when a run is leased
+    release   pledged -> free        when it is over and nothing was wrong with it
+    forfeit   pledged -> the submitter's free, the finder's free, and burned
+
+Every run pledges the bond that its job asks for, and its own: whoever holds many leases at once has as many
+bonds at stake, and what one of them costs is not paid from another's. All runs of a job pledge the same, so
+nobody can cost another account more than it risks itself: to be outvoted by accounts that have nothing to
+lose is not possible.
+
+Of a forfeit, first the submitter gets back what the lie made it pay beyond one run and its check; of what is
+left, one part in BOUNTY_PART goes to the account that the lie contradicted; the rest is burned. Less is given
+away than is lost, whoever is who: a submitter that is its own liar and its own finder loses by it.
+
+What must always hold: `Account.pledged` is the sum of the bonds of its live runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from domain.effects import Forfeited
+from domain.rules.accounts import account_of, move
+from domain.rules.draft import Draft
+from domain.rules.records import Job, Run
+
+if TYPE_CHECKING:
+    from domain.rules.runs import Spot
+
+BOUNTY_PART: Final = 20
+"""As for evidence: enough to be worth a run's pay, too little to make it a trade."""
+
+
+def may_pledge(draft: Draft, job: Job, account: bytes, most: int) -> bool:
+    """Whether an account that pledges at most `most` for a run has what this job asks for."""
+    return not job.bond or (most >= job.bond and account_of(draft, account).free >= job.bond)
+
+
+def pledge(draft: Draft, account: bytes, bond: int) -> None:
+    """The caller has asked whether it is there."""
+    move(draft, account, -bond, 0, +bond)
+
+
+def release(draft: Draft, account: bytes, bond: int) -> None:
+    move(draft, account, +bond, 0, -bond)
+
+
+def forfeit(
+    draft: Draft,
+    spot: Spot,
+    attempt: int,
+    run: Run,
+    reason: str,
+    *,
+    harm: int = 0,
+    finder: bytes | None = None,
+) -> int:
+    """Take a run's bond. `harm`: what it made the submitter pay, in micro-credits; returns what of that it
+    made good."""
+    if not run.bond:
+        return 0
+    refund = min(harm, run.bond - 1)
+    bounty = 0 if finder is None else (run.bond - refund) // BOUNTY_PART
+    move(draft, run.worker, 0, 0, -run.bond)
+    move(draft, spot.job.submitter, refund, 0)
+    if finder is not None:
+        move(draft, finder, bounty, 0)
+    draft.moved["burned"] += run.bond - refund - bounty
+    draft.tell(
+        Forfeited(
+            run.worker,
+            spot.id,
+            spot.shard,
+            attempt,
+            reason,
+            run.bond,
+            spot.job.submitter,
+            refund,
+            finder,
+            bounty,
+        )
+    )
+    return refund

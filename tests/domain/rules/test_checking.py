@@ -1,0 +1,349 @@
+"""How often a run is checked, and that nobody can know which, gain from it, or get around it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.payloads import LeaseReveal, SealedCommit
+from domain.rules.checking import PPM, RATE_MIN, STREAK_MIN, by_history, floor, is_drawn, rate
+from domain.rules.records import SHARD, STANDING, Standing
+from tests.domain.rules.world import World, result_of, salt_of
+
+CREDITS = st.integers(0, 2**53)
+
+
+@given(pay=CREDITS, bond=CREDITS, streak=st.integers(0, 10**6))
+def test_a_made_up_run_never_earns_more_than_nothing(pay: int, bond: int, streak: int) -> None:
+    """(1 - q) r - q S <= 0 for every price, bond and history: in integers, without a rounding to gain by."""
+    q = rate(streak, pay, bond)
+    assert RATE_MIN <= q <= PPM
+    assert (PPM - q) * pay <= q * bond
+
+
+@pytest.mark.parametrize(
+    ("pay", "bond", "ppm"),
+    [
+        (1, 0, PPM),
+        (100, 0, PPM),
+        (100, 100, 500_000),
+        (1, 2, 333_334),
+        (100, 1_900, 50_000),
+        (1, 999, 10_000),
+    ],
+)
+def test_the_floor_is_the_pay_by_pay_and_bond(pay: int, bond: int, ppm: int) -> None:
+    assert floor(pay, bond) == ppm
+
+
+@pytest.mark.parametrize(
+    ("streak", "ppm"),
+    [(0, PPM), (9, PPM), (10, 100_000), (11, 90_910), (20, 50_000), (100, 10_000), (10**6, RATE_MIN)],
+)
+def test_after_ten_compared_runs_one_in_so_many_is_checked(streak: int, ppm: int) -> None:
+    assert by_history(streak) == ppm
+
+
+def test_the_draw_hits_as_often_as_the_rate_says() -> None:
+    """10,000 beacons at 5 %: 500 hits, give or take four deviations."""
+    hits = sum(is_drawn(hashlib.sha256(b"%d" % n).digest(), b"spot", 0, 50_000) for n in range(10_000))
+    assert abs(hits - 500) < 4 * 22
+    assert not is_drawn(bytes(32), b"spot", 0, 0)
+    assert is_drawn(bytes(32), b"spot", 0, PPM)
+
+
+def veteran(streak: int = 1_000_000, *, bond: int = 990, **more: int) -> World:
+    """Bob is alone cheap enough to work, and has a history; carol, dave and erin may check him."""
+    world = World(alice=100_000, bob=5_000, carol=5_000, dave=5_000, erin=5_000, **more)
+    row = STANDING.encode(Standing(agreed=streak, streak=streak))
+    world.state = world.state.put(STANDING.name, world.account("bob"), row)
+    world.check(f"""
+        offer  bob slots=9 price=1 bond={bond}     ok
+        offer  carol slots=9 price=10 bond={bond}  ok
+        offer  dave slots=9 price=10 bond={bond}   ok
+        offer  erin slots=9 price=10 bond={bond}   ok
+    """)
+    return world
+
+
+def committed(world: World, *, fate: str, what: str = "right", more: str = "") -> None:
+    """Bob has committed to `what`, and time goes on until the draw says what is wanted of it.
+
+    The beacon is a function of the height: where the draw says the other thing, the story is begun again a
+    height later.
+    """
+    for name in (f"J{n}" for n in range(400)):
+        world.check(f"""
+            submit  alice {name} bond=990 checks=2 price=10 {more}  ok
+            place
+            run     {name} 0 0 bob work leased
+            seal    bob {name} 0 0 {what} 1000000000  ok
+            shard   {name} 0 checking
+            place
+        """)
+        world.jobs["J"] = world.jobs[name]
+        if world.history.shards[world.jobs[name], 0].state == (
+            "trusted" if fate == "trusted" else "checking"
+        ):
+            return
+        finish(world, what)
+    raise AssertionError(f"400 draws, and none was {fate}")
+
+
+def finish(world: World, what: str) -> None:
+    """Whatever was drawn, this shard ends well, and bob has the history he had."""
+    if world.history.shards[world.jobs["J"], 0].state == "checking":
+        world.check(f"""
+            who     c J 0 1
+            seal    c J 0 1 {what} 1000000000     ok
+            reveal  c J 0 1 {what} 1000000000     ok
+        """)
+    world.check(f"reveal bob J 0 0 {what} 1000000000  ok")
+
+
+def test_a_trusted_run_is_paid_when_it_is_revealed_and_makes_no_history() -> None:
+    world = veteran()
+    committed(world, fate="trusted")
+    streak = world.streaks.get(world.account("bob"), 1_000_000)
+    free = world.balances[world.account("bob")][0]
+    world.check(f"""
+        run       J 0 0 bob work committed bond=990
+        reveal    bob J 0 0 right 1000000000   ok
+        run       J 0 0 bob work paid paid=1 bond=0
+        run       J 0 1 none
+        shard     J 0 settled right 1000000000
+        job       J done settled=1 spent=1
+        balance   bob {free + 990 + 1} 0 0
+        forfeit   bob J 0 0 none
+    """)
+    assert world.streaks.get(world.account("bob"), 1_000_000) == streak
+
+
+def test_a_run_that_is_drawn_is_compared_with_another() -> None:
+    world = veteran()
+    committed(world, fate="checked")
+    world.check("""
+        reveal    bob J 0 0 right 1000000000   too_early
+        who       c J 0 1
+        run       J 0 1 c check leased bond=990
+        seal      c J 0 1 right 1000000000     ok
+        reveal    c J 0 1 right 1000000000     ok
+        reveal    bob J 0 0 right 1000000000   ok
+        run       J 0 0 bob work paid paid=1
+        run       J 0 1 c check paid paid=10
+        job       J done settled=1 spent=11
+    """)
+    assert world.streaks[world.account("bob")] > 1_000_000
+
+
+def test_a_wrong_run_forfeits_its_bond_and_its_history() -> None:
+    """The submitter gets the third run's pay back, the one it contradicted a twentieth, the rest burns."""
+    world = veteran()
+    committed(world, fate="checked", what="wrong")
+    world.check("""
+        who       c J 0 1
+        seal      c J 0 1 right 1000000000     ok
+        reveal    c J 0 1 right 1000000000     ok
+        reveal    bob J 0 0 wrong 1000000000   ok
+        shard     J 0 disputed
+        place
+        who       d J 0 2
+        run       J 0 2 d check leased bond=990
+        seal      d J 0 2 right 1000000000     ok
+        reveal    d J 0 2 right 1000000000     ok
+        shard     J 0 settled right 1000000000
+        run       J 0 0 bob work unpaid reason=wrong_result bond=0
+        forfeit   bob J 0 0 990 refund=10 bounty=49
+        streak    bob 0
+        job       J done settled=1 spent=20
+    """)
+    world.check("""
+        submit    alice K bond=990 checks=2    ok
+        place
+        seal      bob K 0 0 right 1000000000   ok
+        place
+        run       K 0 0 bob work committed
+        shard     K 0 checking
+    """)
+
+
+def test_who_hides_what_is_to_be_compared_loses_as_if_it_were_wrong() -> None:
+    world = veteran()
+    committed(world, fate="checked", what="wrong")
+    world.check("""
+        who       c J 0 1
+        seal      c J 0 1 right 1000000000     ok
+        place
+        reveal    c J 0 1 right 1000000000     ok
+        close     10000
+        close
+        run       J 0 0 bob work expired reason=hidden_result
+        forfeit   bob J 0 0 990 refund=0 bounty=0
+        streak    bob 0
+        run       J 0 1 c check revealed bond=990
+    """)
+
+
+def test_a_trusted_run_that_is_not_revealed_loses_only_its_pay() -> None:
+    """There is nothing to hide from; and the next run of the shard gets a fate of its own."""
+    world = veteran()
+    committed(world, fate="trusted")
+    world.check("""
+        place
+        close     10000
+        close
+        run       J 0 0 bob work expired reason=out_of_time
+        forfeit   bob J 0 0 none
+        shard     J 0 open
+        place
+        who       w J 0 1
+        seal      w J 0 1 right 1000000000     ok
+        shard     J 0 checking
+    """)
+
+
+def test_leases_given_back_or_lost_before_a_commitment_cost_no_bond() -> None:
+    """A user who came back, a stack that overflowed, a host without memory: released, and not to blame."""
+    world = veteran()
+    free = world.balances[world.account("bob")][0]
+    world.check(f"""
+        submit    alice J shards=2 bond=990 checks=2  ok
+        place
+        balance   bob {free - 2 * 990} 0 1980
+        release   bob J 0 0 out_of_memory             ok
+        balance   bob {free - 990} 0 990
+        close     10000
+        close
+        run       J 1 0 bob work expired reason=out_of_time
+        balance   bob {free} 0 0
+        streak    bob 1000000
+    """)
+
+
+def test_every_run_has_a_bond_of_its_own() -> None:
+    """An account with credits for two bonds is not leased a third run, whatever slots it offers."""
+    world = World(alice=100_000, bob=250)
+    world.check("""
+        offer     bob slots=9 bond=100            ok
+        submit    alice J shards=5 bond=100       ok
+        place
+        run       J 1 0 bob work leased
+        run       J 2 0 none
+        balance   bob 50 0 200
+        seal      bob J 0 0 right 5               ok
+        place
+        run       J 2 0 none
+        balance   bob 50 0 200
+    """)
+
+
+def test_whoever_pledges_less_than_a_job_asks_for_is_not_leased_it() -> None:
+    world = World(alice=100_000, bob=1_000)
+    world.check("""
+        offer     bob slots=1 bond=99             ok
+        offer     carol slots=1 bond=100          ok
+        submit    alice J bond=100                ok
+        place
+        run       J 0 0 none
+        offer     bob slots=1 bond=100            ok
+        place
+        run       J 0 0 bob work leased
+        offer     bob slots=0                     ok
+        pay       bob alice 900                   ok
+        pay       bob alice 1                     insufficient_funds
+    """)
+
+
+def test_no_commitment_is_judged_by_a_beacon_that_its_author_could_know() -> None:
+    """The checkpoint that orders it may be busy, and its close ready: the draw waits for the next."""
+    world = veteran()
+    world.check("""
+        submit    alice J bond=990 checks=2    ok
+        place
+        submit    alice K bond=990 checks=2    ok
+        close     1
+        seal      bob J 0 0 right 1000000000   ok
+        close     1
+        shard     J 0 checking
+        run       J 0 1 none
+    """)
+    assert world.state.get("coin", world.jobs["J"] + b"\0\0") is not None
+    world.close(1)
+    assert world.state.get("coin", world.jobs["J"] + b"\0\0") is None
+
+
+def test_without_a_bond_or_a_history_everything_is_checked() -> None:
+    world = veteran(streak=STREAK_MIN - 1)
+    for name in ("K", "L", "M"):
+        world.check(f"""
+            submit    alice {name} bond=990 checks=2  ok
+            place
+            seal      bob {name} 0 0 right 1          ok
+            place
+            shard     {name} 0 checking
+            run       {name} 0 0 bob work committed
+        """)
+        assert (world.jobs[name], 0, 1) in world.history.runs
+    poor = veteran()
+    for name in ("K", "L", "M"):
+        poor.check(f"""
+            submit    alice {name} bond=0 checks=2    ok
+            place
+            seal      bob {name} 0 0 right 1          ok
+            place
+            shard     {name} 0 checking
+        """)
+        assert (poor.jobs[name], 0, 1) in poor.history.runs
+
+
+def test_a_checker_that_is_lost_gives_no_second_draw() -> None:
+    world = veteran()
+    committed(world, fate="checked")
+    for attempt in range(1, 7):
+        world.check(f"""
+            who       c J 0 {attempt}
+            release   c J 0 {attempt} tired        ok
+            place
+            shard     J 0 checking
+            reveal    bob J 0 0 right 1000000000   too_early
+        """)
+
+
+def test_a_run_that_could_have_been_copied_makes_no_history() -> None:
+    """The third run of a dispute has seen both results: it counts as agreed, and not in a row."""
+    world = veteran()
+    committed(world, fate="checked", what="wrong")
+    world.check("""
+        who       c J 0 1
+        seal      c J 0 1 right 1000000000     ok
+        reveal    c J 0 1 right 1000000000     ok
+        reveal    bob J 0 0 wrong 1000000000   ok
+        place
+        who       d J 0 2
+    """)
+    blind, late = (world.streaks.get(world.account(name), 0) for name in ("c", "d"))
+    world.check(f"""
+        seal      d J 0 2 right 1000000000     ok
+        reveal    d J 0 2 right 1000000000     ok
+        streak    c {blind + 1}
+        streak    d {late}
+    """)
+
+
+def test_a_commitment_that_is_repeated_by_another_cannot_be_opened() -> None:
+    """Of version 1 it could: with what the first one revealed."""
+    world = veteran()
+    committed(world, fate="checked")
+    row = world.state.get(SHARD.name, world.jobs["J"] + b"\0\0")
+    assert row is not None
+    first = SHARD.decode(row).runs[0].commitment
+    assert first is not None
+    world.check("who c J 0 1")
+    assert world.do("c", SealedCommit(world.jobs["J"], 0, 1, first)) == "ok"
+    world.check("reveal bob J 0 0 right 1000000000  ok")
+    salt = salt_of(world.account("bob"))
+    opened = LeaseReveal(world.jobs["J"], 0, 1, result_of("right"), 1_000_000_000, salt)
+    assert world.do("c", opened) == "wrong_opening"
