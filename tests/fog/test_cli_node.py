@@ -218,6 +218,26 @@ def test_run_sends_the_program_its_arguments_and_whole_numbers(
     assert "1 of 1 shards settled, 0.02 credits spent, final" in said.err
 
 
+@pytest.mark.parametrize(
+    ("words", "checks", "bond"),
+    [
+        ([], 2, None),
+        (["--check", "always"], 1, None),
+        (["--check", "adaptive", "--bond", "0.5"], 2, 500_000),
+        (["--check", "never"], 0, None),
+        (["--check", "always", "--no-check"], 0, None),
+    ],
+)
+def test_a_job_says_how_far_it_trusts(
+    socket: Path, program: str, words: list[str], checks: int, bond: int | None
+) -> None:
+    result = JobResult(job=JOB, output=None, results=[])
+    with node(socket, "job.submit", result) as asked:
+        assert run(["run", program, "--no-wait", *words]) == Exit.OK
+    sent = shape(JobSubmit, asked[0])
+    assert (sent.checks, sent.bond) == (checks, bond)
+
+
 def test_map_sends_every_file_and_says_where_the_results_are(
     socket: Path, capsys: Capture, program: str, tmp_path: Path
 ) -> None:
@@ -271,7 +291,7 @@ def test_a_job_is_cancelled_by_the_end_of_its_id(socket: Path, capsys: Capture) 
 
 
 def test_a_balance_says_what_is_final_and_what_is_not(socket: Path, capsys: Capture) -> None:
-    held = Balance(account=ME, free=12_400_000, escrow=1, tentative_free=30_400_000, height=1041)
+    held = Balance(account=ME, free=12_400_000, escrow=1, pledged=2, tentative_free=30_400_000, height=1041)
     with node(socket, "wallet.balance", held) as asked:
         assert run(["wallet", "balance", "--account", ME.upper()]) == Exit.OK
     assert asked == [{"account": ME}]
