@@ -174,6 +174,7 @@ class Node:
                 pruning.run, ledger, settings.ledger.mode, params.of(replica.genesis).unbond_ms
             )
             await nursery.start(exchange.run)
+            nursery.start_soon(blobs.run)
             given = settings.network.bootstrap
             reunion = Reunion(host, acquaintances.read(home.peers), held=given)
             nursery.start_soon(Bootstrap(host, given).run)

@@ -67,19 +67,20 @@ class BlockStore:
 
     # -- blocks
 
-    def put(self, cid: Cid, block: bytes) -> None:
-        """Store one block; durable when this returns. There already: nothing happens.
+    def put(self, cid: Cid, block: bytes, *, durable: bool = True) -> bool:
+        """Store one block; durable when this returns. There already: nothing happens, and False.
 
-        Raises RemoteError (`bad_block`) when the bytes are not what `cid` names, BlobsFull.
+        Not `durable`: its name may be gone after a power cut, with its content; never the one without the
+        other. Raises RemoteError (`bad_block`) when the bytes are not what `cid` names, BlobsFull.
         """
         if not blob.verify(block, cid):
             raise RemoteError(f"{len(block)} bytes that are not {cid}", code="bad_block")
         path = self._path(cid)
         if path.exists():
-            return
+            return False
         self._reserve(len(block))
         try:
-            self._write(path, block)
+            self._write(path, block, durable)
         except BaseException as error:
             self._release(len(block))
             if isinstance(error, OSError) and error.errno in _NO_ROOM:
@@ -87,6 +88,7 @@ class BlockStore:
                     f"no room on the disk for blobs: {error}", next_step="free some space, then try again"
                 ) from error
             raise
+        return True
 
     def _reserve(self, size: int) -> None:
         with self._lock:
@@ -101,7 +103,7 @@ class BlockStore:
         with self._lock:
             self.bytes_used -= size
 
-    def _write(self, path: Path, block: bytes) -> None:
+    def _write(self, path: Path, block: bytes, durable: bool) -> None:
         aside = self._incoming / f"{path.name}.{threading.get_ident()}"
         with aside.open("wb") as file:
             file.write(block)
@@ -109,7 +111,8 @@ class BlockStore:
             os.fsync(file.fileno())
         path.parent.mkdir(exist_ok=True)
         aside.replace(path)
-        _fsync_folder(path.parent)
+        if durable:
+            _fsync_folder(path.parent)
 
     def get(self, cid: Cid) -> bytes | None:
         """The block, checked against its name; None when it is not here (or no longer whole)."""

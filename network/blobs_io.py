@@ -1,208 +1,312 @@
-"""Blobs between peers: `/fog/blob/1`.
+"""Blobs between peers: `/fog/blob/1`. The thin part around `network.blobs_fetch` and `network.blobs_serve`.
 
-A stream carries questions and answers, one after the other: the question is a frame with 36 bytes, the Cid
-of a block; the answer a frame with the block, or an empty one for "I do not have it". (The one block with
-no bytes needs no peer.) Every block is checked before it is stored, whoever sent it.
+Every block is checked before it is stored, whoever sent it, and stored at once: no blob is ever in memory. A
+peer that sends bytes that are not the block it was asked for is blamed. What arrived stays, so a fetch that
+failed, or was killed, goes on where it stopped: blocks that are here are not asked for again.
 
-Fetching a blob: its manifest from any peer that has it, then the chunks that are not here yet, from
-several peers at once. A peer that sends bytes that are not the block asked for is blamed and left; one that
-is slow, gone or does not have a block is left for this blob; its chunks go back to the others. What
-arrived stays, so a fetch that failed goes on where it stopped.
+What must always hold: a fetch returns when all of its blob is in the store, and otherwise raises; however
+many fetches there are, at most STREAMS_MAX + STORING_MAX blocks are in memory.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, TypeVar
 
 import trio
 
 from ledger import blob
 from ledger.blob import BLOCK_SIZE_MAX
-from ledger.cid import CID_SIZE, Cid
+from ledger.cid import Cid
 from ledger.errors import FogError, RemoteError
+from network.bandwidth import Bucket
 from network.blobs import BlobMissing, BlockStore, check_size
+from network.blobs_fetch import KNOWN_MAX, Action, Ask, Ended, Fetches, Leave, Open
+from network.blobs_peer import BLOCK_S, WINDOW_MAX
+from network.blobs_serve import PROTOCOL, Server
 from network.host import Host
 from network.stream import Stream
 
-PROTOCOL: Final = "/fog/blob/1"
-BLOCK_S: Final = 20.0  # for one block: 256 KiB over the slowest link that we still call useful, 13 KB/s
-PEERS_MAX: Final = 8  # fetched from at once; more only share the same line
-IDLE_S: Final = 60.0  # a peer that asks nothing for so long loses its stream
+log = logging.getLogger(__name__)
+
+STORING_MAX: Final = 8
+"""Blocks being checked and stored at once. Several together cost the disk little more than one: a journal
+commit takes them all."""
+
+FEED: Final = KNOWN_MAX // 2
+"""Blocks that a fetch brings at once."""
+
+NO_DEADLINE_S: Final = 10_000.0
+"""The deadline of an answer is kept by `Fetches`, which alone knows when it was due."""
 
 T = TypeVar("T")
 
 
-class Blobs:
-    """Serves the store's blocks and fetches those of others."""
+@dataclass(eq=False, slots=True)
+class _Order:
+    """One fetch, seen from its caller."""
 
-    def __init__(self, host: Host, store: BlockStore) -> None:
+    ended: trio.Event = field(default_factory=trio.Event)
+    moved: trio.Event = field(default_factory=trio.Event)
+    lacking: int = 0
+    trouble: Exception | None = None  # ours, so no other peer can help
+
+    def end(self) -> None:
+        self.ended.set()
+        self.moved.set()
+
+
+class _Line:
+    """One stream to one peer."""
+
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
+        self.scope = trio.CancelScope()
+        self.is_left = False
+        self.trouble: RemoteError | None = None
+        self.questions, self.to_write = trio.open_memory_channel[Cid](WINDOW_MAX)
+
+    def leave(self) -> None:
+        self.is_left = True
+        self.scope.cancel()
+
+
+class Blobs:
+    """Serves the store's blocks from the start, and fetches those of others while `run` runs.
+
+    `upload`, `download`: bytes a second at most; None: no bound of ours. `patience_s`: with a peer from which
+    one block is due.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        store: BlockStore,
+        *,
+        upload: int | None = None,
+        download: int | None = None,
+        patience_s: float = BLOCK_S,
+    ) -> None:
         self._host, self.store = host, store
         self.counts = host.counts
-        self._fetching: dict[Cid, trio.Event] = {}
-        host.handle(PROTOCOL, self._serve)
+        pace = None if download is None else Bucket(download, trio.current_time())
+        self._fetches = Fetches(pace, patience_s=patience_s)
+        self._orders: dict[int, _Order] = {}
+        self._lines: dict[str, _Line] = {}
+        self._storing = trio.Semaphore(STORING_MAX)
+        self._changed = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self._up = trio.Event()
+        host.handle(PROTOCOL, Server(store, self.counts, upload).serve)
 
-    # -- serving
+    async def run(self) -> None:
+        """Carry fetches out. Until cancelled."""
+        assert self._nursery is None, "it runs already"
+        async with trio.open_nursery() as self._nursery:
+            self._up.set()
+            while True:
+                self._changed = trio.Event()
+                until = self._fetches.next_at(trio.current_time())
+                with trio.CancelScope(
+                    deadline=trio.current_time() + NO_DEADLINE_S if until is None else until
+                ):
+                    await self._changed.wait()
+                self._do(self._fetches.tick(trio.current_time()))
 
-    async def _serve(self, stream: Stream, peer: str) -> None:
-        while True:
-            try:
-                question = await stream.read_frame(size_max=CID_SIZE, timeout_s=IDLE_S)
-            except RemoteError as error:
-                if error.code in ("stream_closed", "timeout"):
-                    return  # it has what it wanted
-                raise
-            block = await _in_thread(self.store.get, Cid.checked(question))
-            self.counts["blob.served" if block is not None else "blob.not_here"] += 1
-            await stream.write_frame(block or b"", timeout_s=BLOCK_S)
-
-    # -- fetching
+    # -- for callers
 
     async def fetch(self, cid: Cid, peers: Sequence[str], *, size_max: int = blob.BLOB_SIZE_MAX) -> None:
         """Make the whole blob be in the store, from whichever of `peers` (connected) have it.
 
-        A second fetch of the same blob waits for the first. Raises BlobMissing (with what arrived kept),
-        RemoteError (`oversize`: more than `size_max` bytes; `bad_schema`: not a manifest), BlobsFull.
+        Raises BlobMissing (with what arrived kept), RemoteError (`oversize`: more than `size_max` bytes;
+        `bad_schema`: not a manifest), BlobsFull, OSError (the disk).
         """
-        while (other := self._fetching.get(cid)) is not None:
-            await other.wait()
-        self._fetching[cid] = trio.Event()
-        try:
-            await self._fetch(cid, peers, size_max)
-        finally:
-            self._fetching.pop(cid).set()
-
-    async def fetch_all(self, cids: Sequence[Cid], peers: Sequence[str]) -> None:
-        """Make all these blobs be in the store: one stream a peer for all of them, not one for each blob.
-
-        Raises BlobMissing, RemoteError (a manifest that is none), BlobsFull.
-        """
-        left = set[str]()
-        await self._gather(cids, peers, left)
-        await self._gather(await _in_thread(self._chunks_of, cids), peers, left)
-
-    def _chunks_of(self, cids: Sequence[Cid]) -> list[Cid]:
-        manifests = [manifest for cid in cids if (manifest := self.store.manifest(cid)) is not None]
-        return [chunk for manifest in manifests for chunk in manifest.chunks]
-
-    async def _fetch(self, cid: Cid, peers: Sequence[str], size_max: int) -> None:
-        if await _in_thread(self.store.is_whole, cid):
-            return
-        left = set[str]()
-        await self._gather([cid], peers, left)
+        await self._gather([cid], peers)
         if cid.is_raw:
             block = await _in_thread(self.store.get, cid)
             check_size(len(block or b""), size_max)
-            return
-        manifest = await _in_thread(self.store.manifest, cid)
-        if manifest is None:
-            raise BlobMissing(f"the manifest of {cid} was here and is gone: its disk block rotted")
-        check_size(manifest.size, size_max)
-        await self._gather(manifest.chunks, peers, left)
+        else:
+            manifest = await _in_thread(self.store.manifest, cid)
+            if manifest is None:
+                raise BlobMissing(f"the manifest of {cid} was here and is gone: its disk block rotted")
+            check_size(manifest.size, size_max)
+            await self._gather(manifest.chunks, peers)
 
-    async def _gather(self, cids: Sequence[Cid], peers: Sequence[str], left: set[str]) -> None:
-        """Every one of `cids` into the store, from up to PEERS_MAX peers at once.
+    async def fetch_all(self, cids: Sequence[Cid], peers: Sequence[str]) -> None:
+        """Make all these blobs be in the store.
 
-        `left` are peers that failed for this blob; those that do here are added.
+        Raises BlobMissing, RemoteError (a manifest that is none), BlobsFull, OSError.
         """
-        lacking = await _in_thread(self._lacking, cids)
-        work = _Work(lacking)
-        async with trio.open_nursery() as nursery:
-            for peer in [peer for peer in dict.fromkeys(peers) if peer not in left][:PEERS_MAX]:
-                nursery.start_soon(self._fetch_from, peer, work, left)
-        if work.trouble is not None:
-            raise work.trouble
-        if work.left():
+        await self._gather(cids, peers)
+        await self._gather(self._chunks_of(cids), peers)
+
+    def _chunks_of(self, cids: Sequence[Cid]) -> Iterator[Cid]:
+        """One manifest after the other is read when its turn comes: together they may be large."""
+        for cid in cids:
+            manifest = self.store.manifest(cid)
+            if manifest is not None:
+                yield from manifest.chunks
+
+    async def _gather(self, cids: Iterable[Cid], peers: Sequence[str]) -> None:
+        """Every one of these blocks into the store."""
+        await self._up.wait()
+        order, number = _Order(), self._fetches.begin(peers, trio.current_time())
+        self._orders[number] = order
+        try:
+            await self._feed(number, order, iter(cids))
+            await order.ended.wait()
+        finally:
+            del self._orders[number]
+            self._do(self._fetches.cancel(number, trio.current_time()))
+        if order.trouble is not None:
+            raise order.trouble
+        if order.lacking:
             raise BlobMissing(
-                f"{work.left()} of {len(lacking)} blocks could not be had from {len(peers)} peers",
+                f"{order.lacking} blocks could not be had from {len(peers)} peers",
                 next_step="try again when the node that holds the blob is online; what arrived is kept",
             )
 
-    def _lacking(self, cids: Sequence[Cid]) -> list[Cid]:
-        """Those that are not here, each once. The block of no bytes needs no peer."""
-        if _EMPTY in cids:
-            self.store.put(_EMPTY, b"")
+    async def _feed(self, number: int, order: _Order, cids: Iterator[Cid]) -> None:
+        while some := await _in_thread(lambda: self._lacking(islice(cids, FEED))):
+            while self._fetches.room(number) < len(some) and not order.ended.is_set():
+                order.moved = trio.Event()
+                await order.moved.wait()
+            if order.ended.is_set():
+                return
+            still = self._here_not(some)  # in this thread: nothing arrives between looking and asking
+            self._do(self._fetches.want(number, still, trio.current_time()))
+        self._do(self._fetches.complete(number, trio.current_time()))
+
+    def _lacking(self, cids: Iterator[Cid]) -> list[Cid]:
+        """The next of them that are not here, each once; none: there are no more.
+
+        The block of no bytes needs no peer.
+        """
+        while some := list(islice(cids, FEED)):
+            if _EMPTY in some:
+                self.store.put(_EMPTY, b"")
+            if lacking := self._here_not(some):
+                return lacking
+        return []
+
+    def _here_not(self, cids: Sequence[Cid]) -> list[Cid]:
         return [cid for cid in dict.fromkeys(cids) if not self.store.has(cid)]
 
-    async def _fetch_from(self, peer: str, work: _Work, left: set[str]) -> None:
-        """Take blocks from one peer until there is nothing left for it."""
+    # -- carrying out
+
+    def _do(self, actions: Sequence[Action]) -> None:
+        assert self._nursery is not None
+        for action in actions:
+            match action:
+                case Open(peer):
+                    line = self._lines[peer] = _Line(peer)
+                    self._nursery.start_soon(self._talk, line)
+                case Ask(peer, cid):
+                    self._lines[peer].questions.send_nowait(cid)
+                case Leave(peer, why):
+                    self._lines.pop(peer).leave()
+                    self.counts[f"blob.left.{why}"] += 1
+                case Ended(fetch, lacking):
+                    if (order := self._orders.get(fetch)) is not None:
+                        order.lacking = lacking
+                        order.end()
+        self._changed.set()
+
+    async def _talk(self, line: _Line) -> None:
+        """One peer: put questions as they come, take answers, until it is left or breaks off."""
         try:
-            async with await self._host.open(peer, PROTOCOL) as stream:
-                while (cid := await work.take(peer)) is not None:
-                    try:
-                        had = await self._fetch_block(cid, stream)
-                    except BaseException:
-                        work.give_back(cid, peer)
-                        raise
-                    if had:
-                        work.done(cid)
-                    else:
-                        work.give_back(cid, peer)
+            with line.scope:
+                async with await self._host.open(line.peer, PROTOCOL) as stream:
+                    self._do(self._fetches.opened(line.peer, trio.current_time()))
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._ask, line, stream)
+                        await self._listen(line, stream)
         except RemoteError as error:
-            left.add(peer)
+            line.trouble = error
+        if line.is_left:
+            return
+        why = line.trouble or RemoteError("it broke off", code="stream_closed")
+        log.info("no more blocks from %s: %s", line.peer, why)
+        self.counts[f"blob.failed.{why.code}"] += 1
+        if why.code in _LIES:
+            self._lied(line, None, why.code)
+        else:
+            del self._lines[line.peer]
+            is_gone = not self._host.is_connected(line.peer)
+            self._do(self._fetches.broke(line.peer, trio.current_time(), is_gone=is_gone))
+
+    async def _ask(self, line: _Line, stream: Stream) -> None:
+        async for cid in line.to_write:
+            try:
+                await stream.write_frame(bytes(cid), timeout_s=BLOCK_S)
+            except RemoteError as error:
+                line.trouble = error
+                line.scope.cancel()
+                return
+
+    async def _listen(self, line: _Line, stream: Stream) -> None:
+        """Returns when there is nothing more to be had here; the reason is in `line.trouble`."""
+        assert self._nursery is not None
+        while True:
+            try:
+                block = await stream.read_frame(size_max=BLOCK_SIZE_MAX, timeout_s=NO_DEADLINE_S)
+                if line.is_left:
+                    return
+                cid = self._fetches.answered(line.peer, len(block), trio.current_time())
+                if cid is None:
+                    raise RemoteError(f"{line.peer} answers what it was not asked", code="unasked")
+            except RemoteError as error:
+                line.trouble = error
+                line.scope.cancel()
+                return
+            if not block:
+                self._do(self._fetches.lacks(line.peer, cid, trio.current_time()))
+            else:
+                await self._storing.acquire()
+                self._nursery.start_soon(self._keep, line, cid, block)
+            self._fetches.reading(line.peer, trio.current_time())
+
+    async def _keep(self, line: _Line, cid: Cid, block: bytes) -> None:
+        """Check a block and store it. Outlives its stream: what has arrived is not thrown away."""
+        trouble: Exception | None = None
+        try:
+            is_new = await _in_thread(lambda: self.store.put(cid, block, durable=False))
+        except RemoteError as error:
             self.counts[f"blob.failed.{error.code}"] += 1
-            if error.code in ("bad_block", "oversize"):
-                self._host.blame(peer, error.code)
-        except FogError as error:  # ours, so no other peer can help; raised by `_gather`, outside its nursery
-            work.stop(error)
-
-    async def _fetch_block(self, cid: Cid, stream: Stream) -> bool:
-        await stream.write_frame(bytes(cid), timeout_s=BLOCK_S)
-        block = await stream.read_frame(size_max=BLOCK_SIZE_MAX, timeout_s=BLOCK_S)
-        if not block:
-            return False
-        await _in_thread(self.store.put, cid, block)
+            return self._lied(line, cid, error.code)
+        except (FogError, OSError) as error:
+            trouble = error
+        finally:
+            self._storing.release()
+        if trouble is not None:
+            return self._stop(cid, trouble)
         self.counts["blob.fetched"] += 1
-        return True
-
-    def __repr__(self) -> str:
-        return f"<Blobs {self.store!r} fetching={len(self._fetching)}>"
-
-
-class _Work:
-    """Blocks to fetch, shared by the peers' tasks. A block that one peer lacks is offered to the others."""
-
-    def __init__(self, cids: Sequence[Cid]) -> None:
-        self._waiting = deque(cids)
-        self._in_hand: set[Cid] = set()
-        self._refused: dict[Cid, set[str]] = {}
-        self.trouble: FogError | None = None  # why nothing more is worth taking
-        self._changed = trio.Event()
-
-    async def take(self, peer: str) -> Cid | None:
-        """A block that `peer` has not failed on; waits while others may give one back. None: go home."""
-        while self.trouble is None:
-            for cid in self._waiting:
-                if peer not in self._refused.get(cid, ()):
-                    self._waiting.remove(cid)
-                    self._in_hand.add(cid)
-                    return cid
-            if not self._in_hand:
-                return None
-            await self._changed.wait()
+        self.counts["blob.fetched_bytes"] += len(block)
+        if not is_new:
+            self.counts["blob.discarded_bytes"] += len(block)
+        self._do(self._fetches.had(line.peer, cid, trio.current_time()))
+        for order in self._orders.values():
+            order.moved.set()
         return None
 
-    def stop(self, trouble: FogError) -> None:
-        self.trouble = trouble
-        self._wake()
+    def _lied(self, line: _Line, cid: Cid | None, code: str) -> None:
+        self._host.blame(line.peer, code)
+        self._do(self._fetches.lied(line.peer, cid, trio.current_time()))
 
-    def done(self, cid: Cid) -> None:
-        self._in_hand.discard(cid)
-        self._wake()
+    def _stop(self, cid: Cid, trouble: Exception) -> None:
+        """It cannot be stored: whoever waits for this block is told."""
+        for number in self._fetches.wanting(cid):
+            self._do(self._fetches.cancel(number, trio.current_time()))
+            if (order := self._orders.get(number)) is not None:
+                order.trouble = trouble
+                order.end()
+        self._do(self._fetches.let_go(cid, trio.current_time()))
 
-    def give_back(self, cid: Cid, peer: str) -> None:
-        self._in_hand.discard(cid)
-        self._refused.setdefault(cid, set()).add(peer)
-        self._waiting.appendleft(cid)
-        self._wake()
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
-
-    def left(self) -> int:
-        return len(self._waiting) + len(self._in_hand)
+    def __repr__(self) -> str:
+        return f"<Blobs {self.store!r} {self._fetches!r}>"
 
 
 async def _in_thread(function: Callable[..., T], *args: object) -> T:
@@ -210,3 +314,4 @@ async def _in_thread(function: Callable[..., T], *args: object) -> T:
 
 
 _EMPTY: Final = Cid.of_raw(b"")
+_LIES: Final = frozenset(("oversize", "unasked"))

@@ -12,7 +12,9 @@ from ledger.blob import BLOCK_SIZE_MAX
 from ledger.cid import CID_SIZE, Cid
 from ledger.errors import RemoteError
 from network.blobs import BlobMissing, BlobsFull, BlockStore
-from network.blobs_io import PROTOCOL, Blobs
+from network.blobs_io import Blobs
+from network.blobs_peer import BLOCK_S
+from network.blobs_serve import PROTOCOL
 from network.host import Handler, Host
 from network.stream import Stream
 from tests.network.conftest import tcp_host
@@ -34,6 +36,17 @@ class World:
         host, store = await self.host()
         return await client.dial(host.addresses()[0]), Blobs(host, store)
 
+    async def client(
+        self, store: BlockStore | None = None, patience_s: float = BLOCK_S
+    ) -> tuple[Host, Blobs]:
+        """One that fetches."""
+        host, own = await self.host()
+        blobs = Blobs(host, store or own, patience_s=patience_s)
+        nursery = await self._stack.enter_async_context(trio.open_nursery())
+        nursery.start_soon(blobs.run)
+        self._stack.callback(nursery.cancel_scope.cancel)
+        return host, blobs
+
     async def liar(self, client: Host, handler: Handler) -> str:
         host, _ = await self.host()
         host.handle(PROTOCOL, handler)
@@ -44,26 +57,25 @@ class World:
 async def test_a_blob_arrives_whole(tmp_path: Path, size: int):
     async with AsyncExitStack() as stack:
         world = World(stack, tmp_path)
-        host, store = await world.host()
+        host, blobs = await world.client()
         peer, server = await world.server(host)
         cid = server.store.add(content(size))
         with trio.fail_after(10):
-            await Blobs(host, store).fetch(cid, [peer])
-        assert store.read(cid, size_max=size) == content(size)
+            await blobs.fetch(cid, [peer])
+        assert blobs.store.read(cid, size_max=size) == content(size)
 
 
 async def test_chunks_come_from_several_peers_and_none_twice(tmp_path: Path):
     async with AsyncExitStack() as stack:
         world = World(stack, tmp_path)
-        host, store = await world.host()
+        host, blobs = await world.client()
         servers = [await world.server(host) for _ in range(3)]
         data = content(12 * BLOCK_SIZE_MAX)
         for _, server in servers:
             cid = server.store.add(data)
-        blobs = Blobs(host, store)
         with trio.fail_after(10):
             await blobs.fetch(cid, [peer for peer, _ in servers])
-        assert store.read(cid, size_max=len(data)) == data
+        assert blobs.store.read(cid, size_max=len(data)) == data
         assert blobs.counts["blob.fetched"] == 13
         assert sum(server.counts["blob.served"] for _, server in servers) == 13
         assert sum(server.counts["blob.served"] > 0 for _, server in servers) >= 2
@@ -72,7 +84,7 @@ async def test_chunks_come_from_several_peers_and_none_twice(tmp_path: Path):
 async def test_a_peer_with_half_of_it_is_helped_out_by_another(tmp_path: Path):
     async with AsyncExitStack() as stack:
         world = World(stack, tmp_path)
-        host, store = await world.host()
+        host, blobs = await world.client()
         (one, first), (two, second) = [await world.server(host) for _ in range(2)]
         cid = first.store.add(content(8 * BLOCK_SIZE_MAX))
         second.store.add(content(8 * BLOCK_SIZE_MAX))
@@ -81,19 +93,18 @@ async def test_a_peer_with_half_of_it_is_helped_out_by_another(tmp_path: Path):
         for index, chunk in enumerate(manifest.chunks):
             (first if index % 2 else second).store.remove(chunk)
         with trio.fail_after(10):
-            await Blobs(host, store).fetch(cid, [one, two])
-        assert store.is_whole(cid)
+            await blobs.fetch(cid, [one, two])
+        assert blobs.store.is_whole(cid)
 
 
 async def test_what_does_not_fit_is_refused_as_such(tmp_path: Path):
     """With several peers at work: callers catch BlobsFull, and never a group of it."""
     async with AsyncExitStack() as stack:
         world = World(stack, tmp_path)
-        host, _ = await world.host()
+        host, small = await world.client(BlockStore(tmp_path / "small", bytes_max=2 * BLOCK_SIZE_MAX))
         servers = [await world.server(host) for _ in range(2)]
         for _, server in servers:
             cid = server.store.add(content(6 * BLOCK_SIZE_MAX))
-        small = Blobs(host, BlockStore(tmp_path / "small", bytes_max=2 * BLOCK_SIZE_MAX))
         with pytest.raises(BlobsFull), trio.fail_after(10):
             await small.fetch(cid, [peer for peer, _ in servers])
         with pytest.raises(BlobsFull), trio.fail_after(10):
@@ -104,13 +115,12 @@ async def test_what_does_not_fit_is_refused_as_such(tmp_path: Path):
 async def test_a_fetch_that_failed_goes_on_where_it_stopped(tmp_path: Path):
     async with AsyncExitStack() as stack:
         world = World(stack, tmp_path)
-        host, store = await world.host()
+        host, blobs = await world.client()
         peer, server = await world.server(host)
         cid = server.store.add(content(6 * BLOCK_SIZE_MAX))
         manifest = server.store.manifest(cid)
         assert manifest is not None
         server.store.remove(manifest.chunks[5])
-        blobs = Blobs(host, store)
         with pytest.raises(BlobMissing) as missing, trio.fail_after(10):
             await blobs.fetch(cid, [peer])
         assert missing.value.next_step
@@ -119,7 +129,7 @@ async def test_a_fetch_that_failed_goes_on_where_it_stopped(tmp_path: Path):
         with trio.fail_after(10):
             await blobs.fetch(cid, [peer])
         assert blobs.counts["blob.fetched"] == 7
-        assert store.is_whole(cid)
+        assert blobs.store.is_whole(cid)
 
 
 async def test_a_peer_that_sends_other_bytes_is_blamed_and_another_one_used(tmp_path: Path):
@@ -132,14 +142,13 @@ async def test_a_peer_that_sends_other_bytes_is_blamed_and_another_one_used(tmp_
 
     async with AsyncExitStack() as stack:
         world = World(stack, tmp_path)
-        host, store = await world.host()
+        host, blobs = await world.client()
         liar = await world.liar(host, evil)
         peer, server = await world.server(host)
         cid = server.store.add(content(4 * BLOCK_SIZE_MAX))
-        blobs = Blobs(host, store)
         with trio.fail_after(10):
             await blobs.fetch(cid, [liar, peer])
-        assert store.read(cid, size_max=10**7) == content(4 * BLOCK_SIZE_MAX)
+        assert blobs.store.read(cid, size_max=10**7) == content(4 * BLOCK_SIZE_MAX)
         assert host.counts["blame.bad_block"] >= 1
 
 
@@ -150,48 +159,43 @@ async def test_a_frame_larger_than_a_block_is_not_read(tmp_path: Path):
 
     async with AsyncExitStack() as stack:
         world = World(stack, tmp_path)
-        host, store = await world.host()
+        host, blobs = await world.client()
         liar = await world.liar(host, flood)
         with pytest.raises(BlobMissing), trio.fail_after(10):
-            await Blobs(host, store).fetch(Cid.of_raw(b"x"), [liar])
+            await blobs.fetch(Cid.of_raw(b"x"), [liar])
         assert host.counts["blame.oversize"] == 1
 
 
-async def test_a_peer_that_says_nothing_is_left_at_the_deadline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("network.blobs_io.BLOCK_S", 0.3)
+async def test_a_peer_that_says_nothing_is_left_at_the_deadline(tmp_path: Path):
     async with AsyncExitStack() as stack:
         world = World(stack, tmp_path)
-        host, store = await world.host()
+        host, blobs = await world.client(patience_s=0.3)
         silent = await world.liar(host, lambda stream, peer: trio.sleep_forever())
         peer, server = await world.server(host)
         cid = server.store.add(content(3 * BLOCK_SIZE_MAX))
-        blobs = Blobs(host, store)
         with trio.fail_after(10):
             await blobs.fetch(cid, [silent, peer])
-        assert store.is_whole(cid)
-        assert blobs.counts["blob.failed.timeout"] == 1
+        assert blobs.store.is_whole(cid)
+        assert blobs.counts["blob.left.timeout"] == 1
 
 
 async def test_a_blob_that_nobody_has_is_missing_and_says_so(tmp_path: Path):
     async with AsyncExitStack() as stack:
         world = World(stack, tmp_path)
-        host, store = await world.host()
+        host, blobs = await world.client()
         peer, _ = await world.server(host)
         for peers in ([peer], []):
             with pytest.raises(BlobMissing), trio.fail_after(5):
-                await Blobs(host, store).fetch(Cid.of_raw(b"nobody has this"), peers)
+                await blobs.fetch(Cid.of_raw(b"nobody has this"), peers)
 
 
 async def test_a_blob_larger_than_wanted_is_not_fetched(tmp_path: Path):
     """The manifest says the size, so only the manifest travels."""
     async with AsyncExitStack() as stack:
         world = World(stack, tmp_path)
-        host, store = await world.host()
+        host, blobs = await world.client()
         peer, server = await world.server(host)
         cid = server.store.add(content(4 * BLOCK_SIZE_MAX))
-        blobs = Blobs(host, store)
         with pytest.raises(RemoteError) as refused, trio.fail_after(5):
             await blobs.fetch(cid, [peer], size_max=BLOCK_SIZE_MAX)
         assert refused.value.code == "oversize"
@@ -201,10 +205,9 @@ async def test_a_blob_larger_than_wanted_is_not_fetched(tmp_path: Path):
 async def test_two_fetches_of_one_blob_share_the_work(tmp_path: Path):
     async with AsyncExitStack() as stack:
         world = World(stack, tmp_path)
-        host, store = await world.host()
+        host, blobs = await world.client()
         peer, server = await world.server(host)
         cid = server.store.add(content(5 * BLOCK_SIZE_MAX))
-        blobs = Blobs(host, store)
         with trio.fail_after(10):
             async with trio.open_nursery() as nursery:
                 for _ in range(3):
