@@ -15,7 +15,18 @@ import trio
 
 from domain.payloads import JobCancel, Payload, Transfer
 from domain.rules.accounts import holdings
-from fog import agenda, escrow_methods, harvest_methods, identity_methods, invite, methods, stake_methods
+from domain.work import Work
+from fog import (
+    agenda,
+    escrow_methods,
+    harvest_methods,
+    identity_methods,
+    invite,
+    methods,
+    stake_methods,
+    watching_methods,
+    workflow_methods,
+)
 from fog.agenda import Agenda
 from fog.control import Emit, Handler
 from fog.escrow_handlers import EscrowHandlers
@@ -30,11 +41,15 @@ from fog.replica_thread import ReplicaThread
 from fog.seats import Seats
 from fog.stake_handlers import StakeHandlers
 from fog.submitter import Submitter
+from fog.watching_handlers import WatchingHandlers
 from fog.worker import Say, Worker
+from fog.workflow_handlers import WorkflowHandlers
+from fog.workflows import Workflows
 from ledger.cid import Cid
 from ledger.errors import RemoteError, UsageError
 from ledger.execution import OK
 from ledger.light import Anchor
+from network.blobs import BlockStore
 from network.host import Host
 from projections import log
 
@@ -46,6 +61,8 @@ PARAMS: Final = (
     | harvest_methods.PARAMS
     | identity_methods.PARAMS
     | stake_methods.PARAMS
+    | watching_methods.PARAMS
+    | workflow_methods.PARAMS
 )
 
 FINAL_S_MAX: Final = 60.0
@@ -65,6 +82,9 @@ class Handlers:
         addresses: Callable[[], list[str]],
         api: str | None,
         stop: Callable[[], None],
+        work: Work,
+        workflows: Workflows,
+        blobs: BlockStore,
         harvesting: Harvesting | None = None,
     ) -> None:
         self._host = host
@@ -81,6 +101,19 @@ class Handlers:
         self._identities = IdentityHandlers(ledger, self._record)
         self._harvest = HarvestHandlers(harvesting)
         self._stake = StakeHandlers(ledger, ledger.account, self._record)
+        self._flows = WorkflowHandlers(workflows, work, agenda)
+        self._watching = WatchingHandlers(
+            ledger.account,
+            agenda,
+            work,
+            blobs,
+            submitter,
+            workflows,
+            self._flows,
+            self._named,
+            self._now,
+            lambda: self._worker_state().doing,
+        )
 
     def table(self) -> Mapping[str, Handler]:
         """Method -> handler, for `fog.control.serve`."""
@@ -99,6 +132,7 @@ class Handlers:
         }
         handlers |= self._escrows.table() | self._identities.table() | self._stake.table()
         handlers |= self._harvest.table()
+        handlers |= self._flows.table() | self._watching.table()
         assert handlers.keys() == PARAMS.keys(), "a method without a handler, or the other way round"
         return {name: _framed(PARAMS[name], handler) for name, handler in handlers.items()}
 
@@ -193,6 +227,12 @@ class Handlers:
     async def stop(self, _: methods.Nothing, emit: Emit) -> methods.Nothing:
         self._stop()
         return methods.Nothing()
+
+    def _now(self) -> tuple[int, int]:
+        """Height and ledger time."""
+        replica = self._ledger.replica
+        last = replica.last
+        return replica.height, replica.genesis.created if last is None else last.checkpoint.T
 
     # -- jobs --------------------------------------------------------------------------------------------
 

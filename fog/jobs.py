@@ -13,7 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeVar
 
 import msgspec
 import trio
@@ -29,6 +29,8 @@ from network.blobs import BlockStore
 
 STANDARD_TIME_NS: Final = 1_767_225_600 * 10**9
 """2026-01-01: what every guest's clock says when it starts."""
+
+T = TypeVar("T")
 
 FOLDERS_IN_A_NAME: Final = "__"
 
@@ -58,13 +60,13 @@ async def pack(request: JobSubmit, store: BlockStore, cache: Path, *, seed: byte
         )
     program = await prepare(Path(request.program), cache)
     program.require_memory(request.memory)
-    await trio.to_thread.run_sync(_add, store, program.path)
+    await trio.to_thread.run_sync(add_file, store, program.path)
     if program.runtime is not None:
-        await trio.to_thread.run_sync(_add, store, program.runtime)
+        await trio.to_thread.run_sync(add_file, store, program.runtime)
     files = [Path(name) for name in request.files]
     names = unique_names(files)
     inputs = [
-        await trio.to_thread.run_sync(_input, store, name, path)
+        await trio.to_thread.run_sync(input_of, store, name, path)
         for name, path in zip(names, files, strict=True)
     ]
     shards = share_out(inputs, request.shards)
@@ -81,7 +83,8 @@ async def pack(request: JobSubmit, store: BlockStore, cache: Path, *, seed: byte
         shards=tuple(tuple(shard) for shard in shards),
         args=tuple(request.args),
         runtime=program.runtime_cid,
-        numbered=not files and len(shards) > 1,
+        numbers=tuple(range(len(shards))) if not files and len(shards) > 1 else (),
+        of=len(shards) if not files and len(shards) > 1 else 0,
     ).encode()
     if len(spec) > SPEC_SIZE_MAX:
         raise UsageError(
@@ -89,12 +92,12 @@ async def pack(request: JobSubmit, store: BlockStore, cache: Path, *, seed: byte
             code="oversize",
             next_step="give fewer files at once",
         )
-    _require_readable(spec)
+    require_readable(spec)
     cid = await trio.to_thread.run_sync(store.add, spec)
     return Packed(cid, [[entry.name for entry in shard] for shard in shards])
 
 
-def _require_readable(spec: bytes) -> None:
+def require_readable(spec: bytes) -> None:
     """No worker could do anything with a spec that breaks its own schema. Raises UsageError (`bad_job`)."""
     try:
         JobSpec.decode(spec)
@@ -106,7 +109,7 @@ def _require_readable(spec: bytes) -> None:
         ) from error
 
 
-def share_out(inputs: Sequence[Input], shards: int | None) -> list[list[Input]]:
+def share_out(inputs: Sequence[T], shards: int | None) -> list[list[T]]:
     """Inputs in order over `shards` shards (null: one each); without inputs, so many empty shards.
 
     Raises UsageError (`too_many_inputs`, `too_few_inputs`).
@@ -157,11 +160,11 @@ def unique_names(files: Sequence[Path]) -> list[str]:
     return names
 
 
-def _input(store: BlockStore, name: str, path: Path) -> Input:
-    return Input(name, _add(store, path), path.stat().st_size)
+def input_of(store: BlockStore, name: str, path: Path) -> Input:
+    return Input(name, add_file(store, path), path.stat().st_size)
 
 
-def _add(store: BlockStore, path: Path) -> Cid:
+def add_file(store: BlockStore, path: Path) -> Cid:
     try:
         with path.open("rb") as source:
             return _checked(store, source)

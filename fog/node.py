@@ -43,11 +43,13 @@ from fog.live import Live
 from fog.outbox import Outbox
 from fog.paths import DataDir
 from fog.replica_thread import ReplicaThread
+from fog.said import Said
 from fog.seats import Seats
 from fog.settings import Settings
 from fog.submitter import Submitter
 from fog.validating import Validating
 from fog.worker import Worker
+from fog.workflows import Workflows
 from ledger.errors import FogError
 from ledger.event import Event
 from ledger.finality import Diverged
@@ -154,6 +156,16 @@ class Node:
             looked_at = machine_of(settings.harvest, sandbox)
             harvesting = Harvesting(settings.harvest, looked_at, gate, RecordFile(home.harvest), now_ms)
         submitter = Submitter(account, agenda, work, blobs, home.root / "programs", say, peers, now_ms)
+        workflows = Workflows(
+            agenda,
+            work,
+            blobs.store,
+            home.root / "programs",
+            submitter,
+            insist,
+            Said(ledger, device),
+            now_ms,
+        )
         cosigning = settings.finality
         notes = Notes(
             ledger, self._key, home.cosigned, outside(cosigning.witnesses), cosigning.witnesses_needed
@@ -163,7 +175,20 @@ class Node:
         live.mode = settings.ledger.mode
         api = None if socket is None else "http://{}:{}".format(*socket.getsockname()[:2])
         handlers = Handlers(
-            host, ledger, agenda, live, worker, submitter, say, addresses, api, self._stop.set, harvesting
+            host,
+            ledger,
+            agenda,
+            live,
+            worker,
+            submitter,
+            say,
+            addresses,
+            api,
+            self._stop.set,
+            work,
+            workflows,
+            blobs.store,
+            harvesting,
         )
 
         async with trio.open_nursery() as nursery:
@@ -199,6 +224,7 @@ class Node:
                 nursery.start_soon(harvesting.run)
                 nursery.start_soon(lend, worker, ledger, agenda)
             nursery.start_soon(submitter.run)
+            nursery.start_soon(workflows.run)
             name, height = replica.genesis.name, replica.height
             log.info("node %s of network %s is up at height %d", host.peer_id, name, height)
             if not may_act(replica.state, account, device):

@@ -10,7 +10,7 @@ What must always hold: nothing is written outside the folder, whatever a worker 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,8 +18,17 @@ from domain.compute.spec import Output, Run, ShardResult
 from ledger.errors import UsageError
 from network.blobs import BlockStore
 
+Stem = Callable[[int, str], str]
+"""Shard and the name of a run -> what the names of its outputs begin with."""
 
-def write_outputs(folder: Path, shard: int, result: ShardResult, store: BlockStore) -> list[str]:
+
+def named_after_input(shard: int, run: str) -> str:
+    return run or str(shard)
+
+
+def write_outputs(
+    folder: Path, shard: int, result: ShardResult, store: BlockStore, stem: Stem = named_after_input
+) -> list[str]:
     """Every output of a shard; the paths of the files below `folder`. All blobs must be in `store`.
 
     Raises UsageError (`cannot_write`): a full disk, or names that this file system does not take.
@@ -28,7 +37,7 @@ def write_outputs(folder: Path, shard: int, result: ShardResult, store: BlockSto
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for run in result.runs:
-            for name, output in _outputs(shard, run):
+            for name, output in outputs_of(shard, run, stem):
                 _write(folder / name, output, store)
                 written.append(name)
     except OSError as error:
@@ -40,9 +49,9 @@ def write_outputs(folder: Path, shard: int, result: ShardResult, store: BlockSto
     return written
 
 
-def names_of(shard: int, result: ShardResult) -> list[str]:
+def names_of(shard: int, result: ShardResult, stem: Stem = named_after_input) -> list[str]:
     """The paths that `write_outputs` gives, without writing."""
-    return [name for run in result.runs for name, _ in _outputs(shard, run)]
+    return [name for run in result.runs for name, _ in outputs_of(shard, run, stem)]
 
 
 def read(output: Output, store: BlockStore, size_max: int) -> bytes:
@@ -55,8 +64,9 @@ def read(output: Output, store: BlockStore, size_max: int) -> bytes:
     return bytes(data[:size_max])
 
 
-def _outputs(shard: int, run: Run) -> Iterable[tuple[str, Output]]:
-    name = run.name or str(shard)
+def outputs_of(shard: int, run: Run, stem: Stem) -> Iterable[tuple[str, Output]]:
+    """The path below the folder, and what is written there."""
+    name = stem(shard, run.name)
     yield f"{name}.out", run.stdout
     if run.stderr.size:
         yield f"{name}.err", run.stderr

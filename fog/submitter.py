@@ -25,7 +25,7 @@ from typing import Any, Final, TypeVar
 import trio
 
 from domain.compute.engine import ENGINE
-from domain.compute.spec import RESULT_SIZE_MAX, ShardResult
+from domain.compute.spec import RESULT_SIZE_MAX, Run, ShardResult
 from domain.payloads import BondedJob
 from domain.rules.checking import PPM, RATE_MIN
 from domain.rules.records import Checks
@@ -87,7 +87,8 @@ class Submitter:
         self._say = say
         self._peers = peers
         self._clock = clock
-        self._fetched = Pulse()
+        self.fetched = Pulse()
+        """Moves when a result has come home, and when a job is over."""
         self._places = trio.CapacityLimiter(FETCHES_MAX)
         self._fetching: set[tuple[Cid, int]] = set()
 
@@ -110,22 +111,53 @@ class Submitter:
             deadline=self._clock() + request.deadline_ms,
             engine=ENGINE,
             checks=request.checks,
-            bond=await self._bond(request),
+            bond=await self.bond_of(request.bond, request.checks, request.fuel, request.price),
         )
         try:
-            event = await self._say(payload)
+            return await self.sign(record, payload)
         except FogError:
             await self._keep(self._work.ended, record)
             raise
+
+    async def sign(self, record: SubmittedJob, payload: BondedJob) -> Cid:
+        """Say what the record is of. Raises what the store raises."""
+        event = await self._say(payload)
         await self._keep(self._work.job_submitted, record, event.id)
         return event.id
 
-    async def _bond(self, request: methods.JobSubmit) -> int:
+    async def bond_of(self, asked: int | None, checks: int, fuel: int, price: int) -> int:
         """What was asked for, or what enough accounts pledge, as far as it makes checks rarer."""
-        if request.bond is not None or request.checks != Checks.ADAPTIVE:
-            return request.bond or 0
-        common = await self._agenda.ask(agenda.common_bond, self._account, request.price, ENGINE)
-        return min(common, BOND_IN_PAYS * unit(request.fuel, request.price))
+        if asked is not None or checks != Checks.ADAPTIVE:
+            return asked or 0
+        common = await self._agenda.ask(agenda.common_bond, self._account, price, ENGINE)
+        return min(common, BOND_IN_PAYS * unit(fuel, price))
+
+    async def runs_of(self, record: SubmittedJob, row: Row) -> tuple[Run, ...]:
+        """The runs of a settled shard, whole; none when what was settled is no result of it."""
+        try:
+            result = await self._result(Cid(row["result"]), whole=True)
+            require_own(result, record, row["shard"])
+        except RemoteError:
+            return ()
+        return result.runs
+
+    async def settled(self, record: SubmittedJob) -> dict[int, ShardResult]:
+        """The results of a job of ours that are settled, and its own: by the shards of the job.
+
+        Raises BlobMissing when one is neither here nor to be had.
+        """
+        assert record.job is not None, "a job that was never submitted has no results"
+        found = {}
+        for row in await self._agenda.ask(agenda.all_shards, record.job):
+            if row["state"] == "settled":
+                try:
+                    result = await self._result(Cid(row["result"]), whole=True)
+                    require_own(result, record, row["shard"])
+                except RemoteError as error:
+                    log.error("shard %d of %s has no result: %s", row["shard"], record.name, error)
+                else:
+                    found[row["shard"]] = result
+        return found
 
     # -- bringing results home ---------------------------------------------------------------------------
 
@@ -170,7 +202,7 @@ class Submitter:
                 nursery.start_soon(self._bring, record, job, shard["shard"], Cid(shard["result"]))
         if row["state"] in ENDED and not lacking:
             await self._keep(self._work.ended, record)
-            self._fetched.advance()
+            self.fetched.advance()
 
     async def _is_refused(self, job: Cid) -> bool:
         """Final, and without effect."""
@@ -187,7 +219,7 @@ class Submitter:
                 break
             await trio.sleep(FETCH_AGAIN_S)
         self._fetching.discard((job, shard))
-        self._fetched.advance()
+        self.fetched.advance()
         self._agenda.folded.advance()  # it may have been the last one
 
     async def _brought(self, record: SubmittedJob, job: Cid, shard: int, cid: Cid) -> bool:
@@ -210,7 +242,8 @@ class Submitter:
             return
         if record.output is not None:
             folder = Path(record.output)
-            await trio.to_thread.run_sync(write_outputs, folder, shard, result, self._blobs.store)
+            store = self._blobs.store
+            await trio.to_thread.run_sync(write_outputs, folder, shard, result, store, record.stem_of)
 
     async def _result(self, cid: Cid, *, whole: bool) -> ShardResult:
         """A settled result; with `whole`, all its blobs too.
@@ -236,7 +269,7 @@ class Submitter:
         record = await self._keep(self._work.job, job)
         assert record is not None, "following a job that is not ours"
         while True:
-            fetched, folded = self._fetched.beat, self._agenda.folded.beat
+            fetched, folded = self.fetched.beat, self._agenda.folded.beat
             await tell(await self._progress(job, record))
             if record.ended:
                 return
@@ -246,7 +279,7 @@ class Submitter:
                     await pulse.after(after)
                     nursery.cancel_scope.cancel()
 
-                nursery.start_soon(on, self._fetched, fetched)
+                nursery.start_soon(on, self.fetched, fetched)
                 nursery.start_soon(on, self._agenda.folded, folded)
             record = await self._keep(self._work.job, job) or record
 
@@ -316,7 +349,7 @@ class Submitter:
             if result is None
             else sorted({run.detail for run in result.runs if run.detail}),
             workers=paid,
-            files=[] if result is None else names_of(number, result),
+            files=[] if result is None or record is None else names_of(number, result, record.stem_of),
         )
 
     async def _stdout(self, shard: Row) -> bytes | None:
@@ -369,7 +402,7 @@ def require_own(result: ShardResult, record: SubmittedJob, shard: int) -> None:
 
     Raises RemoteError (`bad_result`).
     """
-    if [run.name for run in result.runs] != (record.inputs[shard] or [""]):
+    if [run.name for run in result.runs] != record.runs_of(shard):
         raise RemoteError("its runs are not those of the inputs of this shard", code=BAD_RESULT)
 
 

@@ -89,8 +89,9 @@ class JobSpec(Blob, frozen=True):
     clock_ns  what time it is when a run starts, unix nanoseconds
     engine    `engine.ENGINE` of whoever wrote the job
     points    for each shard its own arguments, in place of `args`; empty: all have `args`
-    numbered  each shard knows its number: FOG_SHARD and FOG_SHARDS are in `env`, and its seed is
-              sha256(seed || number as 8 bytes big endian), so that shards differ in their randomness
+    numbers   for each shard its number among `of`, which it knows: FOG_SHARD and FOG_SHARDS are in `env`,
+              and its seed is sha256(seed || number as 8 bytes big endian), so that shards differ in their
+              randomness; empty: no shard knows, and all have the same
     together  one run for all inputs of a shard: each is /in/<name>, none is standard input or an argument
     """
 
@@ -113,14 +114,19 @@ class JobSpec(Blob, frozen=True):
     points: Annotated[
         tuple[Annotated[tuple[Text, ...], Meta(max_length=ARGUMENTS_MAX)], ...], Meta(max_length=SHARDS_MAX)
     ] = ()
-    numbered: bool = False
+    numbers: Annotated[
+        tuple[Annotated[int, Meta(ge=0, lt=SHARDS_MAX)], ...], Meta(max_length=SHARDS_MAX)
+    ] = ()
+    of: Annotated[int, Meta(ge=0, le=SHARDS_MAX)] = 0
     together: bool = False
 
     def __post_init__(self) -> None:
         if self.points and (self.args or len(self.points) != len(self.shards)):
             raise ValueError("`points` has the arguments of every shard, and then `args` has none")
-        if self.numbered and not VARIABLES_OF_A_SHARD.isdisjoint(self.env):
-            raise ValueError("`env` names a variable that `numbered` sets")
+        if self.numbers and not VARIABLES_OF_A_SHARD.isdisjoint(self.env):
+            raise ValueError("`env` names a variable that `numbers` sets")
+        if len(self.numbers) not in (0, len(self.shards)) or any(n >= self.of for n in self.numbers):
+            raise ValueError("`numbers` has one below `of` for every shard, or none at all")
         if (self.runtime is None) != (self.kind == "wasm"):
             raise ValueError("`runtime` belongs to kind python, and only to it")
         for shard in self.shards:
@@ -146,14 +152,14 @@ class JobSpec(Blob, frozen=True):
         return self.points[shard] if self.points else self.args
 
     def env_of(self, shard: int) -> dict[str, str]:
-        if not self.numbered:
+        if not self.numbers:
             return self.env
-        return self.env | {SHARD_VARIABLE: str(shard), SHARDS_VARIABLE: str(len(self.shards))}
+        return self.env | {SHARD_VARIABLE: str(self.numbers[shard]), SHARDS_VARIABLE: str(self.of)}
 
     def seed_of(self, shard: int) -> bytes:
-        if not self.numbered:
+        if not self.numbers:
             return self.seed
-        return hashlib.sha256(self.seed + shard.to_bytes(8, "big")).digest()
+        return hashlib.sha256(self.seed + self.numbers[shard].to_bytes(8, "big")).digest()
 
     def runs_of(self, shard: int) -> list[str]:
         """The names of a shard's runs, in order."""

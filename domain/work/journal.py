@@ -15,13 +15,14 @@ from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.persistence import ApplicationRecorder, Mapper, ProcessRecorder, StoredEvent
 from eventsourcing.utils import Environment, EnvType, resolve_topic
 
-from domain.work.records import EVENTS, Event, Index, IndexWritten, Record
+from domain.work import workflows
+from domain.work.records import EVENTS, Event, Index, IndexWritten, Record, RecordOpened
 from ledger.cid import Cid
 from ledger.errors import RemoteError, StoreCorrupt
 
 R = TypeVar("R", bound=Record)
 
-TOPICS: Final = frozenset(event.TOPIC for event in EVENTS)
+TOPICS: Final = frozenset(event.TOPIC for event in (*EVENTS, *workflows.EVENTS))
 
 TAIL: Final = 128
 """Events of a stream looked at from its end to find one that says everything."""
@@ -94,6 +95,16 @@ class Journal(Application[str]):
         for event in tail:
             event.mutate(record)
         return record
+
+    def opened(self, index: str, limit: int) -> list[str]:
+        """The records that an index opened last, the newest first, closed or not."""
+        found: list[str] = []
+        for event in self.events.get(originator_id=index, desc=True):
+            if len(found) == limit:
+                break
+            if isinstance(event, RecordOpened):
+                found.append(event.record)
+        return found
 
     def record(self, *events: Event) -> None:
         """All or none, durable on return."""

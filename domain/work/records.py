@@ -32,6 +32,9 @@ class SubmittedJob(Record):
     job       the id of its event; None until that is signed, and for good if a crash came between
     output    the folder for outputs, or None: results are fetched and stay in the blob store
     inputs    for each shard, the names of its input files
+    stems     for each shard, what the names of its outputs begin with, before the input's; empty: nothing
+              does, and what has no input is named after the shard's number
+    together  a shard is one run, whatever its inputs
     fetched   shards whose results are here, and written
     """
 
@@ -42,6 +45,18 @@ class SubmittedJob(Record):
     job: Cid | None = None
     fetched: set[int] = msgspec.field(default_factory=set)
     ended: bool = False
+    stems: list[str] = msgspec.field(default_factory=list)
+    together: bool = False
+
+    def runs_of(self, shard: int) -> list[str]:
+        """The names of a shard's runs."""
+        return ([] if self.together else self.inputs[shard]) or [""]
+
+    def stem_of(self, shard: int, run: str) -> str:
+        """What the names of a run's outputs begin with."""
+        if self.stems:
+            return self.stems[shard] + run
+        return run or str(shard)
 
 
 class HeldLease(Record):
@@ -100,10 +115,13 @@ class JobBegun(Event, frozen=True):
     name: str
     output: str | None
     inputs: list[list[str]]
+    stems: list[str] = msgspec.field(default_factory=list)
+    together: bool = False
 
     def apply(self, record: SubmittedJob) -> None:
         record.spec, record.name = self.spec, self.name
         record.output, record.inputs = self.output, self.inputs
+        record.stems, record.together = self.stems, self.together
 
 
 class JobSubmitted(Event, frozen=True):

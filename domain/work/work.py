@@ -14,6 +14,7 @@ What must always hold:
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 from eventsourcing.persistence import ProcessRecorder
@@ -39,15 +40,28 @@ from domain.work.records import (
     ResultFetched,
     SubmittedJob,
 )
+from domain.work.workflows import (
+    Outcome,
+    PlannedStep,
+    StepAttempted,
+    StepEnded,
+    Workflow,
+    WorkflowBegun,
+    WorkflowCancelled,
+)
 from ledger.cid import Cid
 
 INDEX_EVERY: Final = 64
 assert INDEX_EVERY * 2 <= TAIL, "the last whole index must lie in the tail that is read"
 
 JOBS: Final = "index/jobs"
+WORKFLOWS: Final = "index/workflows"
 LEASES: Final = "index/leases"
 
 R = TypeVar("R", bound=Record)
+
+StepOf = tuple[Workflow, str, list[int]]
+"""A workflow, the name of a step, and which of its shards."""
 
 
 class Work:
@@ -57,6 +71,7 @@ class Work:
         self._lock = threading.Lock()
         self._jobs = self._journal.latest(Index, JOBS, IndexWritten)
         self._leases = self._journal.latest(Index, LEASES, IndexWritten)
+        self._workflows = self._journal.latest(Index, WORKFLOWS, IndexWritten)
         self._open: dict[str, Record] = {}
         self._aliases: dict[Cid, str] = {}
         self._outboxes: dict[int, Outbox] = {}
@@ -66,15 +81,49 @@ class Work:
                 self._aliases[job.job] = id
         for id in self._leases.open:
             self._load(HeldLease, id)
+        for id in self._workflows.open:
+            self._load(Workflow, id)
 
     # -- jobs -----------------------------------------------------------------------------------------------
 
-    def begin_job(self, spec: Cid, *, name: str, output: str | None, inputs: list[list[str]]) -> SubmittedJob:
-        """A record for a job that is about to be signed."""
+    def begin_job(
+        self,
+        spec: Cid,
+        *,
+        name: str,
+        output: str | None,
+        inputs: list[list[str]],
+        stems: Sequence[str] = (),
+        together: bool = False,
+        step: StepOf | None = None,
+    ) -> SubmittedJob:
+        """A record for a job that is about to be signed; with `step`, the attempt that it is, in one."""
         with self._lock:
             job = SubmittedJob(f"job/{self._jobs.version}")
-            begun = self._next(job, JobBegun, spec=spec, name=name, output=output, inputs=inputs)
-            return self._begin(self._jobs, job, begun)
+            begun = self._next(
+                job,
+                JobBegun,
+                spec=spec,
+                name=name,
+                output=output,
+                inputs=inputs,
+                stems=list(stems),
+                together=together,
+            )
+            if step is None:
+                return self._begin(self._jobs, job, begun)
+            flow, name, shards = step
+            attempt = self._next(flow, StepAttempted, step=name, record=job.id, shards=shards)
+            return self._begin(self._jobs, job, begun, (flow, attempt))
+
+    def record_of_job(self, id: str) -> SubmittedJob:
+        """The record that an attempt names, open or ended."""
+        with self._lock:
+            if id in self._open:
+                return self._opened(SubmittedJob, id)
+            record = self._journal.find(SubmittedJob, id)
+            assert record is not None, f"an attempt names {id}, which has no events"
+            return record
 
     def job_submitted(self, record: SubmittedJob, job: Cid) -> None:
         """Its event is signed and durable, and `job` is its id. Again changes nothing."""
@@ -115,6 +164,60 @@ class Work:
         """Jobs that have not ended, the oldest first. From memory."""
         with self._lock:
             return [self._opened(SubmittedJob, id) for id in self._jobs.open]
+
+    # -- workflows ------------------------------------------------------------------------------------------
+
+    def begin_workflow(
+        self, key: Cid, *, name: str, submitted: int, deadline: int, plan: list[PlannedStep]
+    ) -> Workflow:
+        with self._lock:
+            flow = Workflow(f"workflow/{key}")
+            begun = self._next(
+                flow, WorkflowBegun, key=key, name=name, submitted=submitted, deadline=deadline, plan=plan
+            )
+            return self._begin(self._workflows, flow, begun)
+
+    def workflow_cancelled(self, flow: Workflow) -> None:
+        """Again, or after its end, changes nothing."""
+        with self._lock:
+            if not flow.cancelled and not flow.ended:
+                self._change((flow, self._next(flow, WorkflowCancelled)))
+
+    def step_ended(self, flow: Workflow, step: str, outcome: Outcome, reason: str = "") -> None:
+        """When it was the last step, the workflow is closed with it."""
+        with self._lock:
+            if flow.steps[step].outcome is not None:
+                return
+            ended = self._next(flow, StepEnded, step=step, outcome=outcome, reason=reason)
+            last = all(name == step or other.outcome is not None for name, other in flow.steps.items())
+            if last:
+                self._end(self._workflows, flow, ended)
+            else:
+                self._change((flow, ended))
+
+    def workflow(self, key: Cid) -> Workflow | None:
+        """One of ours, open or ended."""
+        with self._lock:
+            id = f"workflow/{key}"
+            if id in self._open:
+                return self._opened(Workflow, id)
+            return self._journal.find(Workflow, id)
+
+    def open_workflows(self) -> list[Workflow]:
+        """Those that have not ended, the oldest first. From memory."""
+        with self._lock:
+            return [self._opened(Workflow, id) for id in self._workflows.open]
+
+    def workflow_keys(self, limit: int) -> list[Cid]:
+        """Of all that were ever begun, the newest first."""
+        with self._lock:
+            return [Cid.parse(id.split("/")[1]) for id in self._journal.opened(WORKFLOWS, limit)]
+
+    def newest_workflows(self, limit: int) -> list[Workflow]:
+        """Open or ended, the newest first."""
+        with self._lock:
+            ids = self._journal.opened(WORKFLOWS, limit)
+            return [flow for id in ids if (flow := self._journal.find(Workflow, id)) is not None]
 
     # -- leases ---------------------------------------------------------------------------------------------
 
@@ -186,8 +289,9 @@ class Work:
         assert type(record) is kind, f"{id} is a {type(record).__name__}"
         return record
 
-    def _begin(self, index: Index, record: R, event: Event) -> R:
-        self._change((record, event), (index, self._next(index, RecordOpened, record=record.id)))
+    def _begin(self, index: Index, record: R, event: Event, *others: tuple[Record, Event]) -> R:
+        opened = self._next(index, RecordOpened, record=record.id)
+        self._change((record, event), *others, (index, opened))
         self._open[record.id] = record
         self._write_out(index)
         return record

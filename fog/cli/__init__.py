@@ -28,6 +28,7 @@ from fog.cli import (
     setup,
     simulate,
     stake,
+    submit,
     wallet,
     witness,
 )
@@ -54,6 +55,7 @@ for room in (
     running,
     harvest,
     jobs,
+    submit,
     wallet,
     stake,
     escrow,

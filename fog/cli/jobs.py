@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.table import Table
 
@@ -16,10 +19,13 @@ from domain.payloads import SHARDS_MAX
 from domain.rules.records import Checks
 from fog import methods
 from fog.cli import statuses
+from fog.cli.screen import jobs_table, steps_table, workflow_text, workflows_table
 from fog.cli.session import Session, examples, session_of
 from fog.exits import JobUnfinished, ProgramFailed
 from fog.methods import JobLine, JobName, JobProgress, JobResult, JobSubmit
 from fog.quantities import credits_from, credits_text, duration_from, fuel_from, fuel_text, size_from
+from fog.watching_methods import Found
+from fog.workflow_methods import WorkflowDetail, WorkflowList, Workflows
 from ledger.errors import UsageError
 
 
@@ -55,6 +61,9 @@ Bond = Annotated[
     str | None, typer.Option(help="Credits that each run must set aside; else what offers allow.")
 ]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the results.")]
+
+FLOWS_SHOWN_MAX = 10
+"""Workflows above the list of jobs."""
 
 PRICE, FUEL, MEMORY, MAX_OUTPUT, LEASE, DEADLINE = "0.002", "50", "256MiB", "256MiB", "10m", "1h"
 
@@ -157,20 +166,30 @@ def list_jobs(
     limit: Annotated[int, typer.Option(min=1, max=methods.JOBS_LISTED_MAX, help="At most so many.")] = 50,
     everyone: Annotated[bool, typer.Option("--everyone", help="Jobs of other accounts too.")] = False,
 ) -> None:
-    """The newest jobs first."""
+    """The newest jobs and workflows first."""
     session = session_of(context)
     params = methods.JobList(limit=limit, everyone=everyone)
     found = session.ask_quietly(methods.Jobs, "job.list", params, "asking the node")
-    table = Table("job", "name", "state", "settled", "failed", "spent", "standing", box=None)
-    for line in found.jobs:
-        table.add_row(*_job_cells(line))
-    session.say(found, table if found.jobs else "No jobs yet. Submit one with `fog run`.")
+    parts: list[RenderableType] = [
+        jobs_table(found.jobs) if found.jobs else "No jobs yet. Submit one with `fog run`."
+    ]
+    if not session.json:
+        flows = session.ask(
+            Workflows, "workflow.list", WorkflowList(limit=min(limit, FLOWS_SHOWN_MAX)), lambda progress: None
+        )
+        parts = [workflows_table(flows.workflows), *parts] if flows.workflows else parts
+    session.say(found, *parts)
 
 
 def show(context: typer.Context, job: JobId) -> None:
-    """One job: its shards, who ran them, what was paid."""
+    """One job, its shards, who ran them, what was paid; or one workflow and its steps."""
     session = session_of(context)
-    detail = session.ask_quietly(methods.JobDetail, "job.show", _name(job), "asking the node")
+    found = session.ask_quietly(Found, "job.find", job_name(job), "asking the node")
+    if found.kind == "workflow":
+        flow = session.ask_quietly(WorkflowDetail, "workflow.show", job_name(found.id), "asking the node")
+        session.say(flow, workflow_text(flow.workflow), steps_table([flow]), *_jobs_of(flow))
+        return
+    detail = session.ask_quietly(methods.JobDetail, "job.show", job_name(found.id), "asking the node")
     runs = Table("shard", "attempt", "role", "worker", "state", "fuel", "paid", "reason", box=None)
     for line in detail.runs:
         runs.add_row(
@@ -186,10 +205,23 @@ def show(context: typer.Context, job: JobId) -> None:
     session.say(detail, _job_text(detail.job), *statuses.told(detail.shards), runs)
 
 
+def _jobs_of(flow: WorkflowDetail) -> list[str]:
+    return [
+        f"{step.step}: job {', '.join(job[-8:] for job in step.jobs)}" for step in flow.steps if step.jobs
+    ]
+
+
 def cancel(context: typer.Context, job: JobId) -> None:
-    """Stop a job: what has not been run yet is refunded, what has been run is paid."""
+    """Stop a job or a workflow: what has not been run yet is refunded, what has been run is paid."""
     session = session_of(context)
-    done = session.ask_quietly(methods.Recorded, "job.cancel", _name(job), "waiting for it to be final")
+    found = session.ask_quietly(Found, "job.find", job_name(job), "asking the node")
+    if found.kind == "workflow":
+        flow = session.ask_quietly(WorkflowDetail, "workflow.cancel", job_name(found.id), "asking the node")
+        session.say(flow, "cancelled: nothing more of it begins, and its running jobs are being cancelled")
+        return
+    done = session.ask_quietly(
+        methods.Recorded, "job.cancel", job_name(found.id), "waiting for it to be final"
+    )
     session.say(done, f"{done.standing}: cancelled by event {done.event}")
 
 
@@ -197,6 +229,10 @@ def _request(
     session: Session, program: Path, files: list[Path], output: Path | None, shards: int | None, terms: Terms
 ) -> JobSubmit:
     """Everything typed, checked and in integers. Raises UsageError before the node is asked."""
+    if program.suffix in (".yaml", ".yml"):
+        raise UsageError(
+            f"{program} is a job file, not a program", code="job_file", next_step=f"fog submit {program}"
+        )
     for path in (program, *files):
         if not path.is_file():
             raise UsageError(f"there is no file {path}", code="file", next_step="check the path")
@@ -221,10 +257,21 @@ def _request(
 
 
 def _submit(session: Session, request: JobSubmit) -> None:
+    if request.program.endswith(".py"):
+        session.remark(statuses.PYTHON_IS_SLOW_AT_FIRST)
+    with progress_of(session, request.name, request.shards or len(request.files) or 1) as follow:
+        result = session.ask(JobResult, "job.submit", request, follow)
+    finish_job(session, result, waited=request.wait)
+
+
+@contextmanager
+def progress_of(
+    session: Session, name: str, total: int | None = None
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A bar; what is yielded takes each JobProgress as it comes."""
     what, now = TextColumn("{task.description}"), TextColumn("{task.fields[now]}")
     with session.progress(what, BarColumn(), MofNCompleteColumn(), now) as progress:
-        task = progress.add_task(request.name, total=request.shards or len(request.files) or 1, now="sending")
-
+        task = progress.add_task(name, total=total, now="sending")
         said = ""
 
         def follow(update: dict[str, Any]) -> None:
@@ -237,7 +284,11 @@ def _submit(session: Session, request: JobSubmit) -> None:
             said = news.note
             progress.update(task, total=news.shards, completed=news.settled, now=_now(news))
 
-        result = session.ask(JobResult, "job.submit", request, follow)
+        yield follow
+
+
+def finish_job(session: Session, result: JobResult, *, waited: bool) -> None:
+    """Print what came of a job. Raises JobUnfinished, ProgramFailed."""
     if result.stdout is not None and not session.json:
         sys.stdout.write(result.stdout)
     session.remark(_job_text(result.job))
@@ -247,7 +298,7 @@ def _submit(session: Session, request: JobSubmit) -> None:
         session.remark("The output was longer than is shown here; -o DIR keeps all of it.")
     if session.json or result.stdout is None:
         session.say(result, f"results in {result.output}" if result.output else result.job.job)
-    _require_success(result, waited=request.wait)
+    _require_success(result, waited=waited)
 
 
 def _require_success(result: JobResult, *, waited: bool) -> None:
@@ -271,21 +322,8 @@ def _now(news: JobProgress) -> str:
     return f"{news.leased} running, {news.checking} being checked, {news.fetched} fetched{failed}"
 
 
-def _name(text: str) -> JobName:
+def job_name(text: str) -> JobName:
     return methods.shape(JobName, {"job": text})
-
-
-def _job_cells(line: JobLine) -> tuple[str, ...]:
-    settled = f"{line.settled}/{line.shards}"
-    return (
-        line.job[-8:],
-        line.name,
-        line.state,
-        settled,
-        str(line.failed),
-        credits_text(line.spent),
-        line.standing,
-    )
 
 
 def _job_text(line: JobLine) -> str:

@@ -13,6 +13,10 @@ from fog.methods import ShardLine
 
 FINE: Final = "ok"
 
+PYTHON_IS_SLOW_AT_FIRST: Final = (
+    "Python: a worker's first script waits about a minute until the interpreter is compiled there, once"
+)
+
 TOLD_MAX: Final = 20
 """Shards told one by one; when more went wrong, the rest is counted."""
 

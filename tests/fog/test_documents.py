@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from domain.compute.spec import VARIABLES_OF_A_SHARD
 from domain.payloads import KINDS
 from domain.rules.codes import CODES
 from fog import config
@@ -55,7 +56,7 @@ def test_every_file_they_point_to_exists(text: str) -> None:
 
 def test_every_variable_they_name_is_one(text: str) -> None:
     known = {key.variable for key in config.every_key()}
-    known |= {DATA_DIR_VARIABLE, CONFIG_VARIABLE, PASSPHRASE_VARIABLE}
+    known |= {DATA_DIR_VARIABLE, CONFIG_VARIABLE, PASSPHRASE_VARIABLE} | VARIABLES_OF_A_SHARD
     assert set(re.findall(r"\bFOG_[A-Z_]+\b", text)) <= known
 
 

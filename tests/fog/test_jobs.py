@@ -96,4 +96,4 @@ async def test_shards_without_inputs_know_their_numbers(tmp_path: Path):
     """Or else all of them would do the same."""
     _, many = await packed(tmp_path, shards=3)
     _, one = await packed(tmp_path)
-    assert (many.numbered, one.numbered) == (True, False)
+    assert (many.numbers, many.of, one.numbers) == ((0, 1, 2), 3, ())

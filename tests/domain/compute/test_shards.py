@@ -39,10 +39,11 @@ async def test_each_point_has_its_own_arguments(bench: Bench) -> None:
 
 async def test_a_numbered_shard_knows_its_number_and_draws_its_own_lots(bench: Bench) -> None:
     """The same shard draws the same again, so it can be checked."""
-    first, second = [await told(bench, shard, numbered=True) for shard in (1, 2)]
-    assert (first[0], second[0]) == ("shard 1 of 3", "shard 2 of 3")
+    first, second = [await told(bench, shard, numbers=(3, 5, 9), of=10) for shard in (1, 2)]
+    assert (first[0], second[0]) == ("shard 5 of 10", "shard 9 of 10")
     assert first[1] != second[1]
-    assert await told(bench, 1, numbered=True) == first
+    alone = await told(bench, 1, numbers=(0, 5, 1), of=10)
+    assert alone == first, "the number counts, not the place: a shard can be asked for again by itself"
 
 
 async def test_shards_without_numbers_are_all_the_same(bench: Bench) -> None:

@@ -50,7 +50,13 @@ def test_a_spec_and_a_result_come_back_as_they_were() -> None:
 BAD_SPECS: dict[str, dict[str, Any]] = {
     "points for some of the shards": {"args": [], "points": [["1"]]},
     "arguments beside points": {"points": [["1"], ["2"]]},
-    "a variable that the number of a shard goes into": {"numbered": True, "env": {"FOG_SHARD": "1"}},
+    "a variable that the number of a shard goes into": {
+        "numbers": [0, 1],
+        "of": 2,
+        "env": {"FOG_SHARD": "1"},
+    },
+    "a number for some of the shards": {"numbers": [0], "of": 2},
+    "a number beyond all": {"numbers": [0, 2], "of": 2},
     "too many bytes at once": {
         "together": True,
         "shards": [[{"name": name, "cid": CID, "size": 200 << 20} for name in "ab"]],

@@ -147,7 +147,7 @@ def test_starting_reads_what_is_open_not_what_ever_was(engine: sa.Engine) -> Non
     recorder.select_events = counted  # type: ignore[method-assign]
     [record] = Work(recorder).open_jobs()
     assert record.name == "7"
-    assert len(rows) == 3, "two indexes and one open record"
+    assert len(rows) == 4, "three indexes and one open record"
     assert sum(rows) <= 2 * INDEX_EVERY + 1
 
 

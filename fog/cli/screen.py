@@ -1,0 +1,94 @@
+"""How work that goes on is shown: tables of steps, jobs and workers, for `fog top` and those who wait."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from fog.methods import JobLine
+from fog.quantities import credits_text, fuel_text, moment_text
+from fog.watching_methods import RATE_MS, Top, WorkerLine
+from fog.workflow_methods import StepLine, WorkflowDetail, WorkflowLine
+
+
+def screen(top: Top) -> list[RenderableType]:
+    """All of `fog top`, from above to below."""
+    slots = sum(worker.slots for worker in top.workers)
+    rate = fuel_text(top.fuel * 1000 // RATE_MS)
+    parts: list[RenderableType] = [
+        f"height {top.height}, {moment_text(top.time)}: {len(top.workers)} workers with {slots} slots, "
+        f"{top.leased} runs, {rate} Gfuel/s; {credits_text(top.spent)} credits spent on what runs"
+    ]
+    if top.workflows:
+        parts.append(steps_table(top.workflows))
+    parts.append(jobs_table(top.jobs) if top.jobs else "No job of yours runs.")
+    parts.append(workers_table(top.workers) if top.workers else "Nobody lends at the moment.")
+    if top.doing:
+        parts.append("here: " + "; ".join(top.doing))
+    return parts
+
+
+def steps_table(flows: Sequence[WorkflowDetail]) -> Table:
+    table = Table("workflow", "step", "state", "settled", "fetched", "spent", "why", box=None)
+    for flow in flows:
+        for step in flow.steps:
+            table.add_row(flow.workflow.workflow[-8:], *_step_cells(step))
+    return table
+
+
+def _step_cells(step: StepLine) -> tuple[str, ...]:
+    of = "?" if step.shards is None else str(step.shards)
+    why = step.reason or (f"waits for {', '.join(step.needs)}" if step.state == "waiting" else "")
+    return (step.step, step.state, f"{step.settled}/{of}", str(step.fetched), credits_text(step.spent), why)
+
+
+def workflow_text(line: WorkflowLine) -> str:
+    return (
+        f"workflow {line.workflow[-8:]} ({line.name}): {line.state}, {line.done} of {line.steps} steps done, "
+        f"{credits_text(line.spent)} credits spent"
+    )
+
+
+def workflows_table(lines: Sequence[WorkflowLine]) -> Table:
+    table = Table("workflow", "name", "state", "steps", "spent", "submitted", box=None)
+    for line in lines:
+        table.add_row(
+            line.workflow[-8:],
+            line.name,
+            line.state,
+            f"{line.done}/{line.steps}",
+            credits_text(line.spent),
+            moment_text(line.submitted),
+        )
+    return table
+
+
+def jobs_table(jobs: Sequence[JobLine]) -> Table:
+    table = Table("job", "name", "state", "settled", "failed", "spent", "standing", box=None)
+    for line in jobs:
+        table.add_row(
+            line.job[-8:],
+            line.name,
+            line.state,
+            f"{line.settled}/{line.shards}",
+            str(line.failed),
+            credits_text(line.spent),
+            line.standing,
+        )
+    return table
+
+
+def workers_table(workers: Sequence[WorkerLine]) -> Table:
+    table = Table("worker", "busy", "price", "Gfuel/s", "earned/min", "", box=None)
+    for worker in workers:
+        table.add_row(
+            worker.account[:16],
+            f"{worker.busy}/{worker.slots}",
+            credits_text(worker.price),
+            fuel_text(worker.fuel * 1000 // RATE_MS),
+            credits_text(worker.earned),
+            "this node" if worker.here else "",
+        )
+    return table

@@ -1,0 +1,296 @@
+"""A job file to the request that a node takes, with every mistake that can be seen before the node is asked.
+
+    read      bytes -> tree -> structs                     what is written
+    plan      steps in order, terms, points, inputs        what is meant
+    programs  each is compiled and looked at               what is named
+
+What must always hold: whoever passes has a request whose every step a node could submit as it stands, but for
+outputs of earlier steps, money, and the rules of the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+import trio
+from msgspec import UNSET
+
+from domain.compute.programs import Program, prepare
+from domain.compute.spec import SPEC_SIZE_MAX, TOGETHER_SIZE_MAX, VARIABLES_OF_A_SHARD
+from fog.jobfile import sweep, terms
+from fog.jobfile.fit import fit
+from fog.jobfile.inputs import files_of
+from fog.jobfile.problems import BadJobFile, Place, Problem, nearest, shown
+from fog.jobfile.schema import From, JobFile, Step, Work
+from fog.jobfile.steps import order_of
+from fog.jobfile.tree import Unreadable, Value, read
+from fog.jobs import share_out, unique_names
+from fog.workflow_methods import Source, StepSubmit, WorkflowSubmit
+from ledger.errors import UsageError
+
+T = TypeVar("T")
+
+OF_A_STEP: Final = ("args", "env", "inputs", "together", "shards", "sweep", "program")
+"""Fields that nothing is inherited from: beside `steps` they would mean nothing."""
+
+
+def load(path: Path, cache: Path, now: int) -> WorkflowSubmit:
+    """The request that a file stands for. `cache` keeps compiled programs; `now` is unix ms.
+
+    Raises BadJobFile; UsageError (`no_job_file`) when the file cannot be read at all.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", code="no_job_file", next_step="give the .yaml file in it")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}", code="no_job_file", next_step="check the path"
+        ) from error
+    try:
+        tree = read(data)
+    except Unreadable as error:
+        raise BadJobFile(path, [error.problem]) from error
+    file, problems = fit(tree, JobFile)
+    if file is None:
+        raise BadJobFile(path, problems)
+    planner = _Planner(path, tree, file, now)
+    request = planner.request()
+    if not planner.problems:
+        trio.run(planner.look_at_programs, request.steps, cache)
+    if planner.problems:
+        raise BadJobFile(path, planner.problems)
+    return request
+
+
+class _Planner:
+    def __init__(self, path: Path, tree: Value, file: JobFile, now: int) -> None:
+        self.problems: list[Problem] = []
+        self._folder = path.absolute().parent
+        self._stem = path.stem
+        self._tree = tree
+        self._file = file
+        self._now = now
+
+    def request(self) -> WorkflowSubmit:
+        file = self._file
+        name = self._stem if file.name is UNSET else file.name
+        deadline = terms.deadline_of(file.deadline, ("deadline",), self._now, self._note)
+        steps = self._steps(name)
+        order, wrong = order_of({step: one.needs for step, (one, _) in steps.items()})
+        for place, found in wrong:
+            self._note(("steps", *place), found.what, found.remedy, found.code)
+        planned = {step: self._step(step, one, place, deadline) for step, (one, place) in steps.items()}
+        return WorkflowSubmit(
+            name=name,
+            steps=[planned[step] for step in order or planned],
+            deadline_ms=deadline,
+        )
+
+    def _steps(self, name: str) -> dict[str, tuple[Step, Place]]:
+        file = self._file
+        if not file.steps:
+            if file.program is UNSET:
+                self._note((), "`program` is missing", "add `program:`, or `steps:` with several")
+            fields = {one: getattr(file, one) for one in Work.__struct_fields__}
+            return {name: (Step(**fields), ())}
+        for field in OF_A_STEP:
+            if field in self._tree.fields:
+                remedy = f"move `{field}:` into the steps that it is for"
+                self._note((field,), f"beside `steps`, `{field}` is for none of them", remedy)
+        return {step: (one, ("steps", step)) for step, one in file.steps.items()}
+
+    def _step(self, name: str, step: Step, place: Place, whole: int) -> StepSubmit:
+        top = self._file
+        if step.program is UNSET and place:
+            self._note(place, "`program` is missing", "add `program:`")
+        own = {field: getattr(step.limits, field) for field in ("memory", "fuel", "output")}
+        own |= {"price": step.price, "lease": step.lease, "bond": step.bond}
+        amounts: dict[str, int] = {}
+        for field, text in own.items():
+            within = ("limits", field) if field in ("memory", "fuel", "output") else (field,)
+            at = (*place, *within)
+            if text is UNSET and place:
+                text = getattr(top.limits if len(within) == 2 else top, field)
+                at = within
+            amounts[field] = terms.QUANTITIES[field].of(text, at, self._note)
+        deadline = None
+        if step.deadline is not UNSET:
+            deadline = terms.QUANTITIES["deadline"].of(step.deadline, (*place, "deadline"), self._note)
+        limit = whole if deadline is None else min(whole, deadline)
+        said = self._tree.line_of((*place, "lease")) != self._tree.line_of(place)
+        terms.check_lease(
+            amounts["lease"], limit, (*place, "lease") if said else (*place, "deadline"), self._note
+        )
+        files, sources = self._inputs(step, place)
+        self._check_shards(step, place, files, sources)
+        return StepSubmit(
+            name=name,
+            program=str(self._folder / ("" if step.program is UNSET else step.program)),
+            points=self._points(step, place),
+            swept=bool(step.sweep),
+            env=self._env(step, place),
+            files=[str(path) for path in files],
+            sources=sources,
+            together=step.together,
+            shards=None if step.shards is UNSET else step.shards,
+            needs=step.needs,
+            price=amounts["price"],
+            fuel=amounts["fuel"],
+            memory=amounts["memory"],
+            output_max=amounts["output"],
+            lease_ms=amounts["lease"],
+            deadline_ms=deadline,
+            checks=terms.CHECKS[_first(step.check, top.check, terms.CHECK)],
+            bond=None if step.bond is UNSET and top.bond is UNSET else amounts["bond"],
+            retries=_first(step.retries, top.retries, terms.RETRIES),
+            output=self._output(name, step, place),
+        )
+
+    def _output(self, name: str, step: Step, place: Place) -> str | None:
+        given, at = step.output, (*place, "output")
+        if given is UNSET:
+            if self._file.output is UNSET:
+                return None
+            folder, at = self._folder / self._file.output / name, ("output",)
+        else:
+            folder = self._folder / given
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        if not there.is_dir():
+            self._note(
+                at, f"{shown(str(there))} is a file, not a folder", "take another name", "cannot_write"
+            )
+        return str(folder)
+
+    def _env(self, step: Step, place: Place) -> dict[str, str]:
+        for name in VARIABLES_OF_A_SHARD & step.env.keys():
+            self._note((*place, "env", name), "every shard has it from the network", "take another name")
+        return step.env
+
+    # -- points ------------------------------------------------------------------------------------------
+
+    def _points(self, step: Step, place: Place) -> list[list[str]]:
+        if not step.sweep:
+            return [step.args]
+        try:
+            points = sweep.points_of(step.sweep)
+        except sweep.Wrong as wrong:
+            self._take(wrong.problem, (*place, "sweep"))
+            return [step.args]
+        filled: list[list[str]] = []
+        size = 0
+        try:
+            for index, point in enumerate(points):
+                filled.append(sweep.arguments(step.args, point, index))
+                size += sum(map(len, filled[-1]))
+                if size > SPEC_SIZE_MAX:
+                    raise sweep.Wrong((), f"over {SPEC_SIZE_MAX} characters in all", "shorten the arguments")
+        except sweep.Wrong as wrong:
+            self._take(wrong.problem, (*place, "args"))
+            return [step.args]
+        return filled
+
+    def _check_shards(self, step: Step, place: Place, files: Sequence[Path], sources: list[Source]) -> None:
+        some = bool(step.inputs)
+        if step.together and not some:
+            self._note((*place, "together"), "there are no inputs to see together", "add `inputs:`")
+        if step.sweep and step.shards is not UNSET and not some:
+            what = "a sweep without inputs has a shard for each point"
+            self._note((*place, "shards"), what, "take `shards` out, or sweep over one more name")
+        if sources or not files:
+            return
+        if step.together:
+            size = sum(path.stat().st_size for path in files)
+            shards = 1 if step.shards is UNSET else step.shards
+            if size > TOGETHER_SIZE_MAX * shards:
+                what = f"{size} bytes of inputs together; a shard may have {TOGETHER_SIZE_MAX}"
+                self._note((*place, "inputs"), what, "give `shards:`, and merge in one more step")
+        try:
+            groups = share_out(files, _groups(step))
+            if step.sweep:
+                share_out([None] * len(groups) * len(sweep.points_of(step.sweep)), None)
+        except UsageError as error:
+            field = "inputs" if step.shards is UNSET else "shards"
+            self._note((*place, field), str(error), (error.next_step or "").replace("--", ""), error.code)
+        except sweep.Wrong:
+            pass  # told already
+
+    # -- inputs ------------------------------------------------------------------------------------------
+
+    def _inputs(self, step: Step, place: Place) -> tuple[list[Path], list[Source]]:
+        files: dict[Path, int] = {}
+        sources: list[Source] = []
+        for number, given in enumerate(step.inputs):
+            at = (*place, "inputs", number)
+            if isinstance(given, From):
+                self._check_source(given, step, at)
+                sources.append(Source(step=given.step, files=given.files))
+                continue
+            found, problems = files_of(self._folder, given, at)
+            for problem in problems[:3]:
+                self._take(problem, ())
+            for path in found:
+                if path in files:
+                    what = f"{shown(path.name)} is there already, by inputs[{files[path]}]"
+                    self._note(at, what, "give each file once", "same_input_twice")
+                    break
+                files[path] = number
+        try:
+            unique_names(list(files))
+        except UsageError as error:
+            self._note((*place, "inputs"), str(error), error.next_step or "", error.code)
+        return list(files), sources
+
+    def _check_source(self, given: From, step: Step, at: Place) -> None:
+        if not self._file.steps:
+            self._note((*at, "from"), "there are no steps here to take outputs from", "name files instead")
+        elif given.step not in self._file.steps:
+            remedy = nearest(given.step, list(self._file.steps))
+            self._note((*at, "from"), f"there is no step `{given.step}`", remedy, "bad_steps")
+        elif given.step not in step.needs:
+            remedy = f"add it: needs: [{', '.join((*step.needs, given.step))}]"
+            self._note((*at, "from"), f"the step does not need `{given.step}`", remedy, "bad_steps")
+
+    # -- programs ----------------------------------------------------------------------------------------
+
+    async def look_at_programs(self, steps: Sequence[StepSubmit], cache: Path) -> None:
+        ready: dict[str, Program] = {}
+        for step in steps:
+            place: Place = ("steps", step.name) if self._file.steps else ()
+            try:
+                if step.program not in ready:
+                    ready[step.program] = await prepare(Path(step.program), cache)
+            except UsageError as error:
+                self._note((*place, "program"), str(error), error.next_step or "", error.code)
+                continue
+            try:
+                ready[step.program].require_memory(step.memory)
+            except UsageError as error:
+                at = (*place, "limits", "memory")
+                self._note(at, str(error), error.next_step or "", error.code)
+
+    # -- problems ----------------------------------------------------------------------------------------
+
+    def _note(self, place: Place, what: str, remedy: str, code: str = "bad_job_file") -> None:
+        self._take(Problem(0, place, what, remedy, code), ())
+
+    def _take(self, problem: Problem, below: Place) -> None:
+        place = (*below, *problem.place)
+        found = problem._replace(place=place)
+        line = self._tree.line_of(place)
+        if not any((line, found.what) == (one.line, one.what) for one in self.problems):
+            self.problems.append(found._replace(line=line))
+
+
+def _groups(step: Step) -> int | None:
+    """Into how many groups inputs are shared: as many as given, else all together or each alone."""
+    if step.shards is not UNSET:
+        return step.shards
+    return 1 if step.together else None
+
+
+def _first(*values: T | msgspec.UnsetType) -> T:
+    return next(value for value in values if not isinstance(value, msgspec.UnsetType))

@@ -1,0 +1,77 @@
+"""How a step lies in shards: points and groups of inputs to a spec, and names for what comes out.
+
+    no sweep, no inputs       `shards` runs, which know their numbers        0.out  1.out
+    inputs                    one shard for each, or `shards` that share     a.txt.out
+    inputs, together          one run a shard, which sees all of its own     0.out
+    a sweep                   one run for each point                         0.out  1.out
+    a sweep over inputs       every point over every group                   0/a.txt.out  1/a.txt.out
+
+What must always hold: the same step with the same inputs lies in the same way, so that some of its shards can
+be submitted again by their numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from domain.compute.engine import ENGINE
+from domain.compute.spec import SPEC_SIZE_MAX, Input, JobSpec
+from domain.work.workflows import PlannedStep
+from fog.jobs import STANDARD_TIME_NS, require_readable, share_out
+from ledger.errors import UsageError
+
+
+class Laid(NamedTuple):
+    """One shard of a step. `stem`: what the names of its outputs begin with."""
+
+    point: int
+    inputs: tuple[Input, ...]
+    stem: str
+
+
+def lay_out(step: PlannedStep, inputs: Sequence[Input]) -> list[Laid]:
+    """The shards of a step. Raises UsageError (`too_many_inputs`, `too_few_inputs`)."""
+    shards = step.shards
+    if step.together and shards is None:
+        shards = 1
+    groups = share_out(inputs, shards)
+    laid: list[Laid] = []
+    for point in range(len(step.points)):
+        for group in groups:
+            named = f"{point}/" if step.swept else ""
+            stem = str(len(laid)) if step.together or not group else named
+            laid.append(Laid(point, tuple(group), stem))
+    share_out([None] * len(laid), None)  # as many as a job may have
+    return laid
+
+
+def spec_of(step: PlannedStep, laid: Sequence[Laid], numbers: Sequence[int]) -> bytes:
+    """The spec of a job for some of the shards, encoded. Raises UsageError (`oversize`, `bad_job`)."""
+    spec = JobSpec(
+        kind=step.kind,
+        program=step.program,
+        name=step.program_name,
+        memory=step.memory,
+        fuel=step.fuel,
+        output=step.output_max,
+        seed=step.seed,
+        clock_ns=STANDARD_TIME_NS,
+        engine=ENGINE,
+        shards=tuple(laid[number].inputs for number in numbers),
+        args=() if step.swept else tuple(step.points[0]),
+        env=step.env,
+        runtime=step.runtime,
+        points=tuple(tuple(step.points[laid[number].point]) for number in numbers) if step.swept else (),
+        numbers=tuple(numbers) if len(laid) > 1 else (),
+        of=len(laid) if len(laid) > 1 else 0,
+        together=step.together,
+    ).encode()
+    if len(spec) > SPEC_SIZE_MAX:
+        raise UsageError(
+            f"the description of step {step.name} has {len(spec)} bytes, at most {SPEC_SIZE_MAX} are allowed",
+            code="oversize",
+            next_step="give fewer files at once, or shorter arguments",
+        )
+    require_readable(spec)
+    return spec

@@ -1,0 +1,388 @@
+"""Workflows: steps become jobs when those that they need have succeeded; what is done stays done.
+
+    submit    read every program and file now, keep them as blobs, keep the plan (`domain.work.Workflow`)
+    run       after every checkpoint, and whenever results came home, look at each step:
+
+      waiting    a step it needs is not done
+      running    its newest job runs, or results of it are on their way
+      succeeded  every shard is settled, and every run ended well
+      failed     the rules refused its job; shards were lost more often than `retries` allows; a run ended ill
+                 (it would again: programs are pure); or its time was over before it began
+      skipped    a step it needs did not succeed
+      cancelled  by its owner
+
+What is a shard's fault is not retried, what is the network's is: shards that were not settled are submitted
+again as a job of their own, under their old numbers.
+
+What must always hold: an attempt is in the record before its job is signed, so that a step is never submitted
+twice; outputs of a step are taken from settled results, never from files that somebody could have changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, TypeVar
+
+import msgspec
+import trio
+
+from domain.compute.engine import ENGINE
+from domain.compute.programs import prepare
+from domain.compute.spec import Input, Output, ShardResult
+from domain.payloads import BondedJob, JobCancel
+from domain.work import SubmittedJob, Work, Workflow
+from domain.work.workflows import PLAN_SIZE_MAX, PlannedSource, PlannedStep
+from fog import agenda
+from fog.agenda import Agenda
+from fog.jobs import add_file, input_of, unique_names
+from fog.layout import Laid, lay_out, spec_of
+from fog.outputs import outputs_of
+from fog.pulse import Pulse
+from fog.submitter import Submitter
+from fog.worker import Say
+from fog.workflow_methods import StepSubmit, WorkflowSubmit
+from ledger.cid import Cid
+from ledger.errors import FogError, UsageError
+from ledger.execution import OK
+from network.blobs import BlockStore
+from projections.log import event as final_event
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+RUNNING: Final = "running"
+LOOK_AGAIN_S: Final = 5.0
+"""After something could not be done now: a full disk, a result that nobody gives."""
+
+Said = Callable[[Cid], Awaitable[Cid | None]]
+"""The event of ours that submits a job of this spec, if one is signed."""
+
+
+class Workflows:
+    def __init__(
+        self,
+        agenda: Agenda,
+        work: Work,
+        store: BlockStore,
+        cache: Path,
+        submitter: Submitter,
+        say: Say,
+        said: Said,
+        clock: Callable[[], int],
+    ) -> None:
+        """`cache` is a folder for compiled programs; `clock` gives unix ms."""
+        self._agenda = agenda
+        self._work = work
+        self._store = store
+        self._cache = cache
+        self._submitter = submitter
+        self._say = say
+        self._said = said
+        self._clock = clock
+        self._cancelling: set[Cid] = set()
+        self.moved = Pulse()
+
+    # -- submitting --------------------------------------------------------------------------------------
+
+    async def submit(self, request: WorkflowSubmit) -> Workflow:
+        """Read everything and keep the plan; durable when this returns.
+
+        Raises what `prepare` and `fog.jobs` raise; UsageError (`oversize`).
+        """
+        plan = [await self._planned(step) for step in request.steps]
+        known: set[str] = set()
+        for step in plan:
+            if step.name in known or not known.issuperset(step.needs):
+                raise UsageError(f"step {step.name} is not in order", code="bad_steps")
+            known.add(step.name)
+            if not step.sources:
+                laid = lay_out(step, step.inputs)
+                spec_of(step, laid, range(len(laid)))
+        now = self._clock()
+        whole = msgspec.json.encode(plan, enc_hook=str)
+        if len(whole) > PLAN_SIZE_MAX:
+            raise UsageError(
+                f"the plan has {len(whole)} bytes, at most {PLAN_SIZE_MAX} are allowed",
+                code="oversize",
+                next_step="give fewer files at once, or shorter arguments",
+            )
+        key = Cid.of(whole)  # seeds are fresh, so no two are the same
+        deadline = now + request.deadline_ms
+        flow = await self._keep(
+            self._work.begin_workflow, key, name=request.name, submitted=now, deadline=deadline, plan=plan
+        )
+        self.moved.advance()
+        return flow
+
+    async def _planned(self, step: StepSubmit) -> PlannedStep:
+        program = await prepare(Path(step.program), self._cache)
+        program.require_memory(step.memory)
+        for path in (program.path, program.runtime):
+            if path is not None:
+                await trio.to_thread.run_sync(add_file, self._store, path)
+        files = [Path(name) for name in step.files]
+        inputs = [
+            await trio.to_thread.run_sync(input_of, self._store, name, path)
+            for name, path in zip(unique_names(files), files, strict=True)
+        ]
+        return PlannedStep(
+            name=step.name,
+            kind=program.kind,
+            program=program.cid,
+            program_name=program.name,
+            runtime=program.runtime_cid,
+            points=step.points,
+            swept=step.swept,
+            env=step.env,
+            inputs=inputs,
+            sources=[PlannedSource(step=source.step, files=source.files) for source in step.sources],
+            together=step.together,
+            shards=step.shards,
+            needs=step.needs,
+            price=step.price,
+            fuel=step.fuel,
+            memory=step.memory,
+            output_max=step.output_max,
+            lease_ms=step.lease_ms,
+            deadline_ms=step.deadline_ms,
+            checks=step.checks,
+            bond=step.bond,
+            retries=step.retries,
+            output=step.output,
+            seed=os.urandom(32),
+        )
+
+    async def cancel(self, flow: Workflow) -> None:
+        """What runs is cancelled at once, what waits will not begin; durable when this returns."""
+        await self._keep(self._work.workflow_cancelled, flow)
+        self.moved.advance()
+
+    # -- going on ----------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for pulse in (self._agenda.folded, self._submitter.fetched):
+                nursery.start_soon(self._move_with, pulse)
+            seen = -1
+            while True:
+                for flow in await self._keep(self._work.open_workflows):
+                    try:
+                        await self._go_on(flow)
+                    except FogError as error:
+                        log.warning("workflow %s is looked at again later: %s", flow.name, error)
+                with trio.move_on_after(LOOK_AGAIN_S):
+                    seen = await self.moved.after(seen)
+
+    async def _move_with(self, pulse: Pulse) -> None:
+        seen = -1
+        while True:
+            seen = await pulse.after(seen)
+            self.moved.advance()
+
+    async def _go_on(self, flow: Workflow) -> None:
+        for step in flow.plan:
+            state = flow.steps[step.name]
+            if state.outcome is not None:
+                continue
+            needed = {name: flow.steps[name].outcome for name in step.needs}
+            if state.attempts:
+                await self._look_at(flow, step)
+            elif flow.cancelled:
+                await self._end(flow, step, "cancelled")
+            elif bad := [name for name, outcome in needed.items() if outcome not in (None, "succeeded")]:
+                await self._end(flow, step, "skipped", f"{bad[0]} {flow.steps[bad[0]].outcome}")
+            elif all(outcome == "succeeded" for outcome in needed.values()):
+                await self._begin(flow, step)
+
+    async def _begin(self, flow: Workflow, step: PlannedStep) -> None:
+        try:
+            laid = lay_out(step, await self._inputs(flow, step))
+            await self._attempt(flow, step, laid, range(len(laid)))
+        except UsageError as error:
+            await self._end(flow, step, "failed", f"{error.code}: {error}")
+
+    async def _attempt(
+        self, flow: Workflow, step: PlannedStep, laid: Sequence[Laid], numbers: Sequence[int]
+    ) -> None:
+        if self._deadline(flow, step) <= self._clock() + step.lease_ms:
+            await self._end(flow, step, "failed", "too_late: no lease fits before the deadline")
+            return
+        spec = await trio.to_thread.run_sync(self._store.add, spec_of(step, laid, numbers))
+        record = await self._keep(
+            self._work.begin_job,
+            spec,
+            name=f"{flow.name}/{step.name}" if len(flow.plan) > 1 else flow.name,
+            output=step.output,
+            inputs=[[entry.name for entry in laid[number].inputs] for number in numbers],
+            stems=[laid[number].stem for number in numbers],
+            together=step.together,
+            step=(flow, step.name, list(numbers)),
+        )
+        await self._sign(flow, step, record)
+
+    async def _sign(self, flow: Workflow, step: PlannedStep, record: SubmittedJob) -> None:
+        payload = BondedJob(
+            spec=record.spec,
+            shards=len(record.inputs),
+            fuel=step.fuel,
+            price=step.price,
+            lease=step.lease_ms,
+            deadline=self._deadline(flow, step),
+            engine=ENGINE,
+            checks=step.checks,
+            bond=await self._submitter.bond_of(step.bond, step.checks, step.fuel, step.price),
+        )
+        await self._submitter.sign(record, payload)
+        self.moved.advance()
+
+    def _deadline(self, flow: Workflow, step: PlannedStep) -> int:
+        """Of a job that is submitted now, unix ms."""
+        if step.deadline_ms is None:
+            return flow.deadline
+        return min(flow.deadline, self._clock() + step.deadline_ms)
+
+    # -- a step whose job is on its way ------------------------------------------------------------------
+
+    async def _look_at(self, flow: Workflow, step: PlannedStep) -> None:
+        attempts = flow.steps[step.name].attempts
+        records = [await self._keep(self._work.record_of_job, attempt.record) for attempt in attempts]
+        last = records[-1]
+        if last.job is None:
+            await self._say_again(flow, step, last)
+        elif not last.ended:
+            if flow.cancelled:
+                await self._cancel_job(last.job)
+        else:
+            await self._judge(flow, step, records)
+
+    async def _say_again(self, flow: Workflow, step: PlannedStep, record: SubmittedJob) -> None:
+        """A crash, or a full disk, came between record and event: that is there already, or never was."""
+        job = await self._said(record.spec)
+        if job is not None:
+            await self._keep(self._work.job_submitted, record, job)
+        elif flow.cancelled:
+            await self._keep(self._work.ended, record)
+            await self._end(flow, step, "cancelled")
+        else:
+            await self._sign(flow, step, record)
+
+    async def _cancel_job(self, job: Cid) -> None:
+        row = await self._agenda.ask(agenda.job_row, job)
+        if row is not None and row["state"] == RUNNING and job not in self._cancelling:
+            self._cancelling.add(job)  # said once: said again it would only be refused
+            await self._say(JobCancel(job))
+
+    async def _judge(self, flow: Workflow, step: PlannedStep, records: list[SubmittedJob]) -> None:
+        """Its newest job is over, and what was settled is here."""
+        last = records[-1]
+        assert last.job is not None, "a job that is over was submitted"
+        row = await self._agenda.ask(agenda.job_row, last.job)
+        if row is None:
+            entry = await self._agenda.ask(final_event, last.job)
+            code = OK if entry is None else entry["code"]
+            await self._end(flow, step, "failed", f"refused: {code}")
+            return
+        results = await self._results(flow, step)
+        attempts = flow.steps[step.name].attempts
+        missing = [number for number in attempts[0].shards if number not in results]
+        if not missing:
+            await self._end(flow, step, *_how(results))
+        elif flow.cancelled or row["state"] == "cancelled":
+            await self._end(flow, step, "cancelled", f"{len(missing)} shards were not settled")
+        elif len(attempts) > step.retries:
+            lost = f"{len(missing)} of {len(attempts[0].shards)} shards were lost"
+            await self._end(flow, step, "failed", f"lost: {lost}, in {len(attempts)} jobs")
+        else:
+            log.info("%s: %d shards of %s are submitted again", flow.name, len(missing), step.name)
+            await self._attempt(flow, step, lay_out(step, await self._inputs(flow, step)), missing)
+
+    async def _results(self, flow: Workflow, step: PlannedStep) -> dict[int, ShardResult]:
+        """All that was settled of a step, by its shards; from the first job that settled each."""
+        results: dict[int, ShardResult] = {}
+        for attempt in flow.steps[step.name].attempts:
+            record = await self._keep(self._work.record_of_job, attempt.record)
+            if record.job is not None:
+                for shard, result in (await self._submitter.settled(record)).items():
+                    results.setdefault(attempt.shards[shard], result)
+        return dict(sorted(results.items()))
+
+    # -- inputs ------------------------------------------------------------------------------------------
+
+    async def _inputs(self, flow: Workflow, step: PlannedStep) -> list[Input]:
+        """Its files, then what its sources made. Raises UsageError (`no_input`)."""
+        if not step.sources:
+            return step.inputs
+        entries = [(Path(entry.name), entry.cid, entry.size) for entry in step.inputs]
+        for source in step.sources:
+            found = await self._made(flow, source)
+            if not found:
+                raise UsageError(f"{source.step} made no file that matches {source.files}", code="no_input")
+            entries += found
+        names = unique_names([path for path, _, _ in entries])
+        return [Input(name, cid, size) for name, (_, cid, size) in zip(names, entries, strict=True)]
+
+    async def _made(self, flow: Workflow, source: PlannedSource) -> list[tuple[Path, Cid, int]]:
+        """Outputs of an earlier step that match, in the order of its shards."""
+        step = next(one for one in flow.plan if one.name == source.step)
+        laid = lay_out(step, await self._inputs(flow, step))
+        found = []
+        for number, result in (await self._results(flow, step)).items():
+            for run in result.runs:
+                for path, output in outputs_of(number, run, lambda shard, name: laid[shard].stem + name):
+                    if matches(path, source.files):
+                        cid = await trio.to_thread.run_sync(self._blob_of, output)
+                        found.append((Path(source.step) / path, cid, output.size))
+        return found
+
+    def _blob_of(self, output: Output) -> Cid:
+        if output.data is not None:
+            return self._store.add(output.data)
+        assert output.cid is not None, "an output has its bytes or their id"
+        return output.cid
+
+    # -- records -----------------------------------------------------------------------------------------
+
+    async def _end(self, flow: Workflow, step: PlannedStep, outcome: str, reason: str = "") -> None:
+        log.info("%s: %s %s %s", flow.name, step.name, outcome, reason)
+        await self._keep(self._work.step_ended, flow, step.name, outcome, reason)
+        self.moved.advance()
+
+    async def _keep(self, change: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Change or look up a record of ours; durable on return."""
+        return await trio.to_thread.run_sync(lambda: change(*args, **kwargs))
+
+    def __repr__(self) -> str:
+        return f"<Workflows open={len(self._work.open_workflows())}>"
+
+
+def _how(results: dict[int, ShardResult]) -> tuple[str, str]:
+    """All shards are settled: did the program end well in all of them?"""
+    bad = {number: result for number, result in results.items() if not result.ok}
+    if not bad:
+        return "succeeded", ""
+    words = sorted({run.status for result in bad.values() for run in result.runs} - {"ok"})
+    first = ", ".join(map(str, list(bad)[:5]))
+    return "failed", f"program: {len(bad)} of {len(results)} shards ({first}): {', '.join(words)}"
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Whether a path below a step's folder is meant: `*` and `?` within a name, `**` for any folders."""
+    return _match(list(PurePosixPath(path).parts), list(PurePosixPath(pattern).parts))
+
+
+def _match(names: list[str], patterns: list[str]) -> bool:
+    """By rows, as edit distances are: no pattern takes longer than names times patterns."""
+    row = [True] + [False] * len(names)
+    for pattern in patterns:
+        if pattern == "**":
+            start = row.index(True) if True in row else len(row)
+            row = [position >= start for position in range(len(row))]
+            continue
+        one = PurePosixPath
+        row = [False] + [here and one(name).match(pattern) for here, name in zip(row, names, strict=False)]
+    return row[-1]
