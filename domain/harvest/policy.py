@@ -5,10 +5,11 @@
     suspended for `suspend_s`, or known to last that long, or the
     trouble is one that keeping makes worse (memory, a phone's power)   Evict: end them, give the work back
 
-While it runs, the stop values decide; while it does not, the better resume values, each for the calm that the
-trouble asks for (`reasons`). Calm is only what was seen: a gap between readings begins it anew. Whoever is
-stopped again within the time that it waited waits twice as long, at most CALM_MAX_MS: so noise can not make
-it flap.
+A limit that is broken stays broken until its reading is at the resume value, which is better than the stop
+value; and a machine of which nothing is known yet must be at all of them. Then everything must hold for as
+long as the trouble asks for (`reasons`): calm is only what was seen, so a gap between readings begins it
+anew. Whoever is stopped again within the time that it waited waits twice as long, at most CALM_MS_MAX: so
+noise can not make it flap.
 
 Knows readings, limits, hours and time as an argument. Does not know where any of them are from.
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, tzinfo
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -75,11 +76,16 @@ class Evict(Decision, frozen=True, tag="evict"):
 Answer = Run | Suspend | Evict
 
 
+MEASURED: Final = ("battery_low", "battery_hot", "cpu_hot", "cpu_busy", "cpu_contended", "memory_low")
+"""Limits with a stop and a resume value, by the code that breaking them has."""
+
+
 class History(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What has to be remembered of all readings before. Times are unix ms; 0 is never."""
 
     action: str = ""  # the tag of the last answer
     last_ms: int = 0  # of the last reading
+    broken: frozenset[str] = frozenset(MEASURED)  # limits that have not been at their resume value since
     running_since_ms: int = 0
     stopped_since_ms: int = 0
     calm_since_ms: int = 0  # since when nothing is in the way; 0: something is
@@ -96,7 +102,7 @@ def decide(policy: Policy, readings: Readings, history: History, now: int) -> An
 
 def step(policy: Policy, readings: Readings, history: History, now: int) -> tuple[Answer, History]:
     """The answer at unix ms `now`, and the history to ask the next one with."""
-    past = _seen(history, readings, now)
+    past = _seen(policy.limits, history, readings, now)
     troubles = tuple(_troubles(policy, readings, past, now))
     if troubles:
         return _stopped(policy, past, troubles, now)
@@ -125,16 +131,23 @@ def _wait(decision: Answer) -> str:
     return duration(decision.until_ms - decision.at_ms)
 
 
-def _seen(history: History, readings: Readings, now: int) -> History:
+def _seen(limits: Limits, history: History, readings: Readings, now: int) -> History:
     """History up to this reading: what a gap, or a clock that was set back, makes worthless is gone."""
-    broken = not 0 <= now - history.last_ms <= GAP_MS_MAX
-    mains = 0 if broken else history.mains_since_ms
+    gap = not 0 <= now - history.last_ms <= GAP_MS_MAX
+    mains = 0 if gap else history.mains_since_ms
+    broken = set(history.broken)
+    for measure in _measures(limits, readings):
+        if measure.beyond(measure.resume if measure.code in history.broken else measure.stop):
+            broken.add(measure.code)
+        else:
+            broken.discard(measure.code)
     return replace(
         history,
         last_ms=now,
+        broken=frozenset(broken),
         running_since_ms=min(history.running_since_ms, now),
         stopped_since_ms=min(history.stopped_since_ms, now),
-        calm_since_ms=0 if broken else history.calm_since_ms,
+        calm_since_ms=0 if gap else history.calm_since_ms,
         mains_since_ms=(mains or now) if readings.on_mains else 0,
     )
 
@@ -230,56 +243,93 @@ def _end(reason: Reason, now: int) -> int | None:
             return None
 
 
+class _Measure(NamedTuple):
+    """One known number against its limit."""
+
+    code: str
+    seen: int
+    stop: int
+    resume: int
+    least: bool = False  # whether less is worse
+
+    def beyond(self, limit: int) -> bool:
+        return self.seen < limit if self.least else self.seen > limit
+
+
+def _measures(limits: Limits, readings: Readings) -> Iterator[_Measure]:
+    """Of what is known; a battery that is not there has no charge."""
+    if readings.charge_percent is not None and readings.has_battery is not False:
+        low, charged = limits.battery_stop_percent, limits.battery_resume_percent
+        yield _Measure("battery_low", readings.charge_percent, low, charged, least=True)
+    if readings.battery_mc is not None:
+        hot, cool = limits.battery_stop_c * 1_000, limits.battery_resume_c * 1_000
+        yield _Measure("battery_hot", readings.battery_mc, hot, cool)
+    if readings.cpu_mc is not None:
+        hot, cool = limits.cpu_stop_c * 1_000, limits.cpu_resume_c * 1_000
+        if readings.cpu_critical_mc is not None:
+            lower = max(0, hot - readings.cpu_critical_mc + limits.critical_margin_c * 1_000)
+            hot, cool = hot - lower, cool - lower
+        yield _Measure("cpu_hot", readings.cpu_mc, hot, cool)
+    if readings.cpu_others_ppm is not None:
+        busy, quiet = limits.cpu_stop_percent * 10_000, limits.cpu_resume_percent * 10_000
+        yield _Measure("cpu_busy", readings.cpu_others_ppm, busy, quiet)
+    if readings.cpu_stall_ppm is not None:
+        busy, quiet = limits.stall_stop_percent * 10_000, limits.stall_resume_percent * 10_000
+        yield _Measure("cpu_contended", readings.cpu_stall_ppm, busy, quiet)
+    if readings.memory_available_bytes is not None:
+        low, enough = limits.memory_stop_mib << 20, limits.memory_resume_mib << 20
+        yield _Measure("memory_low", readings.memory_available_bytes, low, enough, least=True)
+
+
 def _troubles(policy: Policy, readings: Readings, past: History, now: int) -> Iterator[Reason]:
     """Everything that is in the way, in the order of `REASONS`."""
-    limits, running = policy.limits, past.action == "run"
+    limits = policy.limits
+    over = {
+        measure.code: Reason(
+            measure.code,
+            seen=measure.seen,
+            limit=measure.stop if past.action == "run" else measure.resume,
+        )
+        for measure in _measures(limits, readings)
+        if measure.code in past.broken
+    }
     if now < policy.paused_until_ms:
         lasts = policy.paused_until_ms - now
         yield Reason("paused", seen=None if policy.paused_until_ms == FOR_GOOD else lasts)
     if not schedule.allowed(policy.hours, now, policy.zone):
         opens = schedule.next_change(policy.hours, now, policy.zone)
         yield Reason("outside_hours", seen=None if opens is None else opens - now)
-    yield from _power(limits, readings, running=running)
-    yield from _heat(limits, readings, running=running)
+    yield from _power(limits, readings)
+    yield from (over[code] for code in ("battery_low",) if code in over)
+    yield from _charge(limits, readings)
+    yield from (over[code] for code in ("battery_hot", "cpu_hot") if code in over)
+    yield from _heat(limits, readings)
     yield from _user(limits, readings, past, now)
-    if limits.unmetered_only:
-        if readings.metered:
-            yield Reason("metered")
-        elif readings.metered is None:
-            yield from _unless_allowed(limits, "metered", "metered_unknown")
-    yield from _cpu(limits, readings, running=running)
-    floor = (limits.memory_stop_mib if running else limits.memory_resume_mib) << 20
+    yield from _network(limits, readings)
+    yield from (over[code] for code in ("cpu_busy", "cpu_contended") if code in over)
+    if readings.cpu_others_ppm is None and readings.cpu_stall_ppm is None:
+        yield from _unless_allowed(limits, "cpu", "cpu_unknown")
+    yield from (over[code] for code in ("memory_low",) if code in over)
     if readings.memory_available_bytes is None:
         yield from _unless_allowed(limits, "memory", "memory_unknown")
-    elif readings.memory_available_bytes < floor:
-        yield Reason("memory_low", seen=readings.memory_available_bytes, limit=floor)
 
 
-def _power(limits: Limits, readings: Readings, *, running: bool) -> Iterator[Reason]:
-    if limits.mains_only and readings.on_mains is False:
-        yield Reason("unplugged")
-    elif limits.mains_only and readings.on_mains is None:
-        yield from _unless_allowed(limits, "power", "power_unknown")
-    floor = limits.battery_stop_percent if running else limits.battery_resume_percent
-    if readings.has_battery is False:
+def _power(limits: Limits, readings: Readings) -> Iterator[Reason]:
+    if not limits.mains_only:
         return
-    if readings.charge_percent is None:
-        if floor:
-            yield from _unless_allowed(limits, "charge", "charge_unknown")
-    elif readings.charge_percent < floor:
-        yield Reason("battery_low", seen=readings.charge_percent, limit=floor)
+    if readings.on_mains is False:
+        yield Reason("unplugged")
+    elif readings.on_mains is None:
+        yield from _unless_allowed(limits, "power", "power_unknown")
 
 
-def _heat(limits: Limits, readings: Readings, *, running: bool) -> Iterator[Reason]:
-    battery = (limits.battery_stop_c if running else limits.battery_resume_c) * 1_000
-    if readings.battery_mc is not None and readings.battery_mc > battery:
-        yield Reason("battery_hot", seen=readings.battery_mc, limit=battery)
-    cpu = (limits.cpu_stop_c if running else limits.cpu_resume_c) * 1_000
-    if readings.cpu_critical_mc is not None:
-        gap = 0 if running else (limits.cpu_stop_c - limits.cpu_resume_c) * 1_000
-        cpu = min(cpu, readings.cpu_critical_mc - limits.critical_margin_c * 1_000 - gap)
-    if readings.cpu_mc is not None and readings.cpu_mc > cpu:
-        yield Reason("cpu_hot", seen=readings.cpu_mc, limit=cpu)
+def _charge(limits: Limits, readings: Readings) -> Iterator[Reason]:
+    unknown = readings.charge_percent is None and readings.has_battery is not False
+    if unknown and limits.battery_stop_percent:
+        yield from _unless_allowed(limits, "charge", "charge_unknown")
+
+
+def _heat(limits: Limits, readings: Readings) -> Iterator[Reason]:
     if readings.throttled:
         yield Reason("throttled")
     if readings.battery_mc is None and readings.cpu_mc is None and readings.throttled is None:
@@ -299,15 +349,13 @@ def _user(limits: Limits, readings: Readings, past: History, now: int) -> Iterat
         yield Reason("user_active", seen=idle, limit=needed * 1_000)
 
 
-def _cpu(limits: Limits, readings: Readings, *, running: bool) -> Iterator[Reason]:
-    others = (limits.cpu_stop_percent if running else limits.cpu_resume_percent) * 10_000
-    stall = (limits.stall_stop_percent if running else limits.stall_resume_percent) * 10_000
-    if readings.cpu_others_ppm is not None and readings.cpu_others_ppm > others:
-        yield Reason("cpu_busy", seen=readings.cpu_others_ppm, limit=others)
-    if readings.cpu_stall_ppm is not None and readings.cpu_stall_ppm > stall:
-        yield Reason("cpu_contended", seen=readings.cpu_stall_ppm, limit=stall)
-    if readings.cpu_others_ppm is None and readings.cpu_stall_ppm is None:
-        yield from _unless_allowed(limits, "cpu", "cpu_unknown")
+def _network(limits: Limits, readings: Readings) -> Iterator[Reason]:
+    if not limits.unmetered_only:
+        return
+    if readings.metered:
+        yield Reason("metered")
+    elif readings.metered is None:
+        yield from _unless_allowed(limits, "metered", "metered_unknown")
 
 
 def _unless_allowed(limits: Limits, subject: Subject, code: str) -> Iterator[Reason]:

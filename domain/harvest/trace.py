@@ -39,6 +39,7 @@ def read(lines: Iterable[str]) -> Iterator[Sample]:
     """Raises RemoteError (`bad_trace`) at the first line that is not one, or whose time is not later."""
     known: dict[str, bool | int] = {}
     last: int | None = None
+    touched = 0  # when somebody last was there, if that is known
     samples = 0
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
@@ -50,11 +51,14 @@ def read(lines: Iterable[str]) -> Iterator[Sample]:
         if samples > SAMPLES_MAX:
             raise _bad(number, f"more than {SAMPLES_MAX} lines")
         last = at_ms
+        if "user_idle_ms" in known:
+            known["user_idle_ms"] = at_ms - touched
         for name, value in changes.items():
             if value is None:
                 known.pop(name, None)
             else:
                 known[name] = value
+        touched = at_ms - known.get("user_idle_ms", 0)
         try:
             yield Sample(at_ms, msgspec.convert(known, Readings))
         except msgspec.ValidationError as error:
@@ -63,14 +67,15 @@ def read(lines: Iterable[str]) -> Iterator[Sample]:
 
 def write(samples: Iterable[Sample]) -> Iterator[str]:
     """One line for each sample, with what changed since the one before."""
-    before = Readings()
+    before = Sample(0, Readings())
     for sample in samples:
+        expected = _later(before, sample.at_ms)
         changes = {
             name: getattr(sample.readings, name)
             for name in FIELDS
-            if getattr(sample.readings, name) != getattr(before, name)
+            if getattr(sample.readings, name) != getattr(expected, name)
         }
-        before = sample.readings
+        before = sample
         yield msgspec.json.encode({"at_ms": sample.at_ms, **changes}).decode()
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 from msgspec.structs import replace
 
-from domain.harvest.policy import Answer, Evict, History, Policy, Run, Suspend, sentence, step
+from domain.harvest.policy import FOR_GOOD, Answer, Evict, History, Policy, Run, Suspend, sentence, step
 from domain.harvest.profiles import PROFILES
 from domain.harvest.readings import Readings
 from domain.harvest.schedule import windows
@@ -48,19 +49,19 @@ def test_an_idle_laptop_on_its_charger_works_at_once() -> None:
     assert isinstance(Owner().sees(), Run)
 
 
+def working() -> Owner:
+    owner = Owner()
+    assert isinstance(owner.sees(), Run)
+    return owner
+
+
 def test_whoever_returns_stops_the_work_and_is_told_how_long_it_waits() -> None:
-    answer = owner_returns().sees(user_idle_ms=40 * SECOND)
+    answer = working().sees(user_idle_ms=40 * SECOND)
     assert isinstance(answer, Suspend)
     assert sentence(answer) == (
         "suspended: somebody used this machine 40 s ago and work waits for 5 min without input; "
         "may work in 4 min 20 s"
     )
-
-
-def owner_returns() -> Owner:
-    owner = Owner()
-    assert isinstance(owner.sees(), Run)
-    return owner
 
 
 def test_after_heat_work_waits_for_five_minutes_of_calm() -> None:
@@ -140,3 +141,151 @@ def test_little_memory_ends_what_is_begun_because_keeping_it_takes_more() -> Non
     owner = Owner()
     owner.sees()
     assert isinstance(owner.sees(memory_available_bytes=1 << 29), Evict)
+
+
+def test_only_what_was_broken_must_be_at_its_resume_value() -> None:
+    """80 degrees are too many to go on after heat, and not after a touch of the mouse."""
+    owner = working()
+    owner.sees(cpu_mc=80_000)
+    owner.sees(user_idle_ms=0)
+    assert isinstance(owner.sees(user_idle_ms=300 * SECOND), Run)
+    owner.sees(cpu_mc=86_000)
+    assert owner.sees(600, cpu_mc=80_000).reason.code == "cpu_hot"
+
+
+def test_a_machine_of_which_nothing_is_known_yet_must_be_at_all_of_them() -> None:
+    assert Owner().sees(cpu_mc=80_000).reason.limit == 70_000
+
+
+def test_what_was_hot_and_is_unknown_is_hot_when_it_is_known_again() -> None:
+    """The server's sensors may be unknown, and are not in the way; a reading in between is."""
+    owner = Owner(SERVER)
+    owner.sees(cpu_mc=91_000)
+    assert isinstance(owner.sees(301, cpu_mc=None), Run)
+    assert owner.sees(cpu_mc=85_000).reason.code == "cpu_hot"
+
+
+def test_whoever_is_stopped_soon_again_waits_twice_as_long_and_an_hour_at_most() -> None:
+    owner, waits = working(), []
+    for _ in range(7):
+        owner.sees(cpu_mc=86_000)
+        waits.append(owner.sees(cpu_mc=50_000).reason.limit)
+        while not isinstance(owner.sees(30), Run):
+            pass
+    assert waits == [minutes * MINUTE for minutes in (5, 10, 20, 40, 60, 60, 60)]
+
+
+def test_a_run_that_lasted_longer_than_the_wait_before_it_is_no_flapping() -> None:
+    owner = working()
+    for _ in range(3):
+        owner.sees(cpu_mc=86_000)
+        assert owner.sees(cpu_mc=50_000).reason.limit == 5 * MINUTE
+        owner.sees(300)
+        assert isinstance(owner.sees(301), Run)
+
+
+def test_calm_that_nobody_saw_is_none() -> None:
+    """The laptop slept for an hour: what it was like then is not known."""
+    owner = working()
+    owner.sees(cpu_mc=86_000)
+    owner.sees(200, cpu_mc=50_000)
+    owner.now += 60 * MINUTE
+    answer = owner.sees()
+    assert (answer.reason.code, answer.reason.seen) == ("settling", 0)
+
+
+def test_a_clock_that_is_set_back_begins_the_calm_anew_and_nothing_breaks() -> None:
+    owner = working()
+    owner.sees(cpu_mc=86_000)
+    owner.sees(200, cpu_mc=50_000)
+    owner.now -= 24 * 60 * MINUTE
+    assert owner.sees().reason.seen == 0
+    assert isinstance(owner.sees(300), Run)
+
+
+def test_a_laptop_that_may_work_on_its_battery_stops_at_its_floor() -> None:
+    owner = Owner(Policy(limits=replace(PROFILES["laptop"], mains_only=False)))
+    owner.sees(on_mains=False)
+    assert isinstance(owner.sees(charge_percent=30), Run)
+    low = owner.sees(charge_percent=29)
+    assert sentence(low) == "suspended: the battery is at 29 % and work needs 30 %"
+    assert owner.sees(charge_percent=39).reason.limit == 40
+
+
+def test_a_charger_that_is_too_weak_stops_work_at_the_same_floor() -> None:
+    owner = working()
+    assert owner.sees(charging=False, charge_percent=29).reason.code == "battery_low"
+
+
+def test_a_processor_stops_ten_degrees_before_the_system_switches_itself_off() -> None:
+    owner = working()
+    assert isinstance(owner.sees(cpu_mc=75_000, cpu_critical_mc=85_000), Run)
+    assert owner.sees(cpu_mc=75_001).reason.limit == 75_000
+    assert owner.sees().reason.limit == 60_000, "and goes on at the same distance as ever"
+
+
+def test_a_locked_screen_needs_less_patience_and_an_unlocked_one_all_of_it() -> None:
+    owner = working()
+    assert isinstance(owner.sees(user_idle_ms=61 * SECOND, locked=True), Run)
+    assert owner.sees(locked=False).reason.code == "user_active"
+
+
+def test_a_phone_that_is_put_back_on_its_charger_lies_there_first() -> None:
+    phone = Owner(
+        Policy(limits=PROFILES["phone"]), replace(IDLE_LAPTOP, user_idle_ms=None, battery_mc=30_000)
+    )
+    assert isinstance(phone.sees(601), Run)
+    phone.sees(5, on_mains=False)
+    lies = phone.sees(on_mains=True)
+    assert isinstance(lies, Evict)
+    assert (lies.reason.code, lies.reason.seen) == ("user_active", 0)
+    assert phone.sees(600).reason.code == "settling"
+    assert isinstance(phone.sees(300), Run)
+
+
+def test_what_was_given_up_stays_so_until_work_begins_anew() -> None:
+    owner = working()
+    assert isinstance(owner.sees(memory_available_bytes=1 << 29), Evict)
+    assert isinstance(owner.sees(memory_available_bytes=8 << 30), Evict), "settling"
+    assert isinstance(owner.sees(60), Run)
+    assert isinstance(owner.sees(on_mains=False), Suspend)
+
+
+def test_everything_in_the_way_is_told_the_first_in_full() -> None:
+    answer = working().sees(on_mains=False, cpu_mc=99_000, user_idle_ms=0)
+    assert answer.reason.code == "unplugged"
+    assert answer.also == ("cpu_hot", "user_active")
+    assert answer.until_ms is None, "of two of them nobody knows when they end"
+
+
+def test_a_pause_without_an_end_says_so() -> None:
+    owner = working()
+    owner.policy = replace(LAPTOP, paused_until_ms=FOR_GOOD)
+    answer = owner.sees(3)
+    assert sentence(answer) == "not working: paused by its owner until it is told to go on"
+    assert answer.until_ms is None
+
+
+def test_work_says_when_its_hours_end() -> None:
+    owner = Owner(replace(LAPTOP, hours=windows(["08:00-14:30"])))
+    assert (
+        sentence(owner.sees()) == "working: nobody has used this machine for 30 min; may stop in 2 h 29 min"
+    )
+
+
+def test_a_night_that_is_over_gives_its_work_back() -> None:
+    """Known to last until tomorrow: nobody waits ten minutes for that."""
+    owner = Owner(replace(LAPTOP, hours=windows(["08:00-12:01"])))
+    assert isinstance(owner.sees(59), Run)
+    answer = owner.sees()
+    assert isinstance(answer, Evict)
+    assert answer.reason.sentence() == "outside the hours for work, which begin in 19 h 59 min"
+
+
+def test_a_decision_and_its_history_survive_json() -> None:
+    """The API shows the one; the node keeps the other."""
+    owner = working()
+    answer = owner.sees(on_mains=False)
+    assert msgspec.json.decode(msgspec.json.encode(answer), type=Answer) == answer
+    assert msgspec.json.decode(msgspec.json.encode(owner.history), type=History) == owner.history
+    assert b'"action":"suspend"' in msgspec.json.encode(answer)
