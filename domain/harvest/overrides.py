@@ -69,6 +69,13 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             description="The same while every screen is locked; -1: as the profile.",
         ),
     ] = AS_PROFILE
+    charger_is_idle: Annotated[
+        Choice,
+        Meta(
+            description="Whether time on mains counts as time without input if nothing tells; "
+            "profile: as the profile."
+        ),
+    ] = "profile"
     mains_only: Annotated[
         Choice, Meta(description="Whether to work on mains power only; profile: as the profile.")
     ] = "profile"
@@ -109,6 +116,14 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         int,
         Meta(
             ge=AS_PROFILE, le=NEVER_HOT_C, description="Work again when it is no hotter; -1: as the profile."
+        ),
+    ] = AS_PROFILE
+    critical_margin_c: Annotated[
+        int,
+        Meta(
+            ge=AS_PROFILE,
+            le=NEVER_HOT_C,
+            description="Degrees to stay below where the system switches itself off; -1: as the profile.",
         ),
     ] = AS_PROFILE
     unmetered_only: Annotated[
@@ -161,6 +176,14 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             description="Seconds all must be well again after heat or battery; -1: as the profile.",
         ),
     ] = AS_PROFILE
+    short_calm_s: Annotated[
+        int,
+        Meta(
+            ge=AS_PROFILE,
+            le=DAY_S,
+            description="Seconds all must be well again after anything else; -1: as the profile.",
+        ),
+    ] = AS_PROFILE
     suspend_s: Annotated[
         int,
         Meta(
@@ -169,6 +192,10 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             description="Seconds that stopped work is kept before it is given up; -1: as the profile.",
         ),
     ] = AS_PROFILE
+    evict_unplugged: Annotated[
+        Choice,
+        Meta(description="Whether to give work up at once without mains power; profile: as the profile."),
+    ] = "profile"
     may_be_unknown: Annotated[
         Annotated[
             tuple[Literal["profile", "power", "charge", "heat", "metered", "cpu", "memory"], ...],
