@@ -191,6 +191,9 @@ class Worker:
         self.doing[lease] = what
         log.debug("lease %s: %s", lease, what)
 
+    def _ran(self, lease: Lease, done: int, total: int) -> None:
+        self._now(lease, f"running, {done} of {total} done")
+
     # -- one lease ---------------------------------------------------------------------------------------
 
     async def _carry(self, lease: Lease, row: Row) -> None:
@@ -252,8 +255,8 @@ class Worker:
         scratch.mkdir(mode=0o700)
         try:
             task = await self.gate.when_open(lambda: self._task(spec, lease.shard, scratch))
-            self._now(lease, "running")
-            outcome = await self._sandbox.run(task, scratch=scratch)
+            self._now(lease, "starting")
+            outcome = await self._sandbox.run(task, scratch=scratch, progress=partial(self._ran, lease))
             self._sandbox.warm()
             self.counts.update(f"run.{run.status}" for run in outcome.result.runs)
             for cid, path in outcome.blobs.items():
