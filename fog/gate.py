@@ -14,6 +14,7 @@ nothing begins.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Literal, TypeVar
@@ -48,7 +49,7 @@ class Gate:
         self.turned = trio.Event()  # for the first time
         self._sandbox = sandbox
         self._opened = trio.Event()
-        self._closed_at = trio.current_time()
+        self._closed_at = -math.inf
         self._while_open: set[trio.CancelScope] = set()
         self._until_shut: set[trio.CancelScope] = set()
         sandbox.suspend()

@@ -136,6 +136,10 @@ class Harvesting:
             paused_until_ms=self.paused_until_ms,
         )
 
+    def memory_floor(self) -> int:
+        """Bytes of memory that must stay available."""
+        return self.policy.limits.memory_stop_mib << 20
+
     def view(self) -> Harvest:
         """For the API and the command line."""
         answer, look = self.answer, self.look

@@ -46,6 +46,7 @@ from fog.replica_thread import ReplicaThread
 from fog.said import Said
 from fog.seats import Seats
 from fog.settings import Settings
+from fog.share import Share, throttle
 from fog.submitter import Submitter
 from fog.validating import Validating
 from fog.worker import Worker
@@ -149,12 +150,23 @@ class Node:
         exchange.on_faults(accuser.forks, accuser.warrants)
         worker = harvesting = None
         if settings.worker.enabled:
-            gate = Gate(sandbox)
-            worker = Worker(
-                account, settings.worker, agenda, work, blobs, sandbox, home.work, insist, peers, now_ms, gate
-            )
-            looked_at = machine_of(settings.harvest, sandbox)
+            gate, looked_at = Gate(sandbox), machine_of(settings.harvest, sandbox)
             harvesting = Harvesting(settings.harvest, looked_at, gate, RecordFile(home.harvest), now_ms)
+            share = Share(settings.worker, home.root, harvesting.memory_floor)
+            worker = Worker(
+                account,
+                settings.worker,
+                agenda,
+                work,
+                blobs,
+                sandbox,
+                home.work,
+                insist,
+                peers,
+                now_ms,
+                gate,
+                share,
+            )
         submitter = Submitter(account, agenda, work, blobs, home.root / "programs", say, peers, now_ms)
         workflows = Workflows(
             agenda,
@@ -222,6 +234,8 @@ class Node:
             nursery.start_soon(accuser.run)
             if worker is not None and harvesting is not None:
                 nursery.start_soon(harvesting.run)
+                if settings.worker.cpu_percent < 100:
+                    nursery.start_soon(throttle, worker.gate, sandbox, settings.worker.cpu_percent)
                 nursery.start_soon(lend, worker, ledger, agenda)
             nursery.start_soon(submitter.run)
             nursery.start_soon(workflows.run)

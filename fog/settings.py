@@ -98,6 +98,28 @@ class Worker(Section, frozen=True):
             description="Most micro-credits to set aside for one run, lost if it is proven wrong; 0: none.",
         ),
     ] = 0
+    cpu_percent: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100,
+            description="Most of each slot's core, in percent of every second; 100: all that nobody wants.",
+        ),
+    ] = 100
+    memory_mib: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=2**24,
+            description="Most memory for all runs; 0: what is free above harvest.memory_stop_mib.",
+        ),
+    ] = 0
+    scratch_mib: Annotated[
+        int,
+        Meta(
+            ge=0, le=2**24, description="Most disk for inputs and outputs of runs at work; 0: what is free."
+        ),
+    ] = 0
     offer_ms: Annotated[
         int, Meta(ge=10_000, le=86_400_000, description="How long one offer stands before it is renewed.")
     ] = 3_600_000

@@ -41,6 +41,7 @@ from fog import agenda
 from fog.agenda import Agenda
 from fog.gate import HOLD_S, Gate
 from fog.settings import Worker as Settings
+from fog.share import Share
 from ledger.cid import Cid
 from ledger.errors import FogError, RemoteError
 from ledger.event import Event
@@ -90,10 +91,12 @@ class Worker:
         peers: Callable[[], list[str]],
         clock: Callable[[], int],
         gate: Gate,
+        share: Share,
     ) -> None:
         self.account = account
         self.settings = settings
         self.gate = gate
+        self._share = share
         self.doing: dict[Lease, str] = {}
         self.counts: Counter[str] = Counter()
         self._agenda = agenda
@@ -254,9 +257,10 @@ class Worker:
         scratch = self._scratch / f"{lease.job.digest.hex()[:16]}-{lease.shard}-{lease.attempt}"
         scratch.mkdir(mode=0o700)
         try:
-            task = await self.gate.when_open(lambda: self._task(spec, lease.shard, scratch))
-            self._now(lease, "starting")
-            outcome = await self._sandbox.run(task, scratch=scratch, progress=partial(self._ran, lease))
+            with self._share.taken(spec, lease.shard):
+                task = await self.gate.when_open(lambda: self._task(spec, lease.shard, scratch))
+                self._now(lease, "starting")
+                outcome = await self._sandbox.run(task, scratch=scratch, progress=partial(self._ran, lease))
             self._sandbox.warm()
             self.counts.update(f"run.{run.status}" for run in outcome.result.runs)
             for cid, path in outcome.blobs.items():

@@ -1,0 +1,112 @@
+"""The gate: what waits, what is begun again, what is ended, when work must stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from domain.compute.sandbox import Sandbox
+from fog.gate import HOLD_S, Evicted, Gate
+
+pytestmark = pytest.mark.trio
+
+
+@pytest.fixture
+async def gate(tmp_path: Path) -> Gate:
+    return Gate(Sandbox(tmp_path))
+
+
+class Deed:
+    """Something that takes until it is told to end; counts how often it was begun."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.end = trio.Event()
+
+    async def __call__(self) -> str:
+        self.begun += 1
+        await self.end.wait()
+        return "done"
+
+
+async def test_nothing_begins_before_the_machine_was_looked_at(
+    gate: Gate, autojump_clock: trio.testing.MockClock
+) -> None:
+    deed = Deed()
+    with trio.move_on_after(HOLD_S / 2):
+        await gate.when_open(deed)
+    assert not deed.begun
+    assert not gate.turned.is_set()
+    assert gate.closed_s > HOLD_S  # so no offer is made meanwhile
+
+
+async def test_what_had_to_stop_is_begun_again_when_it_may(gate: Gate) -> None:
+    await gate.turn("run", "")
+    deed, said = Deed(), list[str]()
+
+    async def work() -> None:
+        said.append(await gate.when_open(deed))
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(work)
+            await trio.testing.wait_all_tasks_blocked()
+            await gate.turn("suspend", "somebody is here")
+            await trio.testing.wait_all_tasks_blocked()
+            assert deed.begun == 1
+            await gate.turn("run", "")
+            await trio.testing.wait_all_tasks_blocked()
+            assert deed.begun == 2
+            deed.end.set()
+    assert said == ["done"]
+
+
+async def test_what_waits_longer_than_others_should_wait_goes_back(
+    gate: Gate, autojump_clock: trio.testing.MockClock
+) -> None:
+    await gate.turn("suspend", "somebody is here")
+    began = trio.current_time()
+    with pytest.raises(Evicted, match="somebody is here"):
+        await gate.when_open(Deed())
+    assert trio.current_time() - began == HOLD_S
+
+
+async def test_only_an_eviction_ends_what_was_begun(gate: Gate) -> None:
+    await gate.turn("run", "")
+    ended: list[str] = []
+
+    async def work() -> None:
+        try:
+            with gate.until_shut():
+                await trio.sleep_forever()
+        except Evicted as evicted:
+            ended.append(str(evicted))
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(work)
+            await trio.testing.wait_all_tasks_blocked()
+            await gate.turn("suspend", "somebody is here")
+            await trio.testing.wait_all_tasks_blocked()
+            assert not ended
+            await gate.turn("evict", "somebody stays")
+    assert ended == ["somebody stays"]
+
+
+async def test_nothing_begins_while_it_is_shut(gate: Gate) -> None:
+    await gate.turn("evict", "paused")
+    with pytest.raises(Evicted), gate.until_shut():
+        await trio.sleep_forever()
+
+
+async def test_it_tells_of_a_turn_and_not_of_the_same_again(gate: Gate) -> None:
+    await gate.turn("run", "")
+    seen = gate.changed.beat
+    await gate.turn("run", "still")
+    assert gate.changed.beat == seen
+    await gate.turn("suspend", "hot")
+    await gate.turn("suspend", "hotter")
+    assert (gate.changed.beat, gate.sentence) == (seen + 1, "hotter")
