@@ -66,6 +66,7 @@ class _Line:
         self.peer = peer
         self.scope = trio.CancelScope()
         self.is_left = False
+        self.counted = 0  # bytes of its stream
         self.trouble: RemoteError | None = None
         self.questions, self.to_write = trio.open_memory_channel[Cid](WINDOW_MAX)
 
@@ -221,9 +222,12 @@ class Blobs:
             with line.scope:
                 async with await self._host.open(line.peer, PROTOCOL) as stream:
                     self._do(self._fetches.opened(line.peer, trio.current_time()))
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(self._ask, line, stream)
-                        await self._listen(line, stream)
+                    try:
+                        async with trio.open_nursery() as nursery:
+                            nursery.start_soon(self._ask, line, stream)
+                            await self._listen(line, stream)
+                    finally:
+                        self._count(line, stream)
         except RemoteError as error:
             line.trouble = error
         if line.is_left:
@@ -237,6 +241,11 @@ class Blobs:
             del self._lines[line.peer]
             is_gone = not self._host.is_connected(line.peer)
             self._do(self._fetches.broke(line.peer, trio.current_time(), is_gone=is_gone))
+
+    def _count(self, line: _Line, stream: Stream) -> None:
+        """What was read since the last time: more than was stored, when answers were given up half way."""
+        self.counts["blob.read_bytes"] += stream.bytes_in - line.counted
+        line.counted = stream.bytes_in
 
     async def _ask(self, line: _Line, stream: Stream) -> None:
         async for cid in line.to_write:
@@ -253,6 +262,7 @@ class Blobs:
         while True:
             try:
                 block = await stream.read_frame(size_max=BLOCK_SIZE_MAX, timeout_s=NO_DEADLINE_S)
+                self._count(line, stream)
                 if line.is_left:
                     return
                 cid = self._fetches.answered(line.peer, len(block), trio.current_time())
