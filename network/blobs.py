@@ -1,12 +1,15 @@
-"""A store of blocks on disk, each named by the hash of its bytes.
+"""A store of blocks on disk, each named by the hash of its bytes: a cache with a limit.
 
 A block is a chunk of a blob or a manifest (`ledger.blob`), at most 256 KiB. One file a block, in folders
-by the last two characters of its name so that no folder grows huge.
+by the last two characters of its name so that no folder grows huge. What does not fit makes room: the blocks
+that were used longest ago go first, but for what is pinned (`network.blobs_pins`). When a block was used last
+is its file's time, which is set by a read at most once in TOUCH_S, so reading costs no writes.
 
 What must always hold:
-    - a name that exists has its whole content: written aside, fsynced, renamed, folder fsynced
+    - a name that exists has its whole content: written aside, fsynced, renamed
     - what is read is what the name says, or it is not there: a block that rotted is removed and counted
-    - never more than `bytes_max` on disk; what would exceed it is refused, nothing is thrown away unasked
+    - never more than `bytes_max` on disk, unless the limit was lowered and what is there is pinned
+    - what is pinned is not removed to make room; when nothing else is left, what would not fit is refused
 
 What a crash leaves: after the write aside, a file in `incoming/` that the next start removes; after the
 rename, the whole block. There is no state in which a half block has a name.
@@ -18,8 +21,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import heapq
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,8 +34,18 @@ from ledger import blob
 from ledger.blob import BLOCK_SIZE_MAX, Manifest
 from ledger.cid import Cid
 from ledger.errors import FogError, RemoteError
+from network.blobs_pins import Pins
 
 BYTES_MAX: Final = 16 * 1024**3  # 16 GiB, a modest share of a disk; a setting of the node
+
+TOUCH_S: Final = 600.0
+"""A read moves a block's time if that is longer ago: two reads within ten minutes are one use."""
+
+EVICTED_PART: Final = 32
+"""At least this part of the limit is made free at once: looking for what is oldest reads every name."""
+
+EVICTED_MAX: Final = 4_096
+"""Blocks removed by one look, 1 GiB of whole chunks: as many names are in memory."""
 
 
 class BlobsFull(FogError):
@@ -46,12 +61,14 @@ class BlobMissing(FogError):
 
 
 class BlockStore:
-    """Blocks under one folder. `counts` has `rotten`: blocks that were not what their name says."""
+    """Blocks under one folder. `counts` has `rotten`: blocks that were not what their name says; `evicted`:
+    blocks that made room."""
 
     def __init__(self, folder: Path, *, bytes_max: int = BYTES_MAX) -> None:
         self.folder, self.bytes_max = folder, bytes_max
         self.counts: Counter[str] = Counter()
-        self._lock = threading.Lock()  # guards bytes_used: threads of several fetches write here
+        self._lock = threading.RLock()  # guards bytes_used: threads of several fetches write here
+        self.pins = Pins(folder / "pins")
         self._incoming = folder / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
         for left in self._incoming.iterdir():
@@ -75,33 +92,110 @@ class BlockStore:
         """
         if not blob.verify(block, cid):
             raise RemoteError(f"{len(block)} bytes that are not {cid}", code="bad_block")
+        self.pins.is_new(cid)
         path = self._path(cid)
-        if path.exists():
+        if self._touch(path):
+            if durable:
+                _fsync_folder(path.parent)  # it may have come without
             return False
         self._reserve(len(block))
         try:
-            self._write(path, block, durable)
-        except BaseException as error:
+            self._write_or_make_room(path, block, durable)
+        except BaseException:
             self._release(len(block))
-            if isinstance(error, OSError) and error.errno in _NO_ROOM:
-                raise BlobsFull(
-                    f"no room on the disk for blobs: {error}", next_step="free some space, then try again"
-                ) from error
             raise
+        return True
+
+    def _touch(self, path: Path) -> bool:
+        """Whether it is there; then it was used now."""
+        try:
+            if time.time() - path.stat().st_mtime > TOUCH_S:
+                os.utime(path)
+        except FileNotFoundError:
+            return False
         return True
 
     def _reserve(self, size: int) -> None:
         with self._lock:
-            if self.bytes_used + size > self.bytes_max:
+            excess = self.bytes_used + size - self.bytes_max
+            if excess > 0 and self._evict(max(excess, self.bytes_max // EVICTED_PART)) < excess:
                 raise BlobsFull(
-                    f"{self.bytes_used} of {self.bytes_max} bytes of blobs are used, {size} more do not fit",
-                    next_step="raise the limit for blobs in the settings, or remove blobs of finished jobs",
+                    f"{self.bytes_used} of {self.bytes_max} bytes of blobs are in use and cannot be removed, "
+                    f"{size} more do not fit",
+                    next_step="raise blobs.cache_mib in the settings, or see what is pinned: fog blob list",
                 )
             self.bytes_used += size
 
     def _release(self, size: int) -> None:
         with self._lock:
             self.bytes_used -= size
+
+    def _write_or_make_room(self, path: Path, block: bytes, durable: bool) -> None:
+        try:
+            return self._write(path, block, durable)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+        self._evict(max(len(block), self.bytes_max // EVICTED_PART))
+        try:
+            self._write(path, block, durable)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise BlobsFull(
+                f"no room on the disk for blobs: {error}", next_step="free some space, then try again"
+            ) from error
+
+    # -- making room
+
+    def gc(self) -> int:
+        """Remove all that is not pinned; how many bytes that were."""
+        return self._evict(self.bytes_max + self.bytes_used)
+
+    def _evict(self, wanted: int) -> int:
+        """Make at least so many bytes free, what was used longest ago first. How many were."""
+        freed = 0
+        with self._lock:
+            pinned = self._pinned()
+            while freed < wanted:
+                oldest = heapq.nsmallest(EVICTED_MAX, self._evictable(pinned))
+                for _, size, path in oldest:
+                    if freed >= wanted:
+                        break
+                    self._remove(path)
+                    freed += size
+                    self.counts["evicted"] += 1
+                if len(oldest) < EVICTED_MAX:
+                    break
+        self.counts["evicted_bytes"] += freed
+        return freed
+
+    def _evictable(self, pinned: set[str]) -> Iterator[tuple[float, int, Path]]:
+        for path in self._paths():
+            with contextlib.suppress(FileNotFoundError):
+                state = path.stat()
+                if path.name not in pinned:
+                    yield state.st_mtime, state.st_size, path
+
+    def _pinned(self) -> set[str]:
+        """The names of all blocks that must stay."""
+        names = set[str]()
+        for root in self.pins.roots():
+            names.add(str(root))
+            manifest = self._manifest_or_none(root)
+            names.update(map(str, () if manifest is None else manifest.chunks))
+        return names
+
+    def _manifest_or_none(self, cid: Cid) -> Manifest | None:
+        with contextlib.suppress(RemoteError):  # pinned by somebody's word, and it is no manifest
+            return self.manifest(cid)
+        return None
+
+    def bytes_pinned(self) -> int:
+        """Of those that are here."""
+        with self._lock:
+            paths = (self.folder / name[-2:] / name for name in self._pinned())
+            return sum(path.stat().st_size for path in paths if path.exists())
 
     def _write(self, path: Path, block: bytes, durable: bool) -> None:
         aside = self._incoming / f"{path.name}.{threading.get_ident()}"
@@ -110,7 +204,10 @@ class BlockStore:
             file.flush()
             os.fsync(file.fileno())
         path.parent.mkdir(exist_ok=True)
-        aside.replace(path)
+        with self._lock:
+            if path.exists():  # another thread had it too, and was faster
+                self._release(len(block))
+            aside.replace(path)
         if durable:
             _fsync_folder(path.parent)
 
@@ -122,6 +219,7 @@ class BlockStore:
                 block = file.read(BLOCK_SIZE_MAX + 1)
         except FileNotFoundError:
             return None
+        self._touch(path)
         if not blob.verify(block, cid):
             self.counts["rotten"] += 1
             self._remove(path)
@@ -137,7 +235,7 @@ class BlockStore:
         self._remove(self._path(cid))
 
     def _remove(self, path: Path) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        with self._lock, contextlib.suppress(FileNotFoundError):
             size = path.stat().st_size
             path.unlink()
             self._release(size)
@@ -145,10 +243,18 @@ class BlockStore:
     # -- blobs
 
     def add(self, source: bytes | BinaryIO) -> Cid:
-        """Cut a blob into blocks, store them, return its id. BlobsFull, UsageError (`blob_too_big`)."""
-        cid = None
-        for cid, block in blob.blocks(source):
-            self.put(cid, block)
+        """Cut a blob into blocks, store them, return its id; durable when this returns.
+
+        It may be removed to make room as soon as this returns, unless somebody pins it. Raises BlobsFull,
+        UsageError (`blob_too_big`).
+        """
+        cid, folders = None, set[Path]()
+        with self.pins.hold_new():
+            for cid, block in blob.blocks(source):
+                self.put(cid, block, durable=False)
+                folders.add(self._path(cid).parent)
+            for folder in sorted(folders):  # together: one commit of the file system is enough for many
+                _fsync_folder(folder)
         assert cid is not None, "a blob has at least one block"
         return cid
 

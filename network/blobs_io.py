@@ -122,27 +122,30 @@ class Blobs:
     async def fetch(self, cid: Cid, peers: Sequence[str], *, size_max: int = blob.BLOB_SIZE_MAX) -> None:
         """Make the whole blob be in the store, from whichever of `peers` (connected) have it.
 
-        Raises BlobMissing (with what arrived kept), RemoteError (`oversize`: more than `size_max` bytes;
-        `bad_schema`: not a manifest), BlobsFull, OSError (the disk).
+        It may be removed to make room as soon as this returns, unless somebody pins it. Raises BlobMissing
+        (what arrived is kept), RemoteError (`oversize`: more than `size_max` bytes; `bad_schema`: not a
+        manifest), BlobsFull, OSError (the disk).
         """
-        await self._gather([cid], peers)
-        if cid.is_raw:
-            block = await _in_thread(self.store.get, cid)
-            check_size(len(block or b""), size_max)
-        else:
-            manifest = await _in_thread(self.store.manifest, cid)
-            if manifest is None:
-                raise BlobMissing(f"the manifest of {cid} was here and is gone: its disk block rotted")
-            check_size(manifest.size, size_max)
-            await self._gather(manifest.chunks, peers)
+        with self.store.pins.hold(cid):
+            await self._gather([cid], peers)
+            if cid.is_raw:
+                block = await _in_thread(self.store.get, cid)
+                check_size(len(block or b""), size_max)
+            else:
+                manifest = await _in_thread(self.store.manifest, cid)
+                if manifest is None:
+                    raise BlobMissing(f"the manifest of {cid} was here and is gone: its disk block rotted")
+                check_size(manifest.size, size_max)
+                await self._gather(manifest.chunks, peers)
 
     async def fetch_all(self, cids: Sequence[Cid], peers: Sequence[str]) -> None:
         """Make all these blobs be in the store.
 
         Raises BlobMissing, RemoteError (a manifest that is none), BlobsFull, OSError.
         """
-        await self._gather(cids, peers)
-        await self._gather(self._chunks_of(cids), peers)
+        with self.store.pins.hold(*cids):
+            await self._gather(cids, peers)
+            await self._gather(self._chunks_of(cids), peers)
 
     def _chunks_of(self, cids: Sequence[Cid]) -> Iterator[Cid]:
         """One manifest after the other is read when its turn comes: together they may be large."""

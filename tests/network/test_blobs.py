@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -70,15 +72,147 @@ def test_a_block_that_rotted_is_not_there_any_more(tmp_path: Path):
     assert store.bytes_used == 0
 
 
-def test_what_exceeds_the_limit_is_refused_and_nothing_is_lost(tmp_path: Path):
+def test_what_exceeds_the_limit_of_pinned_blobs_is_refused_and_nothing_is_lost(tmp_path: Path):
     store = BlockStore(tmp_path, bytes_max=1_000)
     kept = store.add(bytes(600))
-    with pytest.raises(BlobsFull) as refused:
+    with store.pins.hold(kept), pytest.raises(BlobsFull) as refused:
         store.add(bytes(601))
     assert refused.value.next_step
     assert store.read(kept, size_max=600) == bytes(600)
-    store.forget(kept)
     store.add(bytes(601))
+    assert not store.has(kept), "not pinned any more: it made room"
+
+
+def aged(store: BlockStore, cid: Cid, hours: int) -> None:
+    """As if it had been used last so many hours ago."""
+    [path] = store.folder.glob(f"??/{cid}")
+    then = path.stat().st_mtime - 3_600 * hours
+    os.utime(path, (then, then))
+
+
+def filled(folder: Path, number: int, *, bytes_max: int = 10_000) -> tuple[BlockStore, list[Cid]]:
+    """A store with blobs of 1,000 bytes, the first of them the oldest."""
+    store = BlockStore(folder, bytes_max=bytes_max)
+    cids = [store.add(bytes([n]) * 1_000) for n in range(number)]
+    for n, cid in enumerate(cids):
+        aged(store, cid, number - n)
+    return store, cids
+
+
+def test_what_was_used_longest_ago_makes_room(tmp_path: Path):
+    store, cids = filled(tmp_path, 10)
+    store.add(b"x" * 1_500)
+    assert [store.has(cid) for cid in cids] == [False] * 2 + [True] * 8
+    assert store.counts["evicted"] == 2
+    assert store.bytes_used == 9_500
+
+
+def test_reading_is_using_also_across_a_restart(tmp_path: Path):
+    _, cids = filled(tmp_path, 10)
+    assert BlockStore(tmp_path).get(cids[0]) is not None
+    again = BlockStore(tmp_path, bytes_max=10_000)
+    again.add(b"x" * 1_000)
+    assert again.has(cids[0])
+    assert not again.has(cids[1])
+
+
+def test_two_reads_within_minutes_are_one_write(tmp_path: Path):
+    store = BlockStore(tmp_path)
+    cid = store.add(b"read often")
+    [path] = store.folder.glob(f"??/{cid}")
+    before = path.stat().st_mtime_ns
+    for _ in range(3):
+        store.get(cid)
+    assert path.stat().st_mtime_ns == before
+
+
+def test_a_pinned_blob_stays_with_all_its_chunks(tmp_path: Path):
+    store = BlockStore(tmp_path, bytes_max=8 * BLOCK_SIZE_MAX)
+    cid = store.add(content(3 * BLOCK_SIZE_MAX))
+    store.pins.keep(cid)
+    for n in range(12):
+        store.add(bytes([n + 1]) * BLOCK_SIZE_MAX)
+    assert store.is_whole(cid)
+    again = BlockStore(tmp_path, bytes_max=8 * BLOCK_SIZE_MAX)
+    assert again.pins.kept() == [cid], "a restart forgets no pin"
+    again.gc()
+    assert again.is_whole(cid)
+    assert again.bytes_used == again.bytes_pinned()
+    assert again.pins.release(cid)
+    assert not again.pins.release(cid)
+    again.gc()
+    assert again.bytes_used == 0
+
+
+def test_a_source_of_pins_is_asked_whenever_room_is_made(tmp_path: Path):
+    store, cids = filled(tmp_path, 10)
+    owed = cids[:3]
+    store.pins.source(lambda: owed)
+    store.add(b"x" * 1_000)
+    assert all(store.has(cid) for cid in owed)
+    owed.clear()
+    store.add(b"y" * 1_000)
+    assert not store.has(cids[0])
+
+
+def test_a_blob_never_makes_room_for_its_own_end(tmp_path: Path):
+    """It is larger than the store: refused, rather than stored without its beginning."""
+    store = BlockStore(tmp_path, bytes_max=4 * BLOCK_SIZE_MAX)
+    with pytest.raises(BlobsFull):
+        store.add(content(6 * BLOCK_SIZE_MAX))
+    store.add(content(3 * BLOCK_SIZE_MAX))
+
+
+def test_what_is_stored_while_it_is_held_stays(tmp_path: Path):
+    store = BlockStore(tmp_path, bytes_max=2_000)
+    with store.pins.hold_new():
+        first = store.add(b"a" * 900)
+        store.add(b"b" * 900)
+        with pytest.raises(BlobsFull):
+            store.add(b"c" * 900)
+    assert store.has(first)
+
+
+def test_a_lower_limit_is_kept_to_from_the_next_block_on(tmp_path: Path):
+    _, cids = filled(tmp_path, 10)
+    smaller = BlockStore(tmp_path, bytes_max=3_000)
+    smaller.add(b"x" * 1_000)
+    assert smaller.bytes_used <= 3_000
+    assert smaller.has(cids[-1])
+
+
+def test_blocks_from_several_threads_are_counted_once(tmp_path: Path):
+    store = BlockStore(tmp_path)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(store.add, [content(n % 4 * 1_000) for n in range(64)]))
+    assert store.bytes_used == sum(path.stat().st_size for path in tmp_path.glob("??/*"))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["add", "read", "pin", "unpin"]), st.integers(0, 12)), max_size=40))
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_pinned_is_here_and_the_limit_holds_whatever_is_done(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
+):
+    store = BlockStore(tmp_path_factory.mktemp("blobs"), bytes_max=5_000)
+    for what, n in steps:
+        data = bytes([n]) * 1_000
+        cid = Cid.of_raw(data)
+        match what:
+            case "add":
+                full = len([kept for kept in store.pins.kept() if kept != cid]) >= 5
+                try:
+                    store.add(data)
+                except BlobsFull:
+                    assert full, "refused only when all is pinned"
+            case "read":
+                assert store.get(cid) in (None, data)
+            case "pin":
+                if store.has(cid):
+                    store.pins.keep(cid)
+            case "unpin":
+                store.pins.release(cid)
+        assert store.bytes_used <= 5_000
+        assert all(store.has(kept) for kept in store.pins.kept())
 
 
 @pytest.mark.parametrize("moment", ["write", "replace"])
