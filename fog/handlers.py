@@ -18,6 +18,7 @@ from domain.rules.accounts import holdings
 from domain.work import Work
 from fog import (
     agenda,
+    blob_methods,
     escrow_methods,
     harvest_methods,
     identity_methods,
@@ -28,6 +29,7 @@ from fog import (
     workflow_methods,
 )
 from fog.agenda import Agenda
+from fog.blob_handlers import BlobHandlers
 from fog.control import Emit, Handler
 from fog.escrow_handlers import EscrowHandlers
 from fog.exits import Refused
@@ -57,6 +59,7 @@ T = TypeVar("T", bound=Message)
 
 PARAMS: Final = (
     methods.PARAMS
+    | blob_methods.PARAMS
     | escrow_methods.PARAMS
     | harvest_methods.PARAMS
     | identity_methods.PARAMS
@@ -100,6 +103,7 @@ class Handlers:
         self._escrows = EscrowHandlers(ledger, agenda, self._record)
         self._identities = IdentityHandlers(ledger, self._record)
         self._harvest = HarvestHandlers(harvesting)
+        self._blobs = BlobHandlers(blobs)
         self._stake = StakeHandlers(ledger, ledger.account, self._record)
         self._flows = WorkflowHandlers(workflows, work, agenda)
         self._watching = WatchingHandlers(
@@ -132,6 +136,7 @@ class Handlers:
         }
         handlers |= self._escrows.table() | self._identities.table() | self._stake.table()
         handlers |= self._harvest.table()
+        handlers |= self._blobs.table()
         handlers |= self._flows.table() | self._watching.table()
         assert handlers.keys() == PARAMS.keys(), "a method without a handler, or the other way round"
         return {name: _framed(PARAMS[name], handler) for name, handler in handlers.items()}

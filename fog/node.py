@@ -42,10 +42,11 @@ from fog.harvesting import Harvesting, machine_of
 from fog.live import Live
 from fog.outbox import Outbox
 from fog.paths import DataDir
+from fog.pinning import pin_what_is_owed
 from fog.replica_thread import ReplicaThread
 from fog.said import Said
 from fog.seats import Seats
-from fog.settings import Settings
+from fog.settings import RATE_KIB_S_MAX, Settings
 from fog.share import Share, throttle
 from fog.submitter import Submitter
 from fog.validating import Validating
@@ -126,7 +127,10 @@ class Node:
 
         host = await parts.enter_async_context(open_host(self._key.seed, settings.network.listen))
         exchange = await Exchange.open(host, ledger, flush_ms=settings.network.gossip_flush_ms)
-        blobs = Blobs(host, BlockStore(home.blobs, bytes_max=settings.blobs.cache_mib << 20))
+        blocks = BlockStore(home.blobs, bytes_max=settings.blobs.cache_mib << 20)
+        pin_what_is_owed(blocks, work)
+        rates = settings.blobs
+        blobs = Blobs(host, blocks, upload=bound(rates.upload_kib_s), download=bound(rates.download_kib_s))
         outbox = Outbox(ledger, work, device, decides=decides)
         exchange.on_equal(outbox.equal)
         sandbox = await parts.enter_async_context(open_sandbox(home.root / "modules"))
@@ -254,6 +258,11 @@ class Node:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for _ in signals:
                 self._stop.set()
+
+
+def bound(kib_s: int) -> int | None:
+    """Bytes a second; None for the largest setting, which is more than a node can move."""
+    return None if kib_s == RATE_KIB_S_MAX else kib_s << 10
 
 
 async def lend(worker: Worker, ledger: ReplicaThread, agenda: Agenda) -> None:

@@ -4,7 +4,8 @@ The schema and nothing else; `fog.config` finds the values. A setting `port` in 
 `[api] port` in the file and `FOG_API_PORT` in the environment. docs/configuration.md lists them all, and a
 test compares.
 
-Units are in the names: `_ms` milliseconds, `_mib` 2^20 bytes, `price` micro-credits per Gfuel.
+Units are in the names: `_ms` milliseconds, `_mib` 2^20 bytes, `_kib_s` 2^10 bytes a second, `price`
+micro-credits per Gfuel.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from domain.payloads import SLOTS_MAX
 from ledger.types import INT63_MAX
 
 ADDRESSES_MAX = 64  # of one kind in a configuration; more would be a mistake
+RATE_KIB_S_MAX = 2**20  # 1 GiB a second: several times what one node can move, so no bound
 WITNESSES_MAX = 16  # each is asked for each note; signed notes need not carry more
 
 Text = Annotated[str, Meta(max_length=1024)]
@@ -149,8 +151,27 @@ class Blobs(Section, frozen=True):
     """Programs, inputs and results."""
 
     cache_mib: Annotated[
-        int, Meta(ge=16, le=2**24, description="Most disk for blobs; what does not fit is refused.")
+        int,
+        Meta(
+            ge=16,
+            le=2**24,
+            description="Most disk for blobs; what was used longest ago makes room for new ones.",
+        ),
     ] = 2_048
+    upload_kib_s: Annotated[
+        int,
+        Meta(
+            ge=16, le=RATE_KIB_S_MAX, description="Most that all peers together are given of blobs, a second."
+        ),
+    ] = RATE_KIB_S_MAX
+    download_kib_s: Annotated[
+        int,
+        Meta(
+            ge=16,
+            le=RATE_KIB_S_MAX,
+            description="Most that is taken of blobs from all peers together, a second.",
+        ),
+    ] = RATE_KIB_S_MAX
 
 
 class Finality(Section, frozen=True):

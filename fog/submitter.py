@@ -97,11 +97,16 @@ class Submitter:
 
         Raises what `fog.jobs.pack` raises.
         """
-        packed = await pack(request, self._blobs.store, self._cache, seed=os.urandom(32))
-        # First the record, then the event: a crash between them leaves a record without a job, nothing more.
-        record = await self._keep(
-            self._work.begin_job, packed.spec, name=request.name, output=request.output, inputs=packed.inputs
-        )
+        with self._blobs.store.pins.hold_new():  # from then on the record pins them
+            packed = await pack(request, self._blobs.store, self._cache, seed=os.urandom(32))
+            # First the record, then the event: a crash between them leaves a record without a job, no more.
+            record = await self._keep(
+                self._work.begin_job,
+                packed.spec,
+                name=request.name,
+                output=request.output,
+                inputs=packed.inputs,
+            )
         payload = BondedJob(
             spec=packed.spec,
             shards=packed.shards,
@@ -234,16 +239,19 @@ class Submitter:
         return True
 
     async def _write(self, cid: Cid, record: SubmittedJob, shard: int) -> None:
-        try:
-            result = await self._result(cid, whole=True)
-            require_own(result, record, shard)
-        except RemoteError as error:
-            log.error("shard %d of %s was settled with what is no result: %s", shard, record.name, error)
-            return
-        if record.output is not None:
-            folder = Path(record.output)
-            store = self._blobs.store
-            await trio.to_thread.run_sync(write_outputs, folder, shard, result, store, record.stem_of)
+        store = self._blobs.store
+        with store.pins.hold_new() as hold:
+            hold.add(cid)
+            try:
+                result = await self._result(cid, whole=True)
+                require_own(result, record, shard)
+            except RemoteError as error:
+                log.error("shard %d of %s was settled with what is no result: %s", shard, record.name, error)
+                return
+            hold.add(*result.blobs)
+            if record.output is not None:
+                folder = Path(record.output)
+                await trio.to_thread.run_sync(write_outputs, folder, shard, result, store, record.stem_of)
 
     async def _result(self, cid: Cid, *, whole: bool) -> ShardResult:
         """A settled result; with `whole`, all its blobs too.

@@ -46,6 +46,7 @@ from ledger.cid import Cid
 from ledger.errors import FogError, RemoteError
 from ledger.event import Event
 from network.blobs_io import Blobs
+from network.blobs_pins import Hold
 from projections.log import event as final_event
 from projections.model import Row
 
@@ -237,8 +238,8 @@ class Worker:
         if held is not None:
             return held
         try:
-            with self.gate.until_shut():
-                return await self._compute(lease)
+            with self.gate.until_shut(), self._blobs.store.pins.hold() as hold:
+                return await self._compute(lease, hold)
         except (FogError, OSError) as error:  # all of it is trouble of this machine or of its peers
             code = error.code if isinstance(error, FogError) else "disk"
             log.warning("lease %s given back: %s (%s)", lease, error, code)
@@ -247,7 +248,8 @@ class Worker:
             await self._say(LeaseRelease(*lease, code))
             return None
 
-    async def _compute(self, lease: Lease) -> HeldLease:
+    async def _compute(self, lease: Lease, hold: Hold) -> HeldLease:
+        """`hold` keeps what it needs, and what it made until that is written down."""
         self._now(lease, "fetching")
         job = await self._agenda.ask(agenda.job_row, lease.job)
         assert job is not None, "a run of a job that is not in the tables"
@@ -257,12 +259,14 @@ class Worker:
         scratch = self._scratch / f"{lease.job.digest.hex()[:16]}-{lease.shard}-{lease.attempt}"
         scratch.mkdir(mode=0o700)
         try:
+            hold.add(Cid(job["spec"]), *spec.blobs, *(entry.cid for entry in spec.shards[lease.shard]))
             with self._share.taken(spec, lease.shard):
                 task = await self.gate.when_open(lambda: self._task(spec, lease.shard, scratch))
                 self._now(lease, "starting")
                 outcome = await self._sandbox.run(task, scratch=scratch, progress=partial(self._ran, lease))
             self._sandbox.warm()
             self.counts.update(f"run.{run.status}" for run in outcome.result.runs)
+            hold.takes_new = True
             for cid, path in outcome.blobs.items():
                 with path.open("rb") as source:
                     assert await trio.to_thread.run_sync(self._blobs.store.add, source) == cid

@@ -93,6 +93,10 @@ class Workflows:
 
         Raises what `prepare` and `fog.jobs` raise; UsageError (`oversize`).
         """
+        with self._store.pins.hold_new():  # from then on the plan pins them
+            return await self._written_down(request)
+
+    async def _written_down(self, request: WorkflowSubmit) -> Workflow:
         plan = [await self._planned(step) for step in request.steps]
         known: set[str] = set()
         for step in plan:

@@ -19,6 +19,7 @@ import typer
 
 from fog.cli import (
     archive,
+    blob,
     escrow,
     harvest,
     identity,
@@ -56,6 +57,7 @@ for room in (
     harvest,
     jobs,
     submit,
+    blob,
     wallet,
     stake,
     escrow,
