@@ -20,16 +20,24 @@ import msgspec
 import trio
 
 from domain.compute import confine
-from domain.compute.task import FRAME_SIZE_MAX, LENGTH_SIZE, Report, Task, decode_report, frame
+from domain.compute.task import LENGTH_SIZE, Report, Task, decode_report, frame
+from domain.compute.usage import Meter
 from ledger.errors import FogError
 
 DIAGNOSTIC_SIZE_MAX: Final = 4096  # of what a dying child says
+
+_DEATHS: Final[dict[int, str]] = {
+    signal.SIGXCPU: "cpu_limit",
+    signal.SIGKILL: "killed",
+    signal.SIGSYS: "forbidden_call",  # one of `calls.HOSTILE`: the guest had broken out
+}
+"""Signal -> what `SandboxFailure.code` says of it."""
 
 _PACKAGES: Final = str(Path(__file__).resolve().parents[2])
 _START: Final = (
     # Tied to us before anything else: a stopped child does not see that its pipe was closed.
     "import sys; sys.path[:] = sys.argv[2:]; from domain.compute import confine;"
-    " confine.die_with(int(sys.argv[1])); from domain.compute.child import main; main()"
+    " confine.die_with(int(sys.argv[1])); "
 )
 
 
@@ -40,12 +48,14 @@ class SandboxFailure(FogError):
 
 
 class Child:
-    """One process. Started at once, given its task when there is one."""
+    """One process. Started at once, given its task when there is one. `entry`: what it then does."""
+
+    entry = "from domain.compute.child import main; main()"
 
     def __init__(self) -> None:
         # Directly and not through a thread: the kernel ends the child with the *thread* that started it.
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _START, str(os.getpid()), *_import_path()],
+            [sys.executable, "-I", "-S", "-c", _START + self.entry, str(os.getpid()), *_import_path()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -54,6 +64,7 @@ class Child:
             umask=0o077,
             start_new_session=True,
         )
+        self.meter = Meter(self._process.pid)
         self._ending = False
         self._stops = 0  # how often it was suspended
         process = self._process
@@ -68,7 +79,10 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None
+        """Without reaping it: until `close` its number is its own, and what it used can be read."""
+        if self._process.returncode is not None:
+            return False
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     @property
     def pid(self) -> int:
@@ -76,18 +90,26 @@ class Child:
 
     async def begin(self, task: Task) -> None:
         """Raises SandboxFailure if the child is already gone."""
+        self.meter.begin()
         try:
             await self._tasks.send_all(frame(task))
         except trio.BrokenResourceError:
             raise await self._death() from None
 
-    async def report(self) -> Report:
-        """The next report. Raises SandboxFailure if the child ends or breaks the framing instead."""
+    async def report(self, size_max: int) -> Report:
+        """The next report, of at most so many bytes.
+
+        Raises SandboxFailure if the child ends or breaks the framing instead.
+        """
         size = int.from_bytes(await self._receive(LENGTH_SIZE), "big")
-        if size > FRAME_SIZE_MAX:
-            raise SandboxFailure(f"the child announced a report of {size} bytes", code="child_broken")
+        if size > size_max:
+            raise SandboxFailure(
+                f"the child announced a report of {size} bytes, of at most {size_max}", code="child_broken"
+            )
+        body = await self._receive(size)
+        self.meter.look()
         try:
-            return decode_report(await self._receive(size))
+            return decode_report(body)
         except msgspec.DecodeError as error:
             raise SandboxFailure(
                 f"an unreadable report from the child: {error}", code="child_broken"
@@ -126,7 +148,7 @@ class Child:
         """Kill and reap, also while being cancelled."""
         self.kill()
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(self._process.wait)
+            await self._reap()
             for pipe in (self._tasks, self._reports, self._diagnostics):
                 await pipe.aclose()
 
@@ -142,14 +164,30 @@ class Child:
             data += part
         return data
 
+    async def _reap(self) -> int:
+        """How it ended; what it used is read before its number is given back."""
+        if self._process.returncode is None:
+            await trio.to_thread.run_sync(os.waitid, os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            self.meter.look()
+        return self._process.wait()
+
     async def _death(self) -> SandboxFailure:
         """Why a child that should still be talking is not."""
         self.kill()
         with trio.CancelScope(shield=True):
-            status = await trio.to_thread.run_sync(self._process.wait)
-            said = bytes(await self._diagnostics.receive_some(DIAGNOSTIC_SIZE_MAX)).decode(errors="replace")
-        code = {-signal.SIGXCPU: "cpu_limit", -signal.SIGKILL: "killed"}.get(status, "child_died")
-        return SandboxFailure(f"the sandbox ended early (status {status}): {said.strip()[-500:]}", code=code)
+            status = await self._reap()
+            said = bytes(await self._diagnostics.receive_some(DIAGNOSTIC_SIZE_MAX))
+        code = _DEATHS.get(-status, "child_died")
+        if status == -signal.SIGABRT and b"memory allocation of" in said:
+            code = "host_memory"
+        name = signal.Signals(-status).name if status < 0 else f"exit {status}"
+        return SandboxFailure(f"the sandbox ended early ({name}): {printable(said)[-500:]}", code=code)
+
+
+def printable(said: bytes | str) -> str:
+    """What a child says, in one line and without what would steer a terminal."""
+    text = said.decode(errors="replace") if isinstance(said, bytes) else said
+    return "".join(character if character.isprintable() else " " for character in text).strip()
 
 
 def _import_path() -> list[str]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -29,14 +30,20 @@ import trio
 
 from domain.compute import cache
 from domain.compute.engine import ENGINE
-from domain.compute.process import Child, SandboxFailure
-from domain.compute.spec import INLINE_MAX, JobSpec, Output, OutputFile, Run, ShardResult
-from domain.compute.task import Failed, Loaded, Ran, Task
+from domain.compute.process import Child, SandboxFailure, printable
+from domain.compute.spec import FILES_PER_SHARD_MAX, INLINE_MAX, JobSpec, Output, OutputFile, Run, ShardResult
+from domain.compute.task import FRAME_SPARE, Failed, Loaded, Ran, Task
+from domain.compute.usage import Usage
 from ledger import blob
 from ledger.cid import Cid
 from ledger.errors import RemoteError, UsageError
 
 LOAD_S_MAX: Final = 600.0  # wall clock until the first run begins: on a busy machine we come last
+COMPILE_S: Final = 20  # CPU seconds for any module: a C program takes 0.2
+COMPILE_S_PER_MIB: Final = 10  # and more for a larger one: CPython, 25 MiB, takes 12 to 40 in all
+TOO_DEAR_MAX: Final = (
+    1024  # programs that did not compile here and are remembered; then the oldest is forgotten
+)
 MESSAGE_SIZE_MAX: Final = 500  # of a failure, in characters
 WALL_S_MAX: Final = 3600.0  # of all runs; a shard is meant to take minutes
 
@@ -60,6 +67,7 @@ class ShardOutcome(msgspec.Struct, frozen=True):
     blobs: dict[Cid, Path]
     cached: bool
     confined: list[str]
+    usage: Usage
 
 
 Progress = Callable[[int, int], None]
@@ -69,8 +77,16 @@ Progress = Callable[[int, int], None]
 class Sandbox:
     """Runs shards, each in a child of its own, and keeps one spare child warm."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, compile_s: int = COMPILE_S) -> None:
         self._cache = folder
+        self._compile_s = compile_s
+        self._too_dear: dict[Cid, None] = {}
+        self.used: Counter[str] = Counter()
+        """Of all shards, also of those that failed: `shards`, `cpu_ms`, `wall_ms`."""
+        self.memory_peak = 0
+        """Bytes of the largest."""
+        self.walls: list[str] = []
+        """Around the child that ran last: see `confine`."""
         self._spare: Child | None = None
         self._keep_spare = False
         self._running: dict[Child, _Clock] = {}
@@ -137,9 +153,11 @@ class Sandbox:
         finally:
             del self._running[child]
             await child.close()
+            usage = child.meter.usage
+            self._count(usage)
         if self._keep_spare:
             self.warm()
-        return outcome
+        return msgspec.structs.replace(outcome, usage=usage)
 
     async def aclose(self) -> None:
         spare, self._spare = self._spare, None
@@ -173,27 +191,52 @@ class Sandbox:
     ) -> ShardOutcome:
         loaded = await self._load(child, clock, task, wall_s)
         names = task.spec.runs_of(task.shard)
-        capture = _Capture(scratch)
+        self.walls = loaded.confined
+        capture = _Capture(scratch, task.spec.output)
         progress(0, len(names))
         with clock.within(wall_s):
             for done, name in enumerate(names, start=1):
-                ran = await _expect(child, Ran)
+                ran = await _expect(child, Ran, FRAME_SPARE + capture.room)
                 if ran.name != name:
                     raise SandboxFailure(f"a run of {ran.name!r}, not {name!r}", code="child_broken")
                 await capture.add(ran)
                 progress(done, len(names))
-        return ShardOutcome(_result(capture, task.spec), capture.blobs, loaded.cached, loaded.confined)
+        return ShardOutcome(
+            _result(capture, task.spec), capture.blobs, loaded.cached, loaded.confined, child.meter.usage
+        )
 
     async def _load(self, child: Child, clock: _Clock, task: ShardTask, wall_s: float) -> Loaded:
-        """The child has its module, and the cache what was compiled anew."""
+        """The child has its module, and the cache what was compiled anew.
+
+        A module that takes too long to compile here may be quick elsewhere, so that is a failure of this
+        machine; but one that it need not suffer twice.
+        """
         program = task.spec.runtime or task.spec.program
-        with cache.slot(self._cache, program) as place:
-            with clock.within(LOAD_S_MAX):
-                await child.begin(_message(task, place, wall_s))
-                loaded = await _expect(child, Loaded)
-            if loaded.compiled:
-                await trio.to_thread.run_sync(cache.keep, place, loaded.compiled)
+        if program in self._too_dear:
+            raise SandboxFailure("this program took too long to compile before", code="compile_limit")
+        try:
+            with cache.slot(self._cache, program) as place:
+                with clock.within(LOAD_S_MAX):
+                    await child.begin(_message(task, place, self._load_cpu_s(task), wall_s))
+                    loaded = await _expect(child, Loaded, FRAME_SPARE)
+                if loaded.compiled:
+                    await trio.to_thread.run_sync(cache.keep, place, loaded.compiled)
+        except SandboxFailure as failure:
+            if failure.code != "cpu_limit":
+                raise
+            self._too_dear[program] = None
+            if len(self._too_dear) > TOO_DEAR_MAX:
+                del self._too_dear[next(iter(self._too_dear))]
+            raise SandboxFailure(f"while compiling, {failure}", code="compile_limit") from failure
         return loaded
+
+    def _count(self, usage: Usage) -> None:
+        self.used.update(shards=1, cpu_ms=usage.cpu_ms, wall_ms=usage.wall_ms)
+        self.memory_peak = max(self.memory_peak, usage.memory_peak)
+
+    def _load_cpu_s(self, task: ShardTask) -> int:
+        size = (task.runtime or task.program).stat().st_size
+        return self._compile_s + math.ceil(COMPILE_S_PER_MIB * size / (1 << 20))
 
 
 @asynccontextmanager
@@ -246,14 +289,25 @@ class _Clock:
 
 
 class _Capture:
-    """Turns reports into runs; bytes that are too large to stand inline go to files named by their Cid."""
+    """Turns reports into runs; bytes that are too large to stand inline go to files named by their Cid.
 
-    def __init__(self, scratch: Path) -> None:
+    `room` is what the shard may still give: a guest is stopped before it stores more (`tree.Quota`), so a
+    child that says more lies.
+    """
+
+    def __init__(self, scratch: Path, room: int) -> None:
+        self.room = room
+        self._files = FILES_PER_SHARD_MAX
         self.runs: list[Run] = []
         self.blobs: dict[Cid, Path] = {}
         self._scratch = scratch
 
     async def add(self, ran: Ran) -> None:
+        """Raises SandboxFailure (`child_broken`)."""
+        self.room -= len(ran.stdout) + sum(len(data) for _, data in ran.files)
+        self._files -= len(ran.files)
+        if self.room < 0 or self._files < 0:
+            raise SandboxFailure("the child gave more output than the job allows", code="child_broken")
         files = [OutputFile(name, await self._output(data)) for name, data in ran.files]
         run = Run(
             name=ran.name,
@@ -278,11 +332,11 @@ class _Capture:
         return Output(len(data), cid=cid)
 
 
-async def _expect(child: Child, kind: type[T]) -> T:
-    """The next report, which must be of this kind."""
-    report = await child.report()
+async def _expect(child: Child, kind: type[T], size_max: int) -> T:
+    """The next report, which must be of this kind and size."""
+    report = await child.report(size_max)
     if isinstance(report, Failed):
-        raise SandboxFailure(report.message[:MESSAGE_SIZE_MAX], code=report.code)
+        raise SandboxFailure(printable(report.message)[:MESSAGE_SIZE_MAX], code=report.code)
     if not isinstance(report, kind):
         raise SandboxFailure(f"{type(report).__name__} where {kind.__name__} was due", code="child_broken")
     return report
@@ -300,7 +354,7 @@ def _result(capture: _Capture, spec: JobSpec) -> ShardResult:
     return result
 
 
-def _message(task: ShardTask, place: cache.Slot, wall_s: float) -> Task:
+def _message(task: ShardTask, place: cache.Slot, load_cpu_s: int, wall_s: float) -> Task:
     spec = task.spec
     names = [entry.name for entry in spec.shards[task.shard]]
     assert len(names) == len(task.inputs), "every input of the shard is here"
@@ -322,6 +376,7 @@ def _message(task: ShardTask, place: cache.Slot, wall_s: float) -> Task:
         digest=place.digest,
         part=str(place.part),
         parent=os.getpid(),
+        load_cpu_s=load_cpu_s,
         cpu_s=math.ceil(wall_s),
         together=spec.together,
     )

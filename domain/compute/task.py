@@ -1,7 +1,8 @@
 """What parent and child say to each other: one task in, reports out, length-prefixed over two pipes.
 
-The child trusts the parent. The parent trusts nothing in a report beyond its own bound: a child whose guest
-has broken out may say anything, which at worst makes a wrong result, as any dishonest worker could.
+The child trusts the parent. The parent trusts nothing in a report: a child whose guest has broken out may say
+anything, which at worst makes a wrong result, as any dishonest worker could. So every list is bounded here,
+before it is read, and the bytes of all reports together in `sandbox`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from domain.compute.spec import OUTPUT_MAX, Status
+from domain.compute.spec import FILES_PER_SHARD_MAX, OUTPUT_MAX, Status
+from domain.compute.wasi import STDERR_MAX
 
 LENGTH_SIZE: Final = 4
-FRAME_SIZE_MAX: Final = OUTPUT_MAX + (2 << 20)  # a run's whole output, and names around it
+FRAME_SPARE: Final = 2 << 20  # the names and words around a run's output
+FRAME_SIZE_MAX: Final = OUTPUT_MAX + FRAME_SPARE
+WALLS_MAX: Final = 32
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -27,7 +31,7 @@ class Task(msgspec.Struct, frozen=True):
     together  one run for all inputs, none of them as standard input
     native    the compiled module, if this machine has it, and its digest;  part  where to write it if not
     parent    process id of the parent, for the case that it is gone before the child looks
-    cpu_s     CPU seconds for all runs together (compiling has a limit of its own)
+    load_cpu_s, cpu_s   CPU seconds for compiling, and for all runs together
     """
 
     program: str
@@ -45,8 +49,12 @@ class Task(msgspec.Struct, frozen=True):
     digest: bytes
     part: str
     parent: int
+    load_cpu_s: int
     cpu_s: int
     together: bool = False
+
+
+Word = Annotated[str, Meta(pattern=r"^[a-z_]{1,40}\Z")]
 
 
 class Loaded(msgspec.Struct, frozen=True, tag=True):
@@ -56,27 +64,27 @@ class Loaded(msgspec.Struct, frozen=True, tag=True):
     """
 
     cached: bool
-    compiled: int
-    confined: list[str]
+    compiled: Annotated[int, Meta(ge=0)]
+    confined: Annotated[list[Word], Meta(max_length=WALLS_MAX)]
 
 
 class Ran(msgspec.Struct, frozen=True, tag=True):
     """One run ended because of the job."""
 
-    name: str
+    name: Annotated[str, Meta(max_length=255)]
     status: Status
-    fuel: int
-    exit_code: int
-    detail: str
+    fuel: Annotated[int, Meta(ge=0)]
+    exit_code: Annotated[int, Meta(ge=0, lt=1 << 32)]
+    detail: Annotated[str, Meta(max_length=255)]
     stdout: bytes
-    stderr: bytes
-    files: list[tuple[str, bytes]]
+    stderr: Annotated[bytes, Meta(max_length=STDERR_MAX)]
+    files: Annotated[list[tuple[str, bytes]], Meta(max_length=FILES_PER_SHARD_MAX)]
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
     """This machine could not go on: no result, nobody's fault."""
 
-    code: Annotated[str, Meta(pattern=r"^[a-z_]{1,40}$")]
+    code: Word
     message: str
 
 

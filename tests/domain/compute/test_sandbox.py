@@ -16,7 +16,8 @@ from domain.compute.sandbox import Sandbox, SandboxFailure, open_sandbox
 from domain.compute.spec import INPUTS_PER_SHARD_MAX
 from ledger import blob
 from ledger.errors import UsageError
-from tests.domain.compute.bench import EXAMPLES, Bench
+from tests.domain.compute.attacks.modules import MODULES
+from tests.domain.compute.bench import EXAMPLES, MIB, Bench
 
 pytestmark = pytest.mark.trio
 
@@ -124,7 +125,8 @@ async def test_a_run_leaves_nothing_to_the_next(bench: Bench) -> None:
 async def test_the_walls_of_the_kernel_stand(bench: Bench) -> None:
     """All that this system has; a system without one of them says so by leaving it out."""
     outcome = await bench.outcome("hello.c")
-    assert {"nice", "rlimits", "no_new_privs", "landlock", "seccomp"} <= set(outcome.confined)
+    walls = {"nice", "rlimits", "oom_first", "no_new_privs", "no_capabilities", "landlock", "seccomp"}
+    assert walls <= set(outcome.confined) == set(bench.sandbox.walls)
 
 
 async def test_large_outputs_are_files_named_by_their_cid(bench: Bench) -> None:
@@ -176,3 +178,26 @@ async def test_a_missing_input_is_a_failure_of_this_machine(bench: Bench) -> Non
     with pytest.raises(SandboxFailure) as caught:
         await bench.sandbox.run(task, scratch=bench.folder)
     assert caught.value.code == "host_io"
+
+
+async def test_what_a_shard_used_is_measured_from_outside(bench: Bench) -> None:
+    """Processor time, wall clock and memory, by the parent; the result says nothing of it."""
+    outcome = await bench.outcome("memory_bomb.c", memory=256 * MIB)
+    used = outcome.usage
+    assert 0 < used.cpu_ms < 30_000
+    assert used.wall_ms > 0
+    assert 100 * MIB < used.memory_peak < 2048 * MIB
+    assert bench.sandbox.used["shards"] == 1
+    assert bench.sandbox.used["cpu_ms"] == used.cpu_ms
+
+
+async def test_a_module_that_keeps_the_compiler_busy_does_so_once(bench: Bench) -> None:
+    """A second later another machine may compile it; this one gives the next lease back at once."""
+    sandbox = Sandbox(bench.cache, compile_s=1)
+    hasty = Bench(bench.folder, bench.cache, sandbox)
+    for used in (True, False):
+        before = sandbox.used["cpu_ms"]
+        with pytest.raises(SandboxFailure) as caught:
+            await hasty.run(MODULES["compiler_kept_busy"])
+        assert caught.value.code == "compile_limit"
+        assert (sandbox.used["cpu_ms"] - before > 500) == used
