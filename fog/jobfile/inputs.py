@@ -36,7 +36,7 @@ def files_of(folder: Path, pattern: str, place: Place) -> tuple[list[Path], list
         names = glob.iglob(pattern, root_dir=folder, recursive=True)
         found = []
         for name in names:
-            if (folder / name).is_file():
+            if not (folder / name).is_dir():  # a link to nowhere is told, not left out
                 found.append(folder / name)
             if len(found) > FILES_MAX:
                 return bad(f"{shown(pattern)} matches more than {FILES_MAX} files", "take a narrower pattern")

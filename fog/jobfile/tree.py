@@ -21,7 +21,6 @@ FILE_SIZE_MAX: Final = 256 << 10  # some thousands of lines; what is longer shou
 DEPTH_MAX: Final = 16  # twice what the schema has
 VALUES_MAX: Final = 20_000  # aliases counted out
 NULLS: Final = ("", "~", "null", "Null", "NULL")
-SPLIT_LINES: Final = "\n"
 
 
 class Unreadable(Exception):
@@ -94,19 +93,7 @@ def _remedy(text: str, error: yaml.MarkedYAMLError) -> str:
     line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
     if "\t" in line:
         return "indent with spaces: YAML takes no tabs"
-    if mark and line[mark.column : mark.column + 1] in (
-        "{",
-        "}",
-        "*",
-        "&",
-        "%",
-        "@",
-        "`",
-        "[",
-        "]",
-        "!",
-        "|",
-    ):
+    if mark and set(line[max(0, mark.column - 1) : mark.column + 1]) & set("*&%@`!|>"):
         return "put the value in quotes: it begins with a character that means something to YAML"
     if "mapping values are not allowed" in (error.problem or ""):
         return "put a text with `: ` in it in quotes, and check how far the line is indented"
