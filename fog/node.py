@@ -133,7 +133,7 @@ class Node:
         blobs = Blobs(host, blocks, upload=bound(rates.upload_kib_s), download=bound(rates.download_kib_s))
         outbox = Outbox(ledger, work, device, decides=decides)
         exchange.on_equal(outbox.equal)
-        sandbox = await parts.enter_async_context(open_sandbox(home.root / "modules"))
+        sandbox = await parts.enter_async_context(open_sandbox(home.modules))
 
         async def say(payload: Payload) -> Event:
             await self._ready.wait()
@@ -171,12 +171,12 @@ class Node:
                 gate,
                 share,
             )
-        submitter = Submitter(account, agenda, work, blobs, home.root / "programs", say, peers, now_ms)
+        submitter = Submitter(account, agenda, work, blobs, home.programs, say, peers, now_ms)
         workflows = Workflows(
             agenda,
             work,
             blobs.store,
-            home.root / "programs",
+            home.programs,
             submitter,
             insist,
             Said(ledger, device),

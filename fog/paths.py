@@ -76,6 +76,16 @@ class DataDir:
         return self.root / "harvest.json"
 
     @property
+    def programs(self) -> Path:
+        """Programs that were compiled to be submitted."""
+        return self.root / "programs"
+
+    @property
+    def modules(self) -> Path:
+        """Native code of programs that this node runs; made here, never taken from anyone."""
+        return self.root / "modules"
+
+    @property
     def cosigned(self) -> Path:
         """The newest checkpoint note that enough witnesses cosigned."""
         return self.root / "cosigned.note"

@@ -51,6 +51,11 @@ class Compiler(NamedTuple):
 
 async def compiled_c(source: Path, text: bytes, cache: Path) -> Path:
     """The module of a C file. Raises UsageError (`no_compiler`, `compile_failed`)."""
+    return await _kept(find_zig(), source, text, cache, fresh=_C_TAKES_IN.search(text) is not None)
+
+
+def find_zig() -> Compiler:
+    """Raises UsageError (`no_compiler`)."""
     try:
         version = importlib.metadata.version("ziglang")
     except importlib.metadata.PackageNotFoundError:
@@ -59,8 +64,7 @@ async def compiled_c(source: Path, text: bytes, cache: Path) -> Path:
             code="no_compiler",
             next_step="pip install 'fog[c]', or submit a .wasm",
         ) from None
-    zig = Compiler((sys.executable, "-m", "ziglang", "cc", *C_FLAGS), version)
-    return await _kept(zig, source, text, cache, fresh=_C_TAKES_IN.search(text) is not None)
+    return Compiler((sys.executable, "-m", "ziglang", "cc", *C_FLAGS), version)
 
 
 async def compiled_rust(source: Path, text: bytes, cache: Path) -> Path:

@@ -61,7 +61,7 @@ def submit(
         return
     if file is None:
         raise UsageError("which job file?", code="no_job_file", next_step="fog submit JOB.yaml")
-    request = plan.load(file, session.home.root / "programs", time.time_ns() // 1_000_000)
+    request = plan.load(file, session.home.programs, time.time_ns() // 1_000_000)
     shards = sum(len(step.points) if step.swept else len(step.files) or 1 for step in request.steps)
     if check:
         names = ", ".join(step.name for step in request.steps)
