@@ -24,7 +24,7 @@ from fog.jobfile import sweep, terms
 from fog.jobfile.fit import fit
 from fog.jobfile.inputs import files_of
 from fog.jobfile.problems import BadJobFile, Place, Problem, nearest, shown
-from fog.jobfile.schema import From, JobFile, Step, Work
+from fog.jobfile.schema import From, JobFile, Limits, Step, Work
 from fog.jobfile.steps import order_of
 from fog.jobfile.tree import Unreadable, Value, read
 from fog.jobs import share_out, unique_names
@@ -107,24 +107,16 @@ class _Planner:
         top = self._file
         if step.program is UNSET and place:
             self._note(place, "`program` is missing", "add `program:`")
-        own = {field: getattr(step.limits, field) for field in ("memory", "fuel", "output")}
-        own |= {"price": step.price, "lease": step.lease, "bond": step.bond}
-        amounts: dict[str, int] = {}
-        for field, text in own.items():
-            within = ("limits", field) if field in ("memory", "fuel", "output") else (field,)
-            at = (*place, *within)
-            if text is UNSET and place:
-                text = getattr(top.limits if len(within) == 2 else top, field)
-                at = within
-            amounts[field] = terms.QUANTITIES[field].of(text, at, self._note)
+        amounts = {
+            field: self._amount(field, step, place) for field in terms.QUANTITIES if field != "deadline"
+        }
         deadline = None
         if step.deadline is not UNSET:
             deadline = terms.QUANTITIES["deadline"].of(step.deadline, (*place, "deadline"), self._note)
         limit = whole if deadline is None else min(whole, deadline)
-        said = self._tree.line_of((*place, "lease")) != self._tree.line_of(place)
-        terms.check_lease(
-            amounts["lease"], limit, (*place, "lease") if said else (*place, "deadline"), self._note
-        )
+        _, at = self._said("lease", step, place)
+        said = at if self._tree.has(at) else (*place, "deadline") if deadline is not None else ("deadline",)
+        terms.check_lease(amounts["lease"], limit, said, self._note)
         files, sources = self._inputs(step, place)
         self._check_shards(step, place, files, sources)
         return StepSubmit(
@@ -149,6 +141,19 @@ class _Planner:
             retries=_first(step.retries, top.retries, terms.RETRIES),
             output=self._output(name, step, place),
         )
+
+    def _said(self, field: str, step: Step, place: Place) -> tuple[str | msgspec.UnsetType, Place]:
+        """What was written for an amount, by the step or else by the file, and where."""
+        within: Place = ("limits", field) if field in Limits.__struct_fields__ else (field,)
+        for source, at in ((step, (*place, *within)), (self._file, within)):
+            text = getattr(source.limits if len(within) == 2 else source, field)
+            if text is not UNSET:
+                return text, at
+        return UNSET, (*place, *within)
+
+    def _amount(self, field: str, step: Step, place: Place) -> int:
+        text, at = self._said(field, step, place)
+        return terms.QUANTITIES[field].of(text, at, self._note)
 
     def _output(self, name: str, step: Step, place: Place) -> str | None:
         given, at = step.output, (*place, "output")

@@ -61,6 +61,13 @@ class Value:
                 break
         return line
 
+    def has(self, place: Place) -> bool:
+        """Whether anything is written there."""
+        value: Value | None = self
+        for step in place:
+            value = value.fields.get(step) if value is not None and isinstance(step, str) else None
+        return value is not None
+
     def __str__(self) -> str:
         if self.kind == "text":
             return "nothing" if self.is_null else shown(self.text)

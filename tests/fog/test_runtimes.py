@@ -1,4 +1,4 @@
-"""What programs can be written in here is told with what is missing; the interpreter can be compiled ahead."""
+"""What programs can be written in here is told with what is missing; the interpreter is compiled ahead."""
 
 from __future__ import annotations
 
