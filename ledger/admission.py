@@ -318,6 +318,16 @@ class Admission:
         assert wires or self.store.base is not None, f"nothing at {seq} of a lane that goes on"
         return events.parse(wires[0], net=self.net, verify_signature=False) if wires else None
 
+    @property
+    def levels(self) -> dict[str, int]:
+        """How full each memory is."""
+        levels = {
+            "unordered": len(self.unordered),
+            "lanes": len(self.heads),
+            "forked_lanes": len(self.forked),
+        }
+        return levels | {"places": len(self._places), "tips": len(self._tips)}
+
     # -- memory ---------------------------------------------------------------------------------------------
 
     def _recall(self) -> None:

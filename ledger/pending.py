@@ -76,6 +76,11 @@ class Pending:
     def __contains__(self, id: object) -> bool:
         return id in self._waiting
 
+    @property
+    def of_a_peer(self) -> int:
+        """How many that peer has here that has most."""
+        return max((len(share.ids) for share in self._peers.values()), default=0)
+
     def events(self) -> Iterator[Event]:
         """Everything that waits, the oldest first."""
         return (waiting.event for waiting in self._waiting.values())

@@ -300,9 +300,9 @@ class Replica:
                 "pending": len(pending),
                 "pending.bytes": pending.size,
                 "pending.peak": pending.peak,
-                "unordered": len(self._admission.unordered),
-                "lanes": len(self._admission.heads),
-                "forked_lanes": len(self._admission.forked),
+                "pending.of_a_peer": pending.of_a_peer,
+                **self._admission.levels,
+                "proposals": self._voting.proposals,
                 "height": self.height,
             }
 

@@ -569,6 +569,11 @@ class Voting:
         return kept
 
     @property
+    def proposals(self) -> int:
+        """How many bodies of proposals are kept."""
+        return len(self._proposals)
+
+    @property
     def is_validator(self) -> bool:
         """Whether we have a vote in this epoch."""
         return self._key is not None and self.voter.me is not None

@@ -8,10 +8,13 @@ answering halves of sync. Only what is not theirs is made here: clocks, links, d
     disk          a store that can be cut off, copied, damaged and lost
     node          one honest node: what `fog.exchange` and `fog.validating` do, without waiting
     sessions      sync between two nodes over those links
-    adversaries   the habits of nodes that lie; they hold real keys and use the real encoders
+    accusing      what nodes found out about others, said;  beginning  a start from a snapshot
+    adversaries   all liars, and which of those that the design names each is; they hold real keys and use the
+                  real encoders (`habits`, `liars*`)
     faults        what befalls the honest ones
-    workload      what people do meanwhile
-    observer      sees everything and lets nothing pass;  invariants: the sixteen sentences it holds them to
+    workload      what people do meanwhile;  market  and what they work
+    observer      sees everything and lets nothing pass
+    invariants    the sixteen sentences it holds them to;  promptness  one of them
     plan          what a seed decides;  world   all of it together: one run, one report
     campaign      many seeds
 

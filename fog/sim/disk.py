@@ -24,6 +24,7 @@ from ledger import opening
 from ledger.cid import Cid
 from ledger.database import connect
 from ledger.genesis import Genesis
+from ledger.snapshot import Snapshot
 from ledger.store import Store
 
 URL: Final = "sqlite://"
@@ -71,6 +72,13 @@ class Disk:
         event.listen(self._engine, "commit", self._committing)
         self._raw().deserialize(image)
         self._fuse = None
+
+    def begin(self, genesis: Genesis, snapshot: Snapshot) -> None:
+        """Put a store in its place that begins from a snapshot."""
+        store = Store.begin(URL, genesis, snapshot)
+        raw: Any = store.engine.raw_connection().driver_connection
+        self.load(raw.serialize())
+        store.close()
 
     def lose(self) -> None:
         self.load(self.template)

@@ -200,6 +200,15 @@ def disk_loss(storm: Storm) -> None:
         storm.down(node, disk=lambda: _replace(storm, node, None))
 
 
+def fresh_start(storm: Storm) -> None:
+    """A node comes back with an empty disk and its key, and begins from a snapshot of others."""
+    node = storm.losable()
+    if node is not None:
+        storm.count("fresh_start")
+        node.begins_fresh = True
+        storm.down(node, disk=lambda: _replace(storm, node, None))
+
+
 def restored_backup(storm: Storm) -> None:
     """A node comes back with a copy of its disk from before."""
     node = storm.copied()
@@ -261,6 +270,7 @@ FAULTS: Final[dict[str, Callable[[Storm], None]]] = {
         skew,
         slow,
         disk_loss,
+        fresh_start,
         restored_backup,
         bit_flip,
         torn_write,

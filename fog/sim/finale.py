@@ -14,12 +14,18 @@ import io
 import random
 from typing import TYPE_CHECKING, Final
 
+import sqlalchemy as sa
+
 from domain.rules import FogRules
+from domain.rules.records import ACCOUNT
 from fog.sim import invariants
 from fog.sim.disk import Disk
 from fog.sim.ground import Ground
 from ledger import archive, audit
+from ledger.database import reading
 from ledger.replica import Missing, Replica
+from projections import balances, log
+from projections.runner import Runner
 
 if TYPE_CHECKING:
     from fog.sim.node import Node
@@ -34,15 +40,17 @@ AT_ONCE: Final = 30
 def look(ground: Ground) -> None:
     observer = ground.observer
     honest = [node for node in ground.nodes if not node.is_liar]
-    highest = max(honest, key=lambda node: node.replica.height)
+    whole = [node for node in honest if node.replica.store.base is None] or honest
+    highest = max(whole, key=lambda node: node.replica.height)
     chain = [final.checkpoint for final in observer.chain]
     wrong = invariants.grown(observer.leaves, [one.n for one in chain], [one.eroot for one in chain])
     if wrong is not None:
         observer.broken("I5", wrong)
-    replay(ground, highest)
+    if highest.replica.store.base is None:
+        replay(ground, highest)
     draw: random.Random = ground.draw("finale")
     labels(ground, draw.choice(honest))
-    if ground.seed % AGAIN_EVERY == 0:
+    if ground.seed % AGAIN_EVERY == 0 and highest.replica.store.base is None:
         again(ground, highest, draw)
 
 
@@ -105,12 +113,42 @@ class CountingRules(FogRules):
 
 
 def labels(ground: Ground, node: Node) -> None:
-    """I15: an event is called final exactly when its checkpoint is."""
+    """I15: an event is called final exactly when its checkpoint is; by the store, and by what people read."""
     store, observer = node.replica.store, ground.observer
+    first = 1 if store.base is None else store.base.height + 1
     waiting = {event.id for event, _ in node.replica.waiting(10_000)}
+    told = _told(ground, node)
     for id, height in observer.height_of.items():
-        status = store.event_status(id)
-        if status != (height if height <= node.replica.height else None):
+        due = height if first <= height <= node.replica.height else None
+        status, shown = store.event_status(id), told.get(bytes(id))
+        if status != due:
             observer.broken("I15", f"node {node.index} says height {status} of an event of height {height}")
+        if first == 1 and shown != (None if due is None else (height, observer.receipts[id].code)):
+            observer.broken("I15", f"node {node.index} shows {shown} of an event of height {height}")
         if status is not None and id in waiting:
             observer.broken("I15", f"node {node.index} has an event both final and waiting")
+    if len(told) > len(observer.height_of):
+        observer.broken("I15", f"node {node.index} shows {len(told)} final events")
+
+
+def _told(ground: Ground, node: Node) -> dict[bytes, tuple[int, str]]:
+    """What the tables that the API answers from say of each event: (height, receipt), folded on a copy of the
+    disk. Their balances are those of the final state."""
+    disk = Disk(node.disk.template)
+    disk.load(node.disk.image())
+    store = disk.open(ground.genesis.net)
+    Runner(store).catch_up()
+    with reading(store.engine) as connection:
+        events = {row.event: (row.height, row.code) for row in connection.execute(sa.select(log.EVENT)).all()}
+        shown = {
+            row.account: (row.free, row.escrow)
+            for row in connection.execute(sa.select(balances.BALANCE)).all()
+        }
+    disk.close()
+    for key, row in node.replica.state.items(ACCOUNT.name):
+        account = ACCOUNT.decode(row)
+        if shown.pop(key, (0, 0)) != (account.free, account.escrow):
+            ground.observer.broken("I15", f"node {node.index} shows another balance of {key.hex()}")
+    if any(held != (0, 0) for held in shown.values()):
+        ground.observer.broken("I15", f"node {node.index} shows balances of accounts that are none")
+    return events

@@ -55,6 +55,7 @@ class Ground:
         self.observer: Observer = None  # type: ignore[assignment]
         self.counts: Counter[str] = Counter()
         self.half: dict[int, None] | None = None  # one side of the present partition, if there is one
+        self.on_final: Callable[[Node], None] = lambda node: None  # this node has another final state
         self.is_calm = False  # the storm is over: faults have stopped, liars have not
 
     def draw(self, *purpose: object) -> random.Random:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from domain.payloads import Payload, Transfer
+from fog.sim.beginning import Shown
 from fog.sim.disk import Disk
 from fog.sim.ground import EVENTS, Ground
 from fog.sim.node import Node
@@ -41,6 +42,9 @@ class Habit:
     def begin(self) -> None:
         """The liar started for the first time."""
 
+    def loaded(self, replica: Replica) -> None:
+        """The liar's replica was made, or rebuilt its memory: it may be bent."""
+
     def heard(self, topic: str, message: bytes) -> None:
         """The liar hears a gossip message."""
 
@@ -55,6 +59,10 @@ class Habit:
     def answering(self, asker: Node, frames: list[bytes]) -> list[bytes]:
         """What the asker gets for these frames of an answer."""
         return frames
+
+    def shown(self, asker: Node) -> Shown | None:
+        """The snapshots that `asker` is given; None: those of an honest node."""
+        return None
 
     # -- what habits are made of
 
@@ -77,6 +85,10 @@ class Habit:
         others = [node for node in self.liar.ground.nodes if node is not self.liar]
         self.draw.shuffle(others)
         return others[: len(others) // 2], others[len(others) // 2 :]
+
+    def stranger(self, number: int = 0) -> SigningKey:
+        """A key of a stranger, of whom a liar has as many as it likes."""
+        return SigningKey(self.liar.ground.draw("stranger", self.liar.index, number).randbytes(32))
 
     @classmethod
     def name(cls) -> str:
@@ -102,6 +114,10 @@ class ShamelessReplica(Replica):
         super()._load(*given, **named)
         self._voting.__class__ = Shameless
         self._voting._abstain((0, 0))
+        self.loaded()
+
+    def loaded(self) -> None:
+        """Its memory is that of its disk again: habits bend it anew."""
 
 
 class Liar(Node):
@@ -136,7 +152,11 @@ class Liar(Node):
 
     @property
     def kind_of_replica(self) -> type[Replica]:
-        return ShamelessReplica
+        def loaded(replica: Replica) -> None:
+            for habit in self.habits:
+                habit.loaded(replica)
+
+        return type("BentReplica", (ShamelessReplica,), {"loaded": loaded})
 
     def asks(self, other: Node) -> bool:
         return self.facing(other) is self
@@ -158,6 +178,10 @@ class Liar(Node):
         for habit in self.habits:
             told = habit.telling(target, topic, told)
         return told
+
+    def shown(self, asker: Node) -> Shown:
+        given = (habit.shown(asker) for habit in self.habits)
+        return next((shown for shown in given if shown is not None), super().shown(asker))
 
     def answering(self, asker: Node, frames: list[bytes]) -> list[bytes]:
         for habit in self.habits:

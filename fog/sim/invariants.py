@@ -10,13 +10,16 @@ Knows values of the ledger. Does not know the simulator.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from domain import effects
 from domain.rules import conservation
 from ledger import canonical, merkle
-from ledger.admission import PLACES_MAX, RIVALS_PER_LANE_MAX, TIPS_MAX, UNORDERED_MAX
-from ledger.checkpoint import DELTA_BYTES_MAX, DELTA_EVENTS_MAX
+from ledger.admission import PLACES_MAX, TIPS_MAX, UNORDERED_MAX
+from ledger.candidates import DEPTH_MAX
+from ledger.checkpoint import DELTA_EVENTS_MAX
+from ledger.checkpoint import TIPS_MAX as DELTA_TIPS_MAX
 from ledger.cid import Cid
 from ledger.dag import check_structure
 from ledger.errors import RemoteError
@@ -24,8 +27,10 @@ from ledger.event import Event
 from ledger.execution import Receipt
 from ledger.genesis import Genesis
 from ledger.heads import Place
-from ledger.pending import PENDING_BYTES_MAX, PENDING_MAX
+from ledger.pending import PENDING_BYTES_MAX, PENDING_MAX, PENDING_PER_PEER_MAX
+from ledger.simplex import AHEAD_MAX
 from ledger.state import State
+from ledger.voting import PROPOSALS_MAX, PROPOSALS_PER_SLOT_MAX
 
 SENTENCES: Final = {
     "I1": "balances, escrow, bonds and what was burned add up to what was minted",
@@ -40,7 +45,8 @@ SENTENCES: Final = {
     "I10": "two conflicting finals name more than a third of the stake",
     "I11": "an honest validator never signs what can be held against it, crashes included",
     "I12": "every buffer is within its bound",
-    "I13": "once the network has healed, what is valid is final within a bounded number of slots",
+    "I13": "what is valid is in the next cut of an honest leader that has room, and once the network has "
+    "healed it is final within a bounded number of slots",
     "I14": "of an escrow no more is redeemed than was opened",
     "I15": "nothing is called final that is not",
     "I16": "nothing depends on hash seed, locale or time zone",
@@ -90,12 +96,13 @@ def grown(leaves: Sequence[bytes], sizes: Sequence[int], roots: Sequence[bytes])
 BOUNDS: Final = {
     "pending": PENDING_MAX,
     "pending.bytes": PENDING_BYTES_MAX,
+    "pending.of_a_peer": 2 * PENDING_PER_PEER_MAX,  # beside what a quorum ordered, which no peer can make
     "unordered": UNORDERED_MAX,
     "places": PLACES_MAX,
     "tips": TIPS_MAX,
-    "rivals": RIVALS_PER_LANE_MAX,
     "delta.events": DELTA_EVENTS_MAX,
-    "delta.bytes": DELTA_BYTES_MAX,
+    "delta.tips": DELTA_TIPS_MAX,
+    "proposals": PROPOSALS_MAX + (AHEAD_MAX + DEPTH_MAX) * PROPOSALS_PER_SLOT_MAX,
 }
 
 
@@ -112,6 +119,14 @@ def accountable(guilty: int, total: int) -> str | None:
     if 3 * guilty > total:
         return None
     return f"two finals, and only {guilty} of {total} stake signed contradictory votes"
+
+
+def slandered(receipt: Receipt, is_spotless: Callable[[bytes], bool]) -> str | None:
+    """I11: nobody loses a bond for what it never did. `is_spotless` says so of a key."""
+    for effect in map(effects.decode, receipt.effects):
+        if isinstance(effect, effects.Slashed) and is_spotless(effect.account):
+            return f"{effect.account.hex()} lost {effect.amount} for {effect.offence}"
+    return None
 
 
 class Escrows:

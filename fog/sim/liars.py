@@ -1,6 +1,6 @@
-"""The liars, one sentence each: those who lie with events, with sync, and with silence.
+"""The liars who lie with events, with sync, and with silence, one sentence each.
 
-(Those who lie with votes are in `fog.sim.liars_voting`.)
+(`fog.sim.adversaries` lists all liars, and says which of the design's adversaries each is.)
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from fog.sim.ground import EVENTS
 from fog.sim.habits import Habit, Liar
-from fog.sim.liars_voting import VOTING_LIARS
 from fog.sim.node import Node
 from fog.sim.pen import Pen, respelled
 from ledger import canonical
@@ -21,7 +20,6 @@ from ledger.cid import Cid
 from ledger.errors import RemoteError
 from ledger.event import LANE_BULK
 from ledger.pending import PENDING_PER_LANE_MAX
-from ledger.signing import SigningKey
 from network.sync_messages import (
     IDS_MAX,
     Checkpoints,
@@ -68,7 +66,7 @@ class Poisoner(Habit):
     def act(self) -> None:
         now = self.liar.now
         bad = self.pen.write(self.payment(), now, lc=9_000)
-        child = Pen(key_of(self), self.pen.net).write(self.payment(), now, seen=[bad])
+        child = Pen(self.stranger(), self.pen.net).write(self.payment(), now, seen=[bad])
         self.tell(child)
         self.tell(bad, to=self.halves()[0])
 
@@ -77,7 +75,7 @@ class Jumper(Habit):
     """Jumps in lc, in time and in its sequence."""
 
     def act(self) -> None:
-        now, pen = self.liar.now, Pen(key_of(self, self.draw.randrange(10**9)), self.pen.net)
+        now, pen = self.liar.now, Pen(self.stranger(self.draw.randrange(10**9)), self.pen.net)
         first = pen.say(self.payment(), now)
         jump: dict[str, Any] = self.draw.choice(
             [
@@ -105,7 +103,7 @@ class Scribbler(Habit):
     """Sends bytes that are nearly an event: bits flipped, longer forms, extra keys, ends cut off."""
 
     def act(self) -> None:
-        wire = bytearray(Pen(key_of(self), self.pen.net).write(self.payment(), self.liar.now).wire)
+        wire = bytearray(Pen(self.stranger(), self.pen.net).write(self.payment(), self.liar.now).wire)
         match self.draw.randrange(5):
             case 0:
                 wire[self.draw.randrange(len(wire))] ^= 1 << self.draw.randrange(8)
@@ -128,7 +126,7 @@ class Respeller(Habit):
     every_ms = 240_000
 
     def act(self) -> None:
-        pen = Pen(key_of(self, self.draw.randrange(10**9)), self.pen.net)
+        pen = Pen(self.stranger(self.draw.randrange(10**9)), self.pen.net)
         event = pen.say(self.payment(), self.liar.now)
         for number, node in enumerate(self.liar.ground.nodes):
             if node is not self.liar:
@@ -159,7 +157,7 @@ class Flooder(Habit):
     def act(self) -> None:
         now = self.liar.now
         for key in range(2):
-            pen = Pen(key_of(self, self.draw.randrange(10**9)), self.pen.net, lane=LANE_BULK if key else 0)
+            pen = Pen(self.stranger(self.draw.randrange(10**9)), self.pen.net, lane=LANE_BULK if key else 0)
             tail = [pen.say(self.payment(), now) for _ in range(PENDING_PER_LANE_MAX // 3)]
             self.tell(*tail[1:], to=self.halves()[key])
 
@@ -297,12 +295,7 @@ def _without_events(frame: bytes) -> bytes:
     return encode(Events((), end=said.end, more=False)) if isinstance(said, Events) and said.end else frame
 
 
-def key_of(habit: Habit, number: int = 0) -> SigningKey:
-    """A key of a stranger, of whom a liar has as many as it likes."""
-    return SigningKey(habit.liar.ground.draw("stranger", habit.liar.index, number).randbytes(32))
-
-
-LIARS: Final[dict[str, type[Habit]]] = VOTING_LIARS | {
+EVENT_LIARS: Final[dict[str, type[Habit]]] = {
     habit.name(): habit
     for habit in (
         DoubleSpender,

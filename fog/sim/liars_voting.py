@@ -1,4 +1,4 @@
-"""The liars who lie with votes, one sentence each. (The others are in `fog.sim.liars`.)"""
+"""The liars who lie with votes, one sentence each."""
 
 from __future__ import annotations
 

@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from domain.payloads import Payload, kind_of
+from fog.sim.accusing import Accusing
+from fog.sim.beginning import Shown, fetch, invite
 from fog.sim.disk import Disk, PowerCut
 from fog.sim.ground import EVENTS, Ground
 from fog.sim.sessions import Session, replies
@@ -75,6 +77,8 @@ class Node:
         self.up = False
         self.replica: Replica = None  # type: ignore[assignment]
         self.voice: Voice = None  # type: ignore[assignment]
+        self.accusing: Accusing = None  # type: ignore[assignment]
+        self.begins_fresh = False  # its disk is empty, and it begins from a snapshot
         self.is_damaged = False  # its disk was changed by something else than its store
         self._draw = ground.draw("node", index)
         self._ready = False
@@ -94,6 +98,7 @@ class Node:
         self.up = True
         self.disk.mend()
         try:
+            self._begin()
             self._open()
             if self.is_damaged:
                 self._audit()
@@ -115,6 +120,16 @@ class Node:
             self.sync_with(self.somebody(), ())
             self.later(FIRST_SYNC_MS, self._be_ready)
 
+    def _begin(self) -> None:
+        """From a snapshot, if it lost its disk and somebody trusted told it of a checkpoint."""
+        anchored = invite(self, self._draw) if self.begins_fresh else None
+        self.begins_fresh = False
+        if anchored is not None:
+            snapshot = fetch(self, anchored, self._draw)
+            if snapshot is not None:
+                self.disk.begin(self.ground.genesis, snapshot)
+                self.ground.observer.begun(self, anchored.height)
+
     def _open(self) -> None:
         store = self.disk.open(self.ground.genesis.net)
         parts = self.ground.parts
@@ -122,6 +137,7 @@ class Node:
             store, parts.rules(), self.key, validator=True, interval_ms=INTERVAL_MS, voter=parts.voter
         )
         self.voice = Voice(self)
+        self.accusing = Accusing(self)
         self._told_height = self.replica.height
 
     @property
@@ -130,6 +146,8 @@ class Node:
 
     def _audit(self) -> None:
         """After damage that a start let pass: judge every byte that is final. Raises StoreCorrupt."""
+        if self.replica.store.base is not None:
+            raise StoreCorrupt("it began from a snapshot: nothing that could be audited")
         out = io.BytesIO()
         try:
             archive.write(self.replica.store, out)
@@ -187,6 +205,7 @@ class Node:
         if self.replica.height > self._told_height:
             first, self._told_height = self._told_height + 1, self.replica.height
             self.ground.observer.became_final(self, first)
+            self.later(0, lambda: self.ground.on_final(self))
         return result
 
     @property
@@ -231,10 +250,11 @@ class Node:
             self.want(result.missing, source)
         return not (result.rejected or result.pending or result.pruned)
 
-    def ingest(self, wires: Sequence[bytes], source: int) -> Ingested:
-        result = self.write(self.replica.ingest, wires, peer=str(source), now=self.now)
+    def ingest(self, wires: Sequence[bytes], source: int, *, asked: bool = False) -> Ingested:
+        result = self.write(self.replica.ingest, wires, peer=str(source), now=self.now, asked=asked)
         for code, _ in result.rejected:
             self.blame(source, code)
+        self.accusing.events(result)
         if result.admitted:
             self.voice.wake(BATCH_MS)
         return result
@@ -320,7 +340,7 @@ class Node:
         self.later(DIFFERS_MS, lambda: None if peer in self._sessions else self.sync_with(peer, ()))
 
     def take_events(self, wires: Sequence[bytes], source: int) -> Delivered:
-        result = self.ingest(wires, source)
+        result = self.ingest(wires, source, asked=True)
         return Delivered(len(result.admitted), tuple(result.missing))
 
     def asked(self, asker: Node, question: bytes) -> None:
@@ -330,6 +350,10 @@ class Node:
 
     def _answer_to_nobody(self, question: bytes) -> None:
         sum(map(len, replies(self, question)))
+
+    def shown(self, asker: Node) -> Shown:
+        """What whoever begins may fetch here."""
+        return Shown(self)
 
     def answering(self, asker: Node, frames: list[bytes]) -> list[bytes]:
         """What the asker gets for these frames of an answer. A liar may have others for it."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 from fog.sim import invariants
 from fog.sim.ground import EVENTS, Ground
 from fog.sim.invariants import SENTENCES
+from fog.sim.promptness import Promptness
 from fog.sim.voters import VoteLog
 from ledger import canonical, cut, merkle, order
 from ledger import event as events
@@ -65,10 +66,12 @@ class Observer:
         self.valid: dict[Cid, tuple[Event, int]] = {}  # what honest people said, and when (run ms)
         self.votes = VoteLog(ground.genesis)
         self.escrows = invariants.Escrows()
+        self.promptness = Promptness()
         self.eclipsed: dict[int, int] = {}  # victim -> the liar who is its only neighbour
         self.crashes: Counter[int] = Counter()
         self.on_crash: Callable[[Node], None] = lambda node: None
         self._effective: dict[tuple[bytes, int, int], Cid] = {}
+        self.open: dict[Cid, None] = {}  # those of `valid` that are not final
         self._statements: dict[tuple[bytes, int, int], Cid] = {}
         self._replaced: set[int] = set()
         self._copied: set[int] = set()
@@ -95,6 +98,12 @@ class Observer:
         self._kept[node.index] = 0
         self._replaced.add(node.index)
 
+    def begun(self, node: Node, height: int) -> None:
+        """From a snapshot, and somebody trusted had this height (I5: so it has it too)."""
+        self._ground.counts["begun_from_snapshot"] += 1
+        if not node.is_liar:
+            self._kept[node.index] = height
+
     def crashed(self, node: Node) -> None:
         self.crashes[node.index] += 1
         self.on_crash(node)
@@ -114,6 +123,21 @@ class Observer:
         elif not node.is_liar and not blamed.is_liar:
             self.broken("blame", f"node {node.index} blames node {source} for {code}")
 
+    def accused(self, node: Node, key: bytes, *, of_votes: bool) -> bool:
+        """Whether `node` may accuse whoever has this key, of whom it holds proof (I11)."""
+        offender = next((one for one in self._ground.nodes if one.key.public == key), None)
+        if offender is None or offender.is_liar:
+            return True
+        excused = self._copied if of_votes else self._replaced
+        if not node.is_liar and offender.index not in excused:
+            self.broken("I11", f"node {node.index} has proof against node {offender.index}")
+        return False
+
+    def _spotless(self, key: bytes) -> bool:
+        """Whether this is the key of an honest node, on whose disk nothing was ever lost."""
+        nodes = [node for node in self._ground.nodes if node.key.public == key and not node.is_liar]
+        return any(node.index not in self._replaced for node in nodes)
+
     def appended(self, node: Node, event: Event) -> None:
         """A statement of an honest node's people (I11: at most one at a place)."""
         if node.is_liar:
@@ -126,13 +150,18 @@ class Observer:
             self.forget(lambda said: said.lane == event.lane)
             return
         self.valid[event.id] = (event, self._ground.scheduler.now)
+        if event.id not in self.height_of:
+            self.open[event.id] = None
 
     def said(self, node: Node, topic: str, message: bytes) -> None:
         """I11: votes that contradict each other. What liars say is kept too, for I10."""
         if topic == EVENTS:
             return
         found = self.votes.take(message, node.key.public)
-        if found is None or node.is_liar:
+        if node.is_liar:
+            return
+        self._hold("I13", self.promptness.said(node, message, self.open))
+        if found is None:
             return
         if node.index not in self._copied:
             self.broken("I11", f"node {node.index} {found}")
@@ -201,6 +230,9 @@ class Observer:
         self.leaves += [merkle.leaf_hash(data) for data in (*(event.id for event in ordered), leaf)]
         if (rroot, merkle.root(self.leaves)) != (checkpoint.rroot, checkpoint.eroot):
             self.broken("I4", f"the roots of height {height} are not those of its receipts and events")
+        self._hold("I13", self.promptness.final(id, self.height_of))
+        cut_size = {"delta.events": len(ordered), "delta.tips": len(checkpoint.tips)}
+        self._hold("I12", invariants.bounded(cut_size))
         self.chain.append(Final(id, checkpoint, f"node {node.index}", tuple(event.id for event in ordered)))
 
     def _record(self, event: Event, receipt: Receipt, height: int) -> None:
@@ -208,8 +240,11 @@ class Observer:
         if event.id in self.height_of:
             self.broken("I7", f"{event} is ordered at heights {self.height_of[event.id]} and {height}")
         self.height_of[event.id] = height
+        self.open.pop(event.id, None)
         self.receipts[event.id] = receipt
+        self._ground.counts[f"event.{event.header.k}.{receipt.code}"] += 1
         self._hold("I14", self.escrows.take(event, receipt))
+        self._hold("I11", invariants.slandered(receipt, self._spotless))
         header = event.header
         self.places[event.id] = Place(header.by, header.lane, header.seq, header.lc, header.ts)
         if receipt.code != FORK_VOID:
@@ -273,6 +308,7 @@ class Observer:
         """Events that nobody alive holds were never said, as far as anybody can tell."""
         for id in [id for id, (event, _) in self.valid.items() if lost(event)]:
             del self.valid[id]
+            self.open.pop(id, None)
 
     def _hold(self, name: str, wrong: str | None) -> None:
         if wrong is not None:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from fog.sim.adversaries import LIARS
 from fog.sim.faults import FAULTS
-from fog.sim.liars import LIARS
 from fog.sim.links import Weather
 from fog.sim.scheduler import stream
 
@@ -27,12 +27,15 @@ COPIES: Final = frozenset(("restored_backup", "bit_flip", "torn_write"))
 """Faults after which a disk may be older than the word of its validator."""
 
 STAKE_EACH: Final = 1_000
+EPOCH: Final = 8
+"""Heights. Short ones let validators come and go within a run."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """liars    index -> names of its habits;  stakes  by index
     faults   what may befall the honest, as names;  gap_ms  between two of them, on average
+    epoch    heights in one
     """
 
     seed: int
@@ -44,6 +47,7 @@ class Plan:
     weather: Weather
     fault_gap_ms: int
     burst_gap_ms: int
+    epoch: int = EPOCH
     settle_ms: int = SETTLE_MS
 
     @property
@@ -73,6 +77,7 @@ def draw_plan(seed: int, *, nodes: int = NODES, run_ms: int = RUN_MS) -> Plan:
         weather=draw_weather(draw.randrange(4)),
         fault_gap_ms=draw.choice((10_000, 20_000, 40_000)),
         burst_gap_ms=draw.choice((15_000, 30_000, 40_000)),
+        epoch=draw.choice((3, 5, EPOCH)),
     )
 
 

@@ -97,6 +97,7 @@ class Voice:
             node.want(reaction.missing, node.somebody() if source is None else source)
         if reaction.is_behind:
             node.sync_with(node.somebody() if source is None else source, ())
+        node.accusing.votes(reaction.faults)
         if reaction.ask_votes is not None:
             self._wanted = reaction.ask_votes
             self._ask()

@@ -1,5 +1,5 @@
 """What people do meanwhile: pay each other, now and then more than they have; open escrows and redeem
-vouchers, now and then for more than there is; bond credits and take them back.
+vouchers, now and then for more than there is; bond credits and take them back; buy and sell work.
 
 Knows payloads and chance. Does not know what lies and what breaks.
 """
@@ -12,6 +12,7 @@ from typing import Final
 from domain.payloads import EscrowOpen, EscrowRedeem, StakeBond, StakeUnbond, Transfer
 from domain.vouchers import SignedVoucher, Voucher
 from fog.sim.ground import Ground
+from fog.sim.market import Market
 from fog.sim.node import Node
 from ledger.cid import Cid
 from ledger.signing import SigningKey
@@ -34,10 +35,12 @@ class Workload:
         self._gap_ms = gap_ms
         self._draw = ground.draw("workload")
         self._escrows: list[Escrow] = []
+        self._market = Market(ground)
         self.goes_on = True
 
     def start(self) -> None:
         self._ground.scheduler.after(self._draw.randrange(self._gap_ms), self._burst)
+        self._market.open()
 
     def _burst(self) -> None:
         if not self.goes_on:
@@ -49,7 +52,7 @@ class Workload:
 
     def say(self, node: Node) -> None:
         """Something, by the people of this node."""
-        match self._draw.randrange(12):
+        match self._draw.randrange(16):
             case 0 | 1:
                 self._open(node)
             case 2 | 3:
@@ -58,6 +61,8 @@ class Workload:
                 node.append(StakeBond(self._draw.randrange(1, BOND)))
             case 5:
                 node.append(StakeUnbond(self._draw.randrange(1, BOND)))
+            case 6 | 7 | 8 | 9:
+                self._market.say(node)
             case _:
                 self._pay(node)
 

@@ -1,7 +1,8 @@
 """One run: a network made from a plan, its storm, the calm after it, and the report.
 
     storm   people pay, liars lie, faults befall the honest, for as long as the plan says
-    calm    faults stop and liars do not; within `Plan.settle_ms` all that is valid must be final   (I13)
+    calm    faults stop and liars do not; all that is valid must become final, within so many slots of honest
+            leaders (`promptness`) and within `Plan.settle_ms`   (I13)
     finale  what is too dear for every height: replay, copies with a tail, other orders of arrival, proofs
 
 What must always hold: a run raises nothing for what it finds; the report says it.
@@ -16,15 +17,16 @@ from typing import Any, Final
 
 from domain.rules.execute import VERSION
 from fog.sim import finale
+from fog.sim.adversaries import LIARS
 from fog.sim.disk import Disk, format_for
 from fog.sim.faults import Storm
 from fog.sim.ground import START, Ground, Parts
 from fog.sim.habits import Liar
-from fog.sim.liars import LIARS
 from fog.sim.links import Links
 from fog.sim.node import Node
 from fog.sim.observer import Observer, Violation
 from fog.sim.plan import Plan
+from fog.sim.promptness import SLOTS_MAX
 from fog.sim.scheduler import Scheduler, stream
 from fog.sim.workload import BALANCE, Workload
 from ledger.event import Event
@@ -39,7 +41,6 @@ HOPELESS_MS: Final = 20_000
 
 PARAMS: Final = {
     "bond_min": 1,
-    "epoch_checkpoints": 8,
     "grace_checkpoints": 4,
     "lease_min_ms": 1_000,
     "unbond_ms": 60_000,
@@ -150,12 +151,18 @@ class World:
         for node in self.honest:
             self.workload.say(node)
         scheduler, begun = self.ground.scheduler, self.ground.scheduler.now
+        before = self.observer.promptness.slots
         enough = begun  # when there last were enough to vote
         for moment in range(begun + LOOK_MS, begun + self.plan.settle_ms, LOOK_MS):
             scheduler.run(moment)
-            if self.observer.unsettled(begun + 1) is None:
+            slots = self.observer.promptness.slots - before
+            late = self.observer.unsettled(begun + 1)
+            if late is None:
                 self.ground.counts["settled_ms"] = scheduler.now - begun
+                self.ground.counts["settled_slots"] = slots
                 return
+            if slots > SLOTS_MAX:
+                self.observer.broken("I13", f"{slots} slots of honest leaders after the last fault {late}")
             if self._are_enough():
                 enough = moment
             elif moment - enough > HOPELESS_MS:
@@ -189,7 +196,7 @@ def make_genesis(plan: Plan, keys: list[SigningKey]) -> Genesis:
         rules=VERSION,
         validators=tuple(Validator(*member) for member in members),
         accounts=tuple(Allocation(public, BALANCE) for public in sorted(key.public for key in keys)),
-        params=dict(PARAMS),
+        params={**PARAMS, "epoch_checkpoints": plan.epoch},
     )
 
 

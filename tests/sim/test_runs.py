@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
+from fog.sim.adversaries import LIARS
 from fog.sim.campaign import campaign
 from fog.sim.faults import FAULTS
-from fog.sim.liars import LIARS
 from fog.sim.links import CLEAR
 from fog.sim.plan import draw_plan
 from fog.sim.world import simulate

@@ -1,0 +1,66 @@
+"""What a node found out about others, said so that it is punished: what `fog.accuser` does, without waiting.
+
+An honest node that a fault of the run made contradict itself (a disk that was lost, or is older than its
+word) is not accused here, though it would be in earnest: its punishment would make more of the stake faulty
+than a plan says. Any other honest node that could be accused breaks I11.
+
+What must always hold: an offence is said at most once in one life of a node.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant
+from fog.accuser import Evidence, is_worth_saying, offence_of
+from ledger.evidence import VoteFault
+from ledger.replica import Ingested
+
+if TYPE_CHECKING:
+    from fog.sim.node import Node
+
+PATIENCE_MS: Final = 3_000
+"""The longest wait before saying what others saw too (`fog.accuser`)."""
+
+
+class Accusing:
+    """Of one life of a node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._draw: random.Random = node.ground.draw("accusing", node.index, node.life)
+        self._known: dict[bytes, None] = {}
+
+    def events(self, found: Ingested) -> None:
+        self._take([EvidenceFork(proof) for proof in found.forks])
+        self._take([EvidenceWarrant(warrant) for warrant in found.warrants])
+
+    def votes(self, faults: Sequence[VoteFault]) -> None:
+        self._take([EvidenceVotes(fault.one, fault.other) for fault in faults])
+
+    def _take(self, found: Sequence[Evidence]) -> None:
+        net = self._node.ground.genesis.net
+        for evidence in found:
+            name = offence_of(evidence, net)
+            if name not in self._known and self._may_accuse(evidence):
+                self._known[name] = None
+                self._node.later(self._draw.randrange(PATIENCE_MS), partial(self._say, evidence))
+
+    def _may_accuse(self, evidence: Evidence) -> bool:
+        match evidence:
+            case EvidenceVotes(one):
+                key, is_of_votes = one.by, True
+            case EvidenceFork(proof):
+                key, is_of_votes = proof.header(self._node.ground.genesis.net).by, False
+            case EvidenceWarrant(warrant):
+                key, is_of_votes = warrant.header(self._node.ground.genesis.net).by, False
+        return self._node.ground.observer.accused(self._node, key, of_votes=is_of_votes)
+
+    def _say(self, evidence: Evidence) -> None:
+        node = self._node
+        if is_worth_saying(evidence, node.replica.state, node.ground.genesis.net, node.key.public):
+            node.ground.counts["accused"] += 1
+            node.append(evidence)
