@@ -26,11 +26,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Final, NamedTuple
+from typing import Final
 
 from ledger.blob import BLOCK_SIZE_MAX
 from ledger.cid import Cid
 from network.bandwidth import Bucket
+from network.blobs_actions import Action, Ask, Ended, Leave, Open
 from network.blobs_peer import BLOCK_S, FAULTS_MAX, Link, Peer
 
 STREAMS_MAX: Final = 8
@@ -60,34 +61,6 @@ OUT_S: Final = 60.0
 
 SLOW_REST_S: Final = 10.0
 """A peer that was left for being slow is not asked for so long."""
-
-
-class Open(NamedTuple):
-    """Open a stream to the peer. Then tell `opened`, or `broke`."""
-
-    peer: str
-
-
-class Ask(NamedTuple):
-    peer: str
-    cid: Cid
-
-
-class Leave(NamedTuple):
-    """Reset its stream; nothing it sends counts any more. `why` is idle, slow, timeout or lied."""
-
-    peer: str
-    why: str
-
-
-class Ended(NamedTuple):
-    """`lacking`: how many blocks could not be had."""
-
-    fetch: int
-    lacking: int
-
-
-Action = Open | Ask | Leave | Ended
 
 
 @dataclass(slots=True)
@@ -320,7 +293,7 @@ class Fetches:
             return
         live = [peer for peer in self._peers.values() if peer.link in (Link.OPENING, Link.OPEN)]
         spare = sum(not peer.asked and self._block_for(peer) is not None for peer in live)
-        for peer in sorted(self._peers.values(), key=lambda peer: peer.is_empty):
+        for peer in self._in_order():
             if spare > len(self._again) + len(self._waiting):
                 return  # one more than there is to ask: the first may turn out not to answer
             if peer.link is not Link.CLOSED or peer.not_before > now or self._block_for(peer) is None:
@@ -335,6 +308,15 @@ class Fetches:
             live.append(peer)
             spare += 1
             self._actions.append(Open(peer.name))
+
+    def _in_order(self) -> list[Peer]:
+        """Those whom the fetch that is first in line would rather ask come first, empty ones last."""
+        if all(peer.link is not Link.CLOSED for peer in self._peers.values()):
+            return []
+        first = next(iter(self._again or self._waiting))
+        fetch = self._fetches[min(self._blocks[first].fetches)]
+        rank = {name: n for n, name in enumerate(fetch.peers)}
+        return sorted(self._peers.values(), key=lambda peer: (peer.is_empty, rank.get(peer.name, PEERS_MAX)))
 
     def _is_useless(self, peer: Peer) -> bool:
         """Another one may have its place."""

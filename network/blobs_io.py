@@ -24,7 +24,8 @@ from ledger.cid import Cid
 from ledger.errors import FogError, RemoteError
 from network.bandwidth import Bucket
 from network.blobs import BlobMissing, BlockStore, check_size
-from network.blobs_fetch import KNOWN_MAX, Action, Ask, Ended, Fetches, Leave, Open
+from network.blobs_actions import Action, Ask, Ended, Leave, Open
+from network.blobs_fetch import KNOWN_MAX, Fetches
 from network.blobs_peer import BLOCK_S, WINDOW_MAX
 from network.blobs_serve import PROTOCOL, Server
 from network.host import Host
@@ -78,8 +79,8 @@ class _Line:
 class Blobs:
     """Serves the store's blocks from the start, and fetches those of others while `run` runs.
 
-    `upload`, `download`: bytes a second at most; None: no bound of ours. `patience_s`: with a peer from which
-    one block is due.
+    `upload`, `download`: bytes a second at most; None: no bound of ours. `patience_s`: with a peer that owes a
+    block, or does not take one.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Blobs:
         self._changed = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._up = trio.Event()
-        host.handle(PROTOCOL, Server(store, self.counts, upload).serve)
+        host.handle(PROTOCOL, Server(store, self.counts, upload, patience_s=patience_s).serve)
 
     async def run(self) -> None:
         """Carry fetches out. Until cancelled."""
@@ -116,6 +117,11 @@ class Blobs:
                 ):
                     await self._changed.wait()
                 self._do(self._fetches.tick(trio.current_time()))
+
+    @property
+    def address(self) -> str:
+        """Where others can dial the host that serves."""
+        return self._host.addresses()[0]
 
     # -- for callers
 

@@ -40,10 +40,18 @@ PIECE_SIZE: Final = 32 * 1024
 
 
 class Server:
-    """`upload`: bytes a second for all peers together; None: as fast as they take them."""
+    """`upload`: bytes a second for all peers together; None: as fast as they take them. `patience_s`: for one
+    block to be taken."""
 
-    def __init__(self, store: BlockStore, counts: Counter[str], upload: int | None = None) -> None:
-        self._store, self._counts = store, counts
+    def __init__(
+        self,
+        store: BlockStore,
+        counts: Counter[str],
+        upload: int | None = None,
+        *,
+        patience_s: float = BLOCK_S,
+    ) -> None:
+        self._store, self._counts, self._patience_s = store, counts, patience_s
         self._bucket = None if upload is None else Bucket(upload, trio.current_time())
         self._turn = trio.Lock()  # of the bucket: fair, in the order of asking
         places = BLOCKS_MAX if upload is None else min(BLOCKS_MAX, max(1, int(upload * BLOCK_S) // 2**19))
@@ -64,7 +72,7 @@ class Server:
     async def _answer(self, stream: Stream, peer: str, cid: Cid) -> None:
         asked = trio.current_time()
         async with self._own_turn(peer), self._places:
-            if trio.current_time() - asked > BLOCK_S:
+            if trio.current_time() - asked > self._patience_s:
                 raise RemoteError(f"{peer} has given this question up by now", code="too_late")
             block = await trio.to_thread.run_sync(self._store.get, cid)
             self._counts["blob.served" if block is not None else "blob.not_here"] += 1
@@ -83,14 +91,14 @@ class Server:
     async def _send(self, stream: Stream, block: bytes) -> None:
         self._counts["blob.served_bytes"] += len(block)
         if self._bucket is None or not block:
-            return await stream.write_frame(block, timeout_s=BLOCK_S)
+            return await stream.write_frame(block, timeout_s=self._patience_s)
         framed = len(block).to_bytes(4, "big") + block
         for start in range(0, len(framed), PIECE_SIZE):
             piece = framed[start : start + PIECE_SIZE]
             async with self._turn:
                 await trio.sleep(self._bucket.wait(trio.current_time()))
                 self._bucket.take(len(piece), trio.current_time())
-            await stream.write(piece, timeout_s=BLOCK_S)
+            await stream.write(piece, timeout_s=self._patience_s)
         return None
 
     def __repr__(self) -> str:

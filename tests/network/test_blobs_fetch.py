@@ -14,17 +14,13 @@ from hypothesis import strategies as st
 from ledger.blob import BLOCK_SIZE_MAX
 from ledger.cid import Cid
 from network.bandwidth import Bucket
+from network.blobs_actions import Action, Ask, Ended, Leave, Open
 from network.blobs_fetch import (
     GIVE_UP_S,
     KNOWN_MAX,
     LACKING_MAX,
     STREAMS_MAX,
-    Action,
-    Ask,
-    Ended,
     Fetches,
-    Leave,
-    Open,
 )
 from network.blobs_peer import BLOCK_S, WINDOW_MAX
 
@@ -306,6 +302,14 @@ def test_without_peers_a_fetch_ends_at_once():
     model = Model({})
     number = model.fetch(cids(3))
     assert model.ended == {number: 3}
+
+
+def test_the_peers_that_are_named_first_are_asked_first():
+    model = Model({f"mate{n}": Mate() for n in range(20)})
+    number = model.fetch(cids(1), ["mate13", *model.mates])
+    model.run(number)
+    assert model.came == {"mate13": 1}
+    assert sum(mate.epoch for mate in model.mates.values()) <= 2, "one block is no reason to bother everybody"
 
 
 def test_a_fetch_that_wants_nothing_ends_at_once():

@@ -32,16 +32,19 @@ class World:
         host = await self._stack.enter_async_context(tcp_host(self._count))
         return host, BlockStore(self._folder / str(self._count))
 
-    async def server(self, client: Host) -> tuple[str, Blobs]:
+    async def server(
+        self, client: Host, *, upload: int | None = None, patience_s: float = BLOCK_S
+    ) -> tuple[str, Blobs]:
         host, store = await self.host()
-        return await client.dial(host.addresses()[0]), Blobs(host, store)
+        blobs = Blobs(host, store, upload=upload, patience_s=patience_s)
+        return await client.dial(host.addresses()[0]), blobs
 
     async def client(
-        self, store: BlockStore | None = None, patience_s: float = BLOCK_S
+        self, store: BlockStore | None = None, patience_s: float = BLOCK_S, download: int | None = None
     ) -> tuple[Host, Blobs]:
         """One that fetches."""
         host, own = await self.host()
-        blobs = Blobs(host, store or own, patience_s=patience_s)
+        blobs = Blobs(host, store or own, patience_s=patience_s, download=download)
         nursery = await self._stack.enter_async_context(trio.open_nursery())
         nursery.start_soon(blobs.run)
         self._stack.callback(nursery.cancel_scope.cancel)
@@ -225,3 +228,85 @@ async def test_a_question_that_is_no_cid_ends_the_stream(tmp_path: Path):
         with pytest.raises(RemoteError), trio.fail_after(5):
             await stream.read_frame(size_max=10)
         assert server.counts["stream.bad_cid"] == 1
+
+
+async def test_the_only_one_of_twelve_peers_that_has_it_is_found(tmp_path: Path):
+    """More than are asked at once."""
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, blobs = await world.client()
+        servers = [await world.server(host) for _ in range(12)]
+        cid = servers[-1][1].store.add(content(3 * BLOCK_SIZE_MAX))
+        with trio.fail_after(20):
+            await blobs.fetch(cid, [peer for peer, _ in servers])
+        assert blobs.store.is_whole(cid)
+
+
+async def test_a_restart_half_way_asks_only_for_what_is_not_here(tmp_path: Path):
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, blobs = await world.client(BlockStore(tmp_path / "client"))
+        peer, server = await world.server(host)
+        cid = server.store.add(content(40 * BLOCK_SIZE_MAX))
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(blobs.fetch, cid, [peer])
+                while blobs.counts["blob.fetched"] < 10:
+                    await trio.sleep(0)
+                nursery.cancel_scope.cancel()
+            await host.disconnect(peer)
+        here = len(list((tmp_path / "client").glob("??/*")))
+        assert 10 <= here < 41
+        other, again = await world.client(BlockStore(tmp_path / "client"))
+        peer = await other.dial(server.address)
+        with trio.fail_after(20):
+            await again.fetch(cid, [peer])
+        assert again.store.is_whole(cid)
+        assert again.counts["blob.fetched"] <= 41 - here
+        assert again.counts["blob.discarded_bytes"] == 0
+
+
+async def test_a_fetch_makes_room_by_what_is_old_and_keeps_its_own(tmp_path: Path):
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        store = BlockStore(tmp_path / "small", bytes_max=8 * BLOCK_SIZE_MAX)
+        old = [store.add(bytes([n + 1]) * BLOCK_SIZE_MAX) for n in range(7)]
+        host, blobs = await world.client(store)
+        peer, server = await world.server(host)
+        cid = server.store.add(content(6 * BLOCK_SIZE_MAX))
+        with trio.fail_after(10):
+            await blobs.fetch(cid, [peer])
+        assert store.is_whole(cid)
+        assert store.bytes_used <= store.bytes_max
+        assert sum(store.has(one) for one in old) <= 1
+
+
+async def test_a_bound_on_what_is_taken_holds(tmp_path: Path):
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, blobs = await world.client(download=4 * BLOCK_SIZE_MAX)
+        servers = [await world.server(host) for _ in range(2)]
+        for _, server in servers:
+            cid = server.store.add(content(9 * BLOCK_SIZE_MAX))
+        begun = trio.current_time()
+        with trio.fail_after(20):
+            await blobs.fetch(cid, [peer for peer, _ in servers])
+        assert trio.current_time() - begun >= (9 - 4 - 1) / 4
+
+
+async def test_a_peer_that_answers_what_it_was_not_asked_is_blamed(tmp_path: Path):
+    async def chatty(stream: Stream, peer: str) -> None:
+        for _ in range(3):
+            await stream.write_frame(b"unasked")
+        await stream.read_frame(size_max=CID_SIZE)
+
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, blobs = await world.client()
+        liar = await world.liar(host, chatty)
+        peer, server = await world.server(host)
+        cid = server.store.add(content(4 * BLOCK_SIZE_MAX))
+        with trio.fail_after(10):
+            await blobs.fetch(cid, [liar, peer])
+        assert blobs.store.is_whole(cid)
+        assert host.counts["blame.unasked"] + host.counts["blame.bad_block"] >= 1
