@@ -36,8 +36,8 @@ class BlobHandlers:
             raise UsageError(f"{request.cid} is not pinned", code="not_pinned", next_step="fog blob list")
         return await trio.to_thread.run_sync(self._state)
 
-    async def gc(self, request: Nothing, emit: Emit) -> methods.BlobsState:
-        freed = await trio.to_thread.run_sync(self._store.gc)
+    async def gc(self, request: methods.BlobGc, emit: Emit) -> methods.BlobsState:
+        freed = await trio.to_thread.run_sync(lambda: self._store.gc(unused_s=request.unused_ms / 1000))
         return await trio.to_thread.run_sync(lambda: self._state(freed))
 
     def _state(self, freed: int = 0) -> methods.BlobsState:

@@ -4,7 +4,7 @@ method          parameters       reply
 blob.list       Nothing          BlobsState
 blob.pin        BlobNamed        BlobsState
 blob.unpin      BlobNamed        BlobsState
-blob.gc         Nothing          BlobsState
+blob.gc         BlobGc           BlobsState
 """
 
 from __future__ import annotations
@@ -14,13 +14,19 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from fog.methods import Message, Nothing
-from ledger.types import Uint
+from ledger.types import Millis, Uint
 
 
 class BlobNamed(Message, frozen=True, kw_only=True):
     """A blob, by its Cid as text."""
 
     cid: Annotated[str, Meta(max_length=100)]
+
+
+class BlobGc(Message, frozen=True, kw_only=True):
+    """Those that were not used for so long: a result that was settled a moment ago may still be fetched."""
+
+    unused_ms: Millis = 3_600_000
 
 
 class BlobLine(Message, frozen=True, kw_only=True):
@@ -45,5 +51,5 @@ PARAMS: Final[dict[str, type[Message]]] = {
     "blob.list": Nothing,
     "blob.pin": BlobNamed,
     "blob.unpin": BlobNamed,
-    "blob.gc": Nothing,
+    "blob.gc": BlobGc,
 }

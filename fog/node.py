@@ -188,6 +188,7 @@ class Node:
         )
         live = Live(ledger, host, worker, notes, harvesting, started=now_ms())
         live.others["accused"] = accuser.counts
+        live.others["blobs"] = blocks.counts
         live.mode = settings.ledger.mode
         api = None if socket is None else "http://{}:{}".format(*socket.getsockname()[:2])
         handlers = Handlers(

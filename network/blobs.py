@@ -27,6 +27,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -148,17 +149,17 @@ class BlockStore:
 
     # -- making room
 
-    def gc(self) -> int:
-        """Remove all that is not pinned; how many bytes that were."""
-        return self._evict(self.bytes_max + self.bytes_used)
+    def gc(self, *, unused_s: float = 0.0) -> int:
+        """Remove all that is not pinned and was not used for so long; how many bytes that were."""
+        return self._evict(self.bytes_max + self.bytes_used, unused_since=time.time() - unused_s)
 
-    def _evict(self, wanted: int) -> int:
+    def _evict(self, wanted: int, *, unused_since: float = inf) -> int:
         """Make at least so many bytes free, what was used longest ago first. How many were."""
         freed = 0
         with self._lock:
             pinned = self._pinned()
             while freed < wanted:
-                oldest = heapq.nsmallest(EVICTED_MAX, self._evictable(pinned))
+                oldest = heapq.nsmallest(EVICTED_MAX, self._evictable(pinned, unused_since))
                 for _, size, path in oldest:
                     if freed >= wanted:
                         break
@@ -170,11 +171,11 @@ class BlockStore:
         self.counts["evicted_bytes"] += freed
         return freed
 
-    def _evictable(self, pinned: set[str]) -> Iterator[tuple[float, int, Path]]:
+    def _evictable(self, pinned: set[str], unused_since: float) -> Iterator[tuple[float, int, Path]]:
         for path in self._paths():
             with contextlib.suppress(FileNotFoundError):
                 state = path.stat()
-                if path.name not in pinned:
+                if path.name not in pinned and state.st_mtime <= unused_since:
                     yield state.st_mtime, state.st_size, path
 
     def _pinned(self) -> set[str]:

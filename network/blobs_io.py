@@ -79,8 +79,8 @@ class _Line:
 class Blobs:
     """Serves the store's blocks from the start, and fetches those of others while `run` runs.
 
-    `upload`, `download`: bytes a second at most; None: no bound of ours. `patience_s`: with a peer that owes a
-    block, or does not take one.
+    `upload`, `download`: bytes a second at most; None: no bound of ours. `patience_s`: with a peer that owes
+    a block, or does not take one.
     """
 
     def __init__(

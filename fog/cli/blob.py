@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fog.blob_methods import BlobNamed, BlobsState
+from fog.blob_methods import BlobGc, BlobNamed, BlobsState
 from fog.cli.session import examples, session_of
 from fog.methods import Nothing
+from fog.quantities import duration_from
 
 blob = typer.Typer(
     help="Programs, inputs and results on this disk.", no_args_is_help=True, epilog=examples("fog blob list")
@@ -25,7 +26,7 @@ def add_to(app: typer.Typer) -> None:
     blob.command("list", epilog=examples("fog blob list", "fog blob list --json"))(list_)
     blob.command(epilog=examples("fog blob pin bafkrei…"))(pin)
     blob.command(epilog=examples("fog blob unpin bafkrei…"))(unpin)
-    blob.command(epilog=examples("fog blob gc"))(gc)
+    blob.command(epilog=examples("fog blob gc", "fog blob gc --unused 0s"))(gc)
 
 
 def list_(context: typer.Context) -> None:
@@ -54,10 +55,14 @@ def unpin(context: typer.Context, cid: Name) -> None:
     session.say(done, f"not pinned any more; {_mib(done.needed)} MiB must stay now")
 
 
-def gc(context: typer.Context) -> None:
-    """Remove every blob that need not stay."""
+def gc(
+    context: typer.Context,
+    unused: Annotated[str, typer.Option(help="Only what was not used for so long.")] = "1h",
+) -> None:
+    """Remove what need not stay: a settled result may wait for its submitter, so not what is fresh."""
     session = session_of(context)
-    done = session.ask_quietly(BlobsState, "blob.gc", Nothing(), "making room")
+    params = BlobGc(unused_ms=duration_from(unused))
+    done = session.ask_quietly(BlobsState, "blob.gc", params, "making room")
     session.say(done, f"{_mib(done.freed)} MiB are free again; {_mib(done.used)} MiB are left")
 
 

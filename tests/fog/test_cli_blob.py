@@ -9,7 +9,7 @@ import pytest
 
 from fog import blob_methods as methods
 from fog.blob_handlers import BlobHandlers
-from fog.blob_methods import BlobLine, BlobNamed, BlobsState
+from fog.blob_methods import BlobGc, BlobLine, BlobNamed, BlobsState
 from fog.cli import run
 from fog.exits import Exit
 from fog.methods import Message, Nothing
@@ -52,7 +52,7 @@ def test_it_shows_what_is_used_and_what_stays(socket: Path, capsys: Capture) -> 
 def test_it_says_what_was_done(socket: Path, capsys: Capture, words: list[str], said: str) -> None:
     with node(socket, f"blob.{words[0]}", STATE) as asked:
         assert run(["blob", *words]) == Exit.OK
-    assert asked == [{} if len(words) == 1 else {"cid": CID}]
+    assert asked == [{"unused_ms": 3_600_000} if len(words) == 1 else {"cid": CID}]
     assert said in capsys.readouterr().out
 
 
@@ -72,7 +72,9 @@ async def test_a_pinned_blob_stays_and_all_others_go(store: BlockStore) -> None:
     store.add(b"loose")
     state = await handlers.pin(BlobNamed(cid=str(cid)), silent)
     assert (state.used, state.needed) == (13, 8)
-    state = await handlers.gc(Nothing(), silent)
+    state = await handlers.gc(BlobGc(), silent)
+    assert (state.used, state.freed) == (13, 0), "all of it was used a moment ago"
+    state = await handlers.gc(BlobGc(unused_ms=0), silent)
     assert (state.used, state.freed) == (8, 5)
     assert state.pinned == [BlobLine(cid=str(cid), here=True)]
     state = await handlers.unpin(BlobNamed(cid=str(cid)), silent)
