@@ -26,8 +26,8 @@ T = TypeVar("T")
 
 THREADS_MAX: Final = 4
 
-BONDED_MIN: Final = 3
-"""Accounts that must be able to run a job with a bond: one to run, one to check, one for a dispute."""
+BONDED_MIN: Final = 4
+"""Accounts that must be able to run a job with a bond: one to run, one to check, two for a dispute."""
 
 
 class Agenda:

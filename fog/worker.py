@@ -36,6 +36,7 @@ from domain.compute.spec import SPEC_SIZE_MAX, JobSpec
 from domain.payloads import BondedOffer, LeaseRelease, LeaseReveal, Payload, SealedCommit
 from domain.rules import Lease as Sealing
 from domain.rules import sealed
+from domain.rules.runs import runs_for
 from domain.work import HeldLease, Work
 from fog import agenda
 from fog.agenda import Agenda
@@ -227,10 +228,13 @@ class Worker:
         job = await self._agenda.ask(agenda.job_row, lease.job)
         assert job is not None, "a run of a job that is not in the tables"
         mine = next(run for run in runs if run["attempt"] == lease.attempt)
-        committed = sum(run["state"] in ("committed", "revealed", "paid", "unpaid") for run in runs)
+        live = [run for run in runs if run["state"] in ("leased", "committed", "revealed")]
+        revealed = [(run["result"], run["fuel"]) for run in live if run["state"] == "revealed"]
         shard = await self._agenda.ask(agenda.shard_row, lease.job, lease.shard)
         alone = job["checks"] == 0 or (shard is not None and shard["state"] == "trusted")
-        return bool(mine["state"] == "committed" and committed >= (1 if alone else 2))
+        needed = runs_for(revealed, trusted=alone, bonded=bool(job["bond"]))
+        ready = len(live) >= needed and all(run["state"] != "leased" for run in live)
+        return bool(mine["state"] == "committed" and ready)
 
     async def _computed(self, lease: Lease) -> HeldLease | None:
         """What this lease was answered with, now or before a crash; None: given back."""

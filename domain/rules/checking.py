@@ -75,7 +75,7 @@ def draw_fates(draft: Draft) -> bool:
     some are left for the next close."""
     more, drawn = False, 0
     for key, since in draft.items(COIN):
-        if int.from_bytes(since, "big") >= draft.context.height or drawn == COINS_MAX:
+        if drawn == COINS_MAX or not is_unforeseen(since, draft.context.height):
             more = True
             continue
         drawn += 1
@@ -83,6 +83,11 @@ def draw_fates(draft: Draft) -> bool:
         id = Cid(key[:-2])
         _draw_one(draft, Spot(id, draft.row(JOB, id), int.from_bytes(key[-2:], "big")), since)
     return more
+
+
+def is_unforeseen(since: bytes, height: int) -> bool:
+    """Whether the beacon of this height is younger than what was ordered at `since`."""
+    return int.from_bytes(since, "big") < height
 
 
 def _draw_one(draft: Draft, spot: Spot, since: bytes) -> None:

@@ -45,7 +45,7 @@ from domain.rules.records import (
     Shard,
     queue_key,
 )
-from domain.rules.runs import Spot, begin
+from domain.rules.runs import Spot, begin, runs_needed
 from domain.rules.terms import last_moment
 from ledger.cid import Cid
 from ledger.types import INT63_MAX
@@ -154,6 +154,7 @@ def _draw_checkers(draft: Draft, benches: dict[bytes, Bench]) -> tuple[int, bool
             more = True  # its commitment may have known this beacon: next time
         elif not bench.is_empty and _draw_one(draft, bench, _spot_at(draft, key)):
             drawn += 1
+            more = more or draft.get(DRAW, key) is not None
             if drawn == PLACEMENTS_MAX:
                 return drawn, True
         else:
@@ -179,7 +180,9 @@ def _draw_one(draft: Draft, bench: Bench, spot: Spot) -> bool:
     if account is None:
         return False
     begin(draft, spot, account, Role.CHECK)
-    draft.drop(DRAW, spot.job.engine + spot.key)
+    shard = draft.row(SHARD, spot.key)
+    if len(shard.live) >= runs_needed(shard, spot.job):  # a dispute may need another, at the next close
+        draft.drop(DRAW, spot.job.engine + spot.key)
     bench.take(account)
     return True
 

@@ -14,6 +14,7 @@ exactly while it is live and its `until` is not 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
@@ -69,6 +70,14 @@ WORDS: Final[dict[int, effects.RunState]] = {
     RunState.EXPIRED: "expired",
     RunState.RELEASED: "released",
 }
+STAGES_TRUSTED: Final = (1,)
+STAGES: Final = (2, RUNS_CHECKED)
+STAGES_BONDED: Final = (2, 4, 5, 6, 7)
+"""How many runs of a shard are compared at once, and how many when those do not decide: three of seven agree
+unless most of those who were drawn lie."""
+
+Outcome = tuple[Cid | None, int]
+
 ROLES: Final[dict[int, effects.RunRole]] = {Role.WORK: "work", Role.CHECK: "check"}
 
 
@@ -147,9 +156,36 @@ def is_disputed(shard: Shard) -> bool:
 
 def runs_needed(shard: Shard, job: Job) -> int:
     """How many runs must be live before they may be revealed and judged."""
-    if is_disputed(shard):
-        return RUNS_CHECKED
-    return 1 if is_trusted(shard, job) else 2
+    revealed = [run.outcome for run in shard.runs if run.state == RunState.REVEALED]
+    return runs_for(revealed, trusted=is_trusted(shard, job), bonded=bool(job.bond))
+
+
+def runs_for(revealed: Sequence[Outcome], *, trusted: bool, bonded: bool) -> int:
+    """The same, from the results that are revealed so far.
+
+    One is trusted; or two are compared. If they differ, those who are drawn must not see what each other say:
+    they commit before any of them reveals.
+    """
+    stages = STAGES_TRUSTED if trusted else STAGES_BONDED if bonded else STAGES
+    for needed in stages:
+        if len(revealed) < needed or is_settled(revealed, bonded=bonded):
+            return needed
+    return stages[-1]
+
+
+def is_settled(revealed: Sequence[Outcome], *, bonded: bool) -> bool:
+    """Whether enough results are equal: all of them, or as many as decide a dispute."""
+    most = max(map(revealed.count, revealed))
+    return most == len(revealed) or most >= votes_to_win(bonded=bonded)
+
+
+def votes_to_win(*, bonded: bool) -> int:
+    """How many results must be equal to settle a dispute.
+
+    Whoever is drawn into one can see both results, and copy either. So where a bond is at stake the word of
+    one is not enough: two who were drawn, and who committed before either revealed, must say the same.
+    """
+    return 3 if bonded else 2
 
 
 def is_trusted(shard: Shard, job: Job) -> bool:

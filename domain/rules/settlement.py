@@ -2,13 +2,14 @@
 
     one run, unchecked or trusted        paid
     two that agree in result and fuel    both paid
-    three, of which two agree            those two paid, the third was wrong and forfeits its bond
-    three that all differ                failed: nobody can be told right from wrong, nobody is paid
+    three, of which two agree            those two paid, the third was wrong             without bonds
+    up to seven, of which three agree    those three paid, the others forfeit theirs     with bonds
+    all of those, and no such agreement  failed: nobody can be told right from wrong, nobody is paid
     no more attempts, or no more time    failed, cancelled or expired: nobody is paid
 
 What must always hold: a shard ends once; a run is paid once, and unless it is trusted only beside a second
-one that agrees with it, from another account; no bond is lost but of a run that two others agreed against, or
-that was hidden when it was to be compared.
+one that agrees with it, from another account; no bond is lost but of a run that three others agreed against,
+or that was hidden when it was to be compared.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from domain.effects import Contribution, ShardIs
 from domain.rules import accounts, pledges, reputation, tallies
 from domain.rules.draft import Draft
 from domain.rules.records import COIN, DRAW, SHARD, WINDOW, Run, RunState, Shard, draw_key, shard_key
-from domain.rules.runs import ROLES, Act, Spot, is_trusted, turn
+from domain.rules.runs import ROLES, Act, Spot, is_settled, is_trusted, turn
 from domain.rules.terms import payment
 from ledger.cid import Cid
 
@@ -52,10 +53,10 @@ def judge(draft: Draft, spot: Spot, shard: Shard) -> None:
     outcomes = [run.outcome for run in revealed]
     winner = max(outcomes, key=outcomes.count)
     trusted = is_trusted(shard, spot.job)
-    if outcomes.count(winner) < (1 if trusted else 2):
+    if not is_settled(outcomes, bonded=bool(spot.job.bond)):
         return end(draft, spot, "failed", reason="no_majority")
     right = [run for run in revealed if run.outcome == winner]
-    harm = payment(right[-1].fuel, right[-1].price)  # a dispute's last run, which a lie made necessary
+    harm = sum(payment(run.fuel, run.price) for run in right[2:])  # what a dispute cost beyond a check
     paid = 0
     for attempt, run in enumerate(shard.runs):
         if run.state == RunState.REVEALED and run.outcome == winner:

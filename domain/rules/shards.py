@@ -6,7 +6,7 @@
     fewer than must be compared           one more run: it waits to be drawn
     one of them still computing           nothing yet
     all committed, some not revealed      their time to reveal begins with the next fresh clock
-    all revealed                          judgement
+    all revealed                          judgement, unless a dispute needs more of them
 
 A shard that has used up its attempts and needs another run fails.
 """

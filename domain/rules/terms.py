@@ -1,8 +1,8 @@
 """What a job's terms come to: its escrow, and its last moments.
 
     unit     ceil(fuel limit * highest price / 10^9): the most that one run can cost
-    share    what escrow holds for one shard: a unit for each run that may be asked for, 3 when results are
-             may be checked (work, check, and a third run in a dispute), 1 when not
+    share    what escrow holds for one shard: a unit for each run that may be paid, 3 when results may be
+             checked (as many as agree in a dispute), 1 when not
     paid     floor(fuel used * the worker's own price / 10^9) for a run
 
 Charges round up and payouts round down, so a share always suffices; what is left goes back.

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.table import Table
 
 from fog.cli.session import Session, examples, session_of
 from fog.exits import Exit
@@ -14,12 +15,18 @@ from ledger.errors import UsageError
 
 NODES_MAX = 100
 HOURS_MAX = 1_000
+JOBS_MAX = 100_000
 
 
 def add_to(app: typer.Typer) -> None:
     app.command(
         name="sim",
-        epilog=examples("fog sim --seed 42", "fog sim --seed 42 --nodes 4 --json", "fog sim --seeds 0..99"),
+        epilog=examples(
+            "fog sim --seed 42",
+            "fog sim --seed 42 --nodes 4 --json",
+            "fog sim --seeds 0..99",
+            "fog sim --market --seed 42 --jobs 10000",
+        ),
     )(simulate)
 
 
@@ -30,11 +37,16 @@ def simulate(
     nodes: Annotated[int, typer.Option(min=1, max=NODES_MAX, help="Of which less than a third lie.")] = 7,
     hours: Annotated[str, typer.Option(help="Virtual hours of storm, up to 6 decimals.")] = "0.04",
     processes: Annotated[int, typer.Option(min=1, help="For --seeds.")] = 2,
+    market: Annotated[bool, typer.Option("--market", help="Workers who cheat, instead of a ledger.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, max=JOBS_MAX, help="For --market.")] = 2_000,
 ) -> None:
     """Run the real ledger among liars and faults, and check every invariant. Exit 1 if one breaks."""
     from fog.sim import campaign, plan  # the whole ledger: only this command needs it
 
     session = session_of(context)
+    if market:
+        _market(session, seed, jobs)
+        return
     run_ms = _hours(hours)
     if seeds is None:
         report = campaign.run(plan.draw_plan(seed, nodes=nodes, run_ms=run_ms)).report
@@ -68,6 +80,26 @@ def simulate(
     }
     session.say(found, *[f"{name:<22}{value}" for name, value in found.items() if name != "broken"])
     if broken:
+        raise typer.Exit(Exit.FAULT)
+
+
+def _market(session: Session, seed: int, jobs: int) -> None:
+    from fog.sim.bazaar import Plan, simulate_market
+
+    found = simulate_market(Plan(seed, jobs)).plain()
+    earned = Table(
+        "strategy", "runs", "paid", "computing", "bounties", "bonds lost", "earned", "a run", box=None
+    )
+    for name, one in found["strategies"].items():
+        money = (one[what] for what in ("paid", "cost", "bounties", "lost", "earned", "earned_per_run"))
+        earned.add_row(name, str(one["runs"]), *(f"{micro / 1e6:.2f}" for micro in money))
+    draws = Table("by formula", "runs", "checked", "expected", box=None)
+    rows = {**found["checks"], "of wrong ones": found["wrong"], "established": found["established"]}
+    for name, one in rows.items():
+        draws.add_row(name, *(str(one[what]) for what in ("runs", "checked", "expected")))
+    ok = f"{'ok':<12}{found['ok']}, {found['jobs']} jobs, {found['heights']} checkpoints"
+    session.say(found, ok, earned, draws, *(_line(one) for one in found["broken"]))
+    if found["broken"]:
         raise typer.Exit(Exit.FAULT)
 
 

@@ -46,7 +46,7 @@ from domain.rules.records import (
     idle_key,
     queue_key,
 )
-from domain.rules.runs import has_committed, may_reveal, runs_needed
+from domain.rules.runs import STAGES_BONDED, has_committed, may_reveal, runs_needed, votes_to_win
 from domain.rules.tallies import has_open
 from ledger.cid import Cid
 from ledger.genesis import VALIDATORS_MAX
@@ -106,7 +106,9 @@ def check_history(history: History, jobs: dict[Cid, JobIs], state: State) -> Non
             assert bool(paid) == (how.state == "settled"), f"{how} with {len(paid)} paid runs"
             if paid:
                 trusted = job.checks == Checks.NEVER or (id, shard) in history.trusted
-                assert len(paid) == (1 if trusted else 2), f"{how} paid {len(paid)} runs"
+                disputed = any(run.reason == "wrong_result" for run in of_shard)
+                votes = 1 if trusted else votes_to_win(bonded=bool(job.bond)) if disputed else 2
+                assert len(paid) == votes, f"{how} paid {len(paid)} runs"
                 assert {(run.result, run.fuel) for run in paid} == {(how.result, how.fuel)}
                 assert len({run.worker for run in paid}) == len(paid), "paid for agreeing with itself"
                 assert all(history.paid[id, shard, run.attempt].amount == run.paid for run in paid), (
@@ -178,7 +180,8 @@ def _check_job(job: Job, tally: Tally, shards: dict[int, Shard], params: Params)
         assert number < tally.cursor
         assert 1 <= len(shard.runs) <= params.attempts_max
         workers = [run.worker for run in shard.live]
-        assert len(set(workers)) == len(workers) <= terms.RUNS_CHECKED, "two live runs of one account"
+        assert len(set(workers)) == len(workers), "two live runs of one account"
+        assert len(workers) <= (STAGES_BONDED[-1] if job.bond else terms.RUNS_CHECKED)
         assert not job.checks or job.submitter not in workers, "the submitter checks itself"
         assert tally.state == JobState.RUNNING or has_committed(shard), "given up, yet not ended"
         assert all(run.price <= job.price and run.bond == job.bond for run in shard.runs)

@@ -151,14 +151,21 @@ def test_a_wrong_run_forfeits_its_bond_and_its_history() -> None:
         shard     J 0 disputed
         place
         who       d J 0 2
+        who       e J 0 3
         run       J 0 2 d check leased bond=990
+        run       J 0 3 e check leased bond=990
         seal      d J 0 2 right 1000000000     ok
+        reveal    d J 0 2 right 1000000000     too_early
+        seal      e J 0 3 right 1000000000     ok
         reveal    d J 0 2 right 1000000000     ok
+        shard     J 0 disputed
+        reveal    e J 0 3 right 1000000000     ok
         shard     J 0 settled right 1000000000
         run       J 0 0 bob work unpaid reason=wrong_result bond=0
         forfeit   bob J 0 0 990 refund=10 bounty=49
+        forfeit   c J 0 1 none
         streak    bob 0
-        job       J done settled=1 spent=20
+        job       J done settled=1 spent=30
     """)
     world.check("""
         submit    alice K bond=990 checks=2    ok
@@ -313,7 +320,7 @@ def test_a_checker_that_is_lost_gives_no_second_draw() -> None:
 
 
 def test_a_run_that_could_have_been_copied_makes_no_history() -> None:
-    """The third run of a dispute has seen both results: it counts as agreed, and not in a row."""
+    """Whoever is drawn into a dispute has seen both results: it agreed, and that makes no history."""
     world = veteran()
     committed(world, fate="checked", what="wrong")
     world.check("""
@@ -323,14 +330,71 @@ def test_a_run_that_could_have_been_copied_makes_no_history() -> None:
         reveal    bob J 0 0 wrong 1000000000   ok
         place
         who       d J 0 2
+        who       e J 0 3
     """)
     blind, late = (world.streaks.get(world.account(name), 0) for name in ("c", "d"))
     world.check(f"""
         seal      d J 0 2 right 1000000000     ok
+        seal      e J 0 3 right 1000000000     ok
         reveal    d J 0 2 right 1000000000     ok
+        reveal    e J 0 3 right 1000000000     ok
         streak    c {blind + 1}
         streak    d {late}
     """)
+
+
+def test_two_who_say_the_same_do_not_convict_without_a_third() -> None:
+    """One who was drawn may have copied the lie that it saw; the other one is drawn as well."""
+    world = veteran(frank=5_000)
+    world.check("offer frank slots=9 price=10 bond=990 ok")
+    committed(world, fate="checked", what="wrong")
+    world.check("""
+        who       c J 0 1
+        seal      c J 0 1 right 1000000000     ok
+        reveal    c J 0 1 right 1000000000     ok
+        reveal    bob J 0 0 wrong 1000000000   ok
+        place
+        who       d J 0 2
+        who       e J 0 3
+        seal      d J 0 2 wrong 1000000000     ok
+        seal      e J 0 3 right 1000000000     ok
+        reveal    d J 0 2 wrong 1000000000     ok
+        reveal    e J 0 3 right 1000000000     ok
+        shard     J 0 disputed
+        place
+        who       f J 0 4
+        seal      f J 0 4 right 1000000000     ok
+        reveal    f J 0 4 right 1000000000     ok
+        shard     J 0 settled right 1000000000
+        forfeit   bob J 0 0 990 refund=10 bounty=49
+        forfeit   d J 0 2 990 refund=0 bounty=49
+        forfeit   c J 0 1 none
+        job       J done spent=30
+    """)
+
+
+def test_seven_who_do_not_agree_cost_nobody_a_bond() -> None:
+    """Nobody can be told right from wrong."""
+    names = ["frank", "gina", "henk", "ida"]
+    world = veteran(**dict.fromkeys(names, 5_000))
+    for name in names:
+        world.check(f"offer {name} slots=9 price=10 bond=990 ok")
+    committed(world, fate="checked")
+    said = ["right", "wrong", "odd", "even", "wrong", "odd", "even"]
+    for attempt, what in enumerate(said):
+        world.check(f"who w{attempt} J 0 {attempt}" if attempt else "who w0 J 0 0")
+        if attempt:
+            world.check(f"seal w{attempt} J 0 {attempt} {what} 1000000000 ok")
+        if attempt == 1 or attempt >= 3:
+            for ready in {1: (0, 1), 3: (2, 3)}.get(attempt, (attempt,)):
+                world.check(f"reveal w{ready} J 0 {ready} {said[ready]} 1000000000 ok")
+            world.place()
+    world.check("""
+        shard     J 0 failed
+        run       J 0 0 bob work unpaid reason=no_majority
+    """)
+    assert not world.forfeits
+    assert all(pledged == 0 for _, _, pledged in world.balances.values())
 
 
 def test_a_commitment_that_is_repeated_by_another_cannot_be_opened() -> None:

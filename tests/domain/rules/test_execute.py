@@ -65,6 +65,8 @@ BONDED = """
     offer    carol slots=9 price=5 bond=90 ok
     offer    dave slots=9 price=5 bond=90  ok
     offer    erin slots=9 price=5 bond=90  ok
+    offer    frank slots=9 price=5 bond=90 ok
+    pay      alice frank 5000              ok
     pay      alice carol 5000              ok
     pay      alice dave 5000               ok
     pay      alice erin 5000               ok
@@ -79,8 +81,11 @@ BONDED = """
     reveal   b L 0 1 wrong 7               ok
     place
     who      c L 0 2
+    who      d L 0 3
     seal     c L 0 2 right 7               ok
+    seal     d L 0 3 right 7               ok
     reveal   c L 0 2 right 7               ok
+    reveal   d L 0 3 right 7               ok
 """
 
 
