@@ -214,7 +214,7 @@ class Told:
             data = file.read(SOURCE_SIZE_MAX)
         try:
             return msgspec.json.decode(data, type=Readings)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ProbeFailed(f"{self._path} does not hold readings: {error}") from error
 
 

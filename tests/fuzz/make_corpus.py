@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tests.fuzz import shapes
 from tests.fuzz.real_events import EVENTS
+from tests.fuzz.real_machines import MACHINES
 from tests.fuzz.real_messages import MESSAGES
 from tests.fuzz.real_proofs import PROOFS
 from tests.fuzz.targets import CORPUS, SHAPES, TARGETS
 
-REAL: dict[str, Callable[[], Iterator[tuple[str, bytes]]]] = EVENTS | MESSAGES | PROOFS
+REAL: dict[str, Callable[[], Iterator[tuple[str, bytes]]]] = EVENTS | MESSAGES | PROOFS | MACHINES
 
 
 def main() -> None:

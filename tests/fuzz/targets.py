@@ -10,6 +10,7 @@ from tests.fuzz import (
     targets_events,
     targets_files,
     targets_finality,
+    targets_harvest,
     targets_network,
     targets_people,
     targets_proofs,
@@ -27,6 +28,7 @@ TARGETS: Final[dict[str, Target]] = {
         targets_files,
         targets_people,
         targets_snapshot,
+        targets_harvest,
     )
     for target in room.TARGETS
 }

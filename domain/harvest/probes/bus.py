@@ -4,7 +4,9 @@ A connection is opened at the first call and kept; whatever goes wrong in a call
 opens another. So a daemon that restarts, or a call that was cut off in the middle, costs one reading and
 nothing more.
 
-Knows calls, properties and signals. Does not know what they mean.
+Knows calls, properties and signals. Does not know what they mean. The daemon is trusted as the system is: it
+checks every message of a service before it passes it on, which jeepney's parser by itself does not (a list of
+nothing, announced as long, keeps it busy for good).
 
 What must always hold: whatever the daemon or a service answers, the caller gets a value or ProbeFailed, and
 never waits longer than CALL_S_MAX.

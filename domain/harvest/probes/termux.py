@@ -70,7 +70,7 @@ def _mc(degrees: object) -> int | None:
 def _object(printed: bytes, name: str) -> dict[str, Any]:
     try:
         said = msgspec.json.decode(printed)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProbeFailed(f"{name} printed no JSON: {error}") from error
     if not isinstance(said, dict):
         raise ProbeFailed(f"{name} printed no JSON object")

@@ -60,7 +60,7 @@ def test_values_of_another_kind_are_unknown(said: str) -> None:
 @pytest.mark.parametrize(
     "said", ["", "[]", "null", "{", '{"API_ERROR": "Termux:API is not installed"}', "\x00"]
 )
-def test_what_is_no_answer_is_a_failure_that_says_why(said: str) -> None:
+def test_what_is_no_answer_is_a_failure_that_says_why(said: str | bytes) -> None:
     with pytest.raises(ProbeFailed, match="termux-battery-status"):
         termux.Battery(saying(said)).read()
 
