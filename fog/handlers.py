@@ -19,6 +19,7 @@ from domain.work import Work
 from fog import (
     agenda,
     blob_methods,
+    collect_methods,
     escrow_methods,
     harvest_methods,
     identity_methods,
@@ -30,6 +31,7 @@ from fog import (
 )
 from fog.agenda import Agenda
 from fog.blob_handlers import BlobHandlers
+from fog.collect_handlers import CollectHandlers
 from fog.control import Emit, Handler
 from fog.escrow_handlers import EscrowHandlers
 from fog.exits import Refused
@@ -60,6 +62,7 @@ T = TypeVar("T", bound=Message)
 PARAMS: Final = (
     methods.PARAMS
     | blob_methods.PARAMS
+    | collect_methods.PARAMS
     | escrow_methods.PARAMS
     | harvest_methods.PARAMS
     | identity_methods.PARAMS
@@ -100,6 +103,7 @@ class Handlers:
         self._addresses = addresses
         self._api = api
         self._stop = stop
+        self._collecting = CollectHandlers(submitter, agenda, submitter.store, self._require_final)
         self._escrows = EscrowHandlers(ledger, agenda, self._record)
         self._identities = IdentityHandlers(ledger, self._record)
         self._harvest = HarvestHandlers(harvesting)
@@ -134,7 +138,7 @@ class Handlers:
             "export": self.export,
             "stop": self.stop,
         }
-        handlers |= self._escrows.table() | self._identities.table() | self._stake.table()
+        handlers |= self._collecting.table() | self._escrows.table() | self._identities.table() | self._stake.table()
         handlers |= self._harvest.table()
         handlers |= self._blobs.table()
         handlers |= self._flows.table() | self._watching.table()

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -83,6 +83,7 @@ class Submitter:
         self._agenda = agenda
         self._work = work
         self._blobs = blobs
+        self.store = blobs.store
         self._cache = cache
         self._say = say
         self._peers = peers
@@ -195,6 +196,7 @@ class Submitter:
         if row is None:
             if await self._is_refused(job):
                 await self._keep(self._work.ended, record)
+                self._fetched.advance()
             return
         lacking = [
             shard
@@ -290,6 +292,20 @@ class Submitter:
                 nursery.start_soon(on, self.fetched, fetched)
                 nursery.start_soon(on, self._agenda.folded, folded)
             record = await self._keep(self._work.job, job) or record
+
+    async def has(self, job: Cid) -> bool:
+        """Whether it was submitted here."""
+        return await self._keep(self._work.job, job) is not None
+
+    async def until_fetched(self, job: Cid, known: Set[int]) -> SubmittedJob:
+        """Wait for a result of ours that is here and not `known`, or for the end of the job."""
+        while True:
+            beat = self._fetched.beat
+            record = await self._keep(self._work.job, job)
+            assert record is not None, "following a job that is not ours"
+            if record.ended or record.fetched - known:
+                return record
+            await self._fetched.after(beat)
 
     async def _progress(self, job: Cid, record: SubmittedJob) -> JobProgress:
         states = await self._agenda.ask(agenda.states_of, job)
