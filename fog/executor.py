@@ -256,7 +256,7 @@ class Executor(futures.Executor):
             with self._lock:
                 self._jobs.discard(job)
                 self._waiting.extendleft(reversed(again))
-                self.counts["again"] += len(again)
+                self.counts += Counter(again=len(again))
                 if job.fuel_each is not None:
                     self._fuel_each[job.calls[0].script or ""] = job.fuel_each
             self._ring()

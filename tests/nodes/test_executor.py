@@ -57,7 +57,7 @@ def test_map_gives_results_in_the_order_of_its_inputs_and_many_calls_are_one_job
     texts = [f"the text of {number}\n".encode() * (number % 50) for number in range(200)]
     assert list(copier.map(texts, timeout=WAIT_S)) == texts
     assert len(jobs_of(market)) == before + 1
-    assert copier.counts == {"jobs": 1, "calls": 200, "shards": 16, "again": 0}
+    assert copier.counts == {"jobs": 1, "calls": 200, "shards": 16}
 
 
 def test_what_came_back_was_run_by_two_accounts_that_agree(market: Market, copier: Executor):
