@@ -1,7 +1,7 @@
 """The longest Collatz chain below a million, found on other people's machines.
 
-    fog node                          # in another terminal, with credits and workers about
-    python examples/collatz.py        # or with another limit: python examples/collatz.py 3000000
+fog node                          # in another terminal, with credits and workers about
+python examples/collatz.py        # or with another limit: python examples/collatz.py 3000000
 """
 
 import sys

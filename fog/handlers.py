@@ -138,7 +138,9 @@ class Handlers:
             "export": self.export,
             "stop": self.stop,
         }
-        handlers |= self._collecting.table() | self._escrows.table() | self._identities.table() | self._stake.table()
+        handlers |= (
+            self._collecting.table() | self._escrows.table() | self._identities.table() | self._stake.table()
+        )
         handlers |= self._harvest.table()
         handlers |= self._blobs.table()
         handlers |= self._flows.table() | self._watching.table()
