@@ -12,6 +12,8 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 import sqlalchemy as sa
 import trio
 
+from domain.rules.records import Checks
+from domain.rules.runs import runs_for
 from fog.pulse import Pulse
 from ledger.cid import Cid
 from projections import schedules
@@ -64,23 +66,44 @@ def owed_by(conn: sa.Connection, worker: bytes) -> list[Row]:
     return [dict(row) for row in conn.execute(query.order_by(*schedules.DUE_FIRST.clauses())).mappings()]
 
 
-def runs_of_shard(conn: sa.Connection, job: Cid, shard: int) -> list[Row]:
-    """All runs of one shard, by attempt."""
-    query = sa.select(RUN).where(RUN.c.job == job, RUN.c.shard == shard).order_by(RUN.c.attempt)
-    return [dict(row) for row in conn.execute(query).mappings()]
-
-
-def shard_row(conn: sa.Connection, job: Cid, shard: int) -> Row | None:
-    """None before its first lease."""
-    query = sa.select(SHARD).where(SHARD.c.job == job, SHARD.c.shard == shard)
-    row = conn.execute(query).mappings().one_or_none()
-    return None if row is None else dict(row)
-
-
 def run_of(conn: sa.Connection, job: Cid, shard: int, attempt: int) -> Row | None:
     query = sa.select(RUN).where(RUN.c.job == job, RUN.c.shard == shard, RUN.c.attempt == attempt)
     row = conn.execute(query).mappings().one_or_none()
     return None if row is None else dict(row)
+
+
+def revealable(conn: sa.Connection, worker: bytes) -> list[Row]:
+    """Runs of this account that may be revealed: whatever must not see them has committed too."""
+    mine = sa.select(RUN.c.job, RUN.c.shard).where(
+        RUN.c.worker == worker, RUN.c.live.is_(True), RUN.c.state == "committed"
+    )
+    spot = mine.subquery()
+    of_shard = (RUN.c.job == spot.c.job) & (RUN.c.shard == spot.c.shard)
+    beside: dict[tuple[bytes, int], list[Row]] = {}
+    for row in conn.execute(sa.select(RUN).join(spot, of_shard)).mappings():
+        beside.setdefault((row["job"], row["shard"]), []).append(dict(row))
+    if not beside:
+        return []
+    terms = (
+        sa.select(SHARD.c.job, SHARD.c.shard, SHARD.c.state, JOB.c.checks, JOB.c.bond)
+        .join(spot, (SHARD.c.job == spot.c.job) & (SHARD.c.shard == spot.c.shard))
+        .join(JOB, JOB.c.job == SHARD.c.job)
+    )
+    return [
+        run
+        for job, shard, state, checks, bond in conn.execute(terms)
+        if _may_reveal(beside[job, shard], alone=checks == Checks.NEVER or state == "trusted", bond=bond)
+        for run in beside[job, shard]
+        if run["worker"] == worker and run["state"] == "committed"
+    ]
+
+
+def _may_reveal(runs: list[Row], *, alone: bool, bond: int) -> bool:
+    """As `domain.rules.runs.may_reveal` has it."""
+    live = [run for run in runs if run["state"] in ("leased", "committed", "revealed")]
+    revealed = [(run["result"], run["fuel"]) for run in live if run["state"] == "revealed"]
+    needed = runs_for(revealed, trusted=alone, bonded=bool(bond))
+    return len(live) >= needed and all(run["state"] != "leased" for run in live)
 
 
 def all_runs(conn: sa.Connection, job: Cid) -> list[Row]:

@@ -29,7 +29,7 @@ from domain.payloads import Payload
 from domain.rules import FogRules, params
 from domain.rules.identity import may_act
 from domain.work import Work
-from fog import acquaintances, control, pruning
+from fog import acquaintances, control, pruning, tempo
 from fog.accuser import PATIENCE_S, Accuser
 from fog.agenda import Agenda
 from fog.cosigning import Notes, outside
@@ -237,6 +237,7 @@ class Node:
             nursery.start_soon(notes.run, settings.finality.witness_interval_ms)
             await nursery.start(Validating(host, exchange, ledger, accuser.faults).run)
             nursery.start_soon(accuser.run)
+            nursery.start_soon(tempo.keep, settings.finality.checkpoint_interval_ms, ledger, agenda)
             if worker is not None and harvesting is not None:
                 nursery.start_soon(harvesting.run)
                 if settings.worker.cpu_percent < 100:

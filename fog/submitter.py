@@ -196,7 +196,7 @@ class Submitter:
         if row is None:
             if await self._is_refused(job):
                 await self._keep(self._work.ended, record)
-                self._fetched.advance()
+                self.fetched.advance()
             return
         lacking = [
             shard
@@ -227,7 +227,8 @@ class Submitter:
             await trio.sleep(FETCH_AGAIN_S)
         self._fetching.discard((job, shard))
         self.fetched.advance()
-        self._agenda.folded.advance()  # it may have been the last one
+        if not self._fetching:
+            self._agenda.folded.advance()  # it may have been the last one
 
     async def _brought(self, record: SubmittedJob, job: Cid, shard: int, cid: Cid) -> bool:
         """One try. True also for what no other try can mend."""
@@ -300,12 +301,12 @@ class Submitter:
     async def until_fetched(self, job: Cid, known: Set[int]) -> SubmittedJob:
         """Wait for a result of ours that is here and not `known`, or for the end of the job."""
         while True:
-            beat = self._fetched.beat
+            beat = self.fetched.beat
             record = await self._keep(self._work.job, job)
             assert record is not None, "following a job that is not ours"
             if record.ended or record.fetched - known:
                 return record
-            await self._fetched.after(beat)
+            await self.fetched.after(beat)
 
     async def _progress(self, job: Cid, record: SubmittedJob) -> JobProgress:
         states = await self._agenda.ask(agenda.states_of, job)

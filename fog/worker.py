@@ -10,6 +10,8 @@ One lease, step by step; each step looks at the ledger first, so any of them may
 A lease that cannot be carried out here (inputs not to be had, sandbox failed) is given back at once, so that
 another node gets it. What the *program* does wrong is a result like any other.
 
+More leases may be held than run (`fog.ahead`): their inputs are fetched while they wait for their turn.
+
 The machine's owner comes first (`fog.gate`): a run that is stopped keeps its lease and is held, one that is
 evicted is given back like those that cannot be carried out.
 
@@ -22,8 +24,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Set
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
@@ -33,14 +36,17 @@ import trio
 from domain.compute.engine import ENGINE
 from domain.compute.sandbox import Sandbox, ShardTask
 from domain.compute.spec import SPEC_SIZE_MAX, JobSpec
-from domain.payloads import BondedOffer, LeaseRelease, LeaseReveal, Payload, SealedCommit
+from domain.payloads import SLOTS_MAX, BondedOffer, LeaseRelease, LeaseReveal, Payload, SealedCommit
 from domain.rules import Lease as Sealing
 from domain.rules import sealed
-from domain.rules.runs import runs_for
+from domain.rules.records import Checks
 from domain.work import HeldLease, Work
 from fog import agenda
 from fog.agenda import Agenda
+from fog.ahead import QUEUE_S_MAX, Ahead
 from fog.gate import HOLD_S, Gate
+from fog.program_files import ProgramFiles
+from fog.pulse import Pulse
 from fog.settings import Worker as Settings
 from fog.share import Share
 from ledger.cid import Cid
@@ -61,6 +67,9 @@ FETCH_PAUSE_S: Final = 1.0
 
 SPARE_S: Final = 60.0
 """How long a warm child waits for the next lease."""
+
+SPECS_MAX: Final = 8
+"""Jobs whose description is kept decoded: that of a large job has megabytes, and every shard needs it."""
 
 Say = Callable[[Payload], Awaitable[Event]]
 """Sign, store, announce."""
@@ -111,11 +120,20 @@ class Worker:
         self._clock = clock
         self._scopes: dict[Lease, trio.CancelScope] = {}
         self._leases = 0  # carried since the start
+        self._ahead = Ahead()
+        self._looked = Pulse()  # after every look at the agenda; also when `_ahead` changed
+        self._leased: Set[Lease] = frozenset()  # of those owed
+        self._committed: dict[Lease, float] = {}  # when, until the ledger shows it
+        self._revealable: Set[Lease] = frozenset()
+        self._turns = trio.CapacityLimiter(settings.slots)
+        self._programs = ProgramFiles(blobs.store, scratch / "programs")
+        self._specs: OrderedDict[Cid, JobSpec] = OrderedDict()  # the one used last at the end
 
     async def run(self) -> None:
         """Until cancelled."""
         shutil.rmtree(self._scratch, ignore_errors=True)  # of runs that a crash cut off
         self._scratch.mkdir(mode=0o700)
+        (self._scratch / "programs").mkdir()
         seen = -1
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_offer)
@@ -123,6 +141,12 @@ class Worker:
             while True:
                 seen = await self._agenda.folded.after(seen)
                 owed = {_lease(row): row for row in await self._agenda.ask(agenda.owed_by, self.account)}
+                self._leased = {lease for lease, row in owed.items() if row["state"] == "leased"}
+                ready = await self._agenda.ask(agenda.revealable, self.account)
+                self._revealable = set(map(_lease, ready))
+                for lease in self._committed.keys() - self._leased:
+                    self._ahead.turned(trio.current_time() - self._committed.pop(lease))
+                self._looked.advance()
                 await self._close_all_but(owed)
                 for lease in self._scopes.keys() - owed.keys():
                     self._scopes[lease].cancel()
@@ -145,7 +169,7 @@ class Worker:
         said: int | None = None  # what stands may not be final yet
         while True:
             held_s = HOLD_S - self.gate.closed_s  # left of a stop that is not worth telling
-            slots = self.settings.slots if held_s > 0 else 0
+            slots = self._slots() if held_s > 0 else 0
             standing = await self._agenda.ask(agenda.offer_of, self.account)
             if said not in (None, slots) or not self._stands(standing, slots):
                 until = self._clock() + self.settings.offer_ms
@@ -154,7 +178,27 @@ class Worker:
                 said = slots
             wait_s = held_s if slots and not self.gate.is_open else self.settings.offer_ms / 2000
             with trio.move_on_after(wait_s):
-                seen = await self.gate.changed.after(seen)
+                seen = await self._turned(seen, slots)
+
+    def _slots(self) -> int:
+        """Leases to hold at once."""
+        return min(self.settings.slots * (1 + self._ahead.count), SLOTS_MAX)
+
+    async def _turned(self, seen: int, slots: int) -> int:
+        """Wait for the gate, or for another number of slots to tell."""
+        looked = self._looked.beat
+        async with trio.open_nursery() as nursery:
+
+            async def on_look() -> None:
+                beat = looked
+                while not slots or self._slots() == slots:
+                    beat = await self._looked.after(beat)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(on_look)
+            seen = await self.gate.changed.after(seen)
+            nursery.cancel_scope.cancel()
+        return seen
 
     def _stands(self, standing: Row | None, slots: int) -> bool:
         if standing is None or not standing["slots"]:
@@ -198,6 +242,8 @@ class Worker:
 
     def _ran(self, lease: Lease, done: int, total: int) -> None:
         self._now(lease, f"running, {done} of {total} done")
+        if done == 0 and self._turns.statistics().tasks_waiting:
+            self._sandbox.warm()  # for the one that waits for its turn
 
     # -- one lease ---------------------------------------------------------------------------------------
 
@@ -207,14 +253,18 @@ class Worker:
         self._sandbox.warm()  # it starts while inputs are fetched
         try:
             with self._scopes[lease]:
-                held = await self._computed(lease)
+                job = await self._agenda.ask(agenda.job_row, lease.job)
+                assert job is not None, "a run of a job that is not in the tables"
+                held = await self._computed(lease, row, job)
                 if held is None:
                     await trio.sleep_forever()  # given back; wait until the ledger says so too
                 if row["state"] == "leased":
                     self._now(lease, "committed, waiting for the checker")
+                    self._committed[lease] = trio.current_time()
                     seal = sealed(held.result, held.fuel, held.salt, Sealing(self.account, *lease))
                     await self._say(SealedCommit(*lease, seal))
-                await self._agenda.until(lambda: self._may_reveal(lease))
+                if job["checks"] != Checks.NEVER:
+                    await self._until(lambda: lease in self._revealable)
                 self._now(lease, "revealed, waiting to be settled")
                 await self._say(LeaseReveal(*lease, held.result, held.fuel, held.salt))
                 await trio.sleep_forever()
@@ -222,28 +272,20 @@ class Worker:
             self.doing.pop(lease, None)
             del self._scopes[lease]
 
-    async def _may_reveal(self, lease: Lease) -> bool:
-        """Every run that must not see ours has committed to its own."""
-        runs = await self._agenda.ask(agenda.runs_of_shard, lease.job, lease.shard)
-        job = await self._agenda.ask(agenda.job_row, lease.job)
-        assert job is not None, "a run of a job that is not in the tables"
-        mine = next(run for run in runs if run["attempt"] == lease.attempt)
-        live = [run for run in runs if run["state"] in ("leased", "committed", "revealed")]
-        revealed = [(run["result"], run["fuel"]) for run in live if run["state"] == "revealed"]
-        shard = await self._agenda.ask(agenda.shard_row, lease.job, lease.shard)
-        alone = job["checks"] == 0 or (shard is not None and shard["state"] == "trusted")
-        needed = runs_for(revealed, trusted=alone, bonded=bool(job["bond"]))
-        ready = len(live) >= needed and all(run["state"] != "leased" for run in live)
-        return bool(mine["state"] == "committed" and ready)
+    async def _until(self, found: Callable[[], bool]) -> None:
+        """Wait until it is so after some look at the agenda; it may be so already."""
+        seen = self._looked.beat
+        while not found():
+            seen = await self._looked.after(seen)
 
-    async def _computed(self, lease: Lease) -> HeldLease | None:
+    async def _computed(self, lease: Lease, row: Row, job: Row) -> HeldLease | None:
         """What this lease was answered with, now or before a crash; None: given back."""
         held = await trio.to_thread.run_sync(self._work.lease, *lease)
         if held is not None:
             return held
         try:
             with self.gate.until_shut(), self._blobs.store.pins.hold() as hold:
-                return await self._compute(lease, hold)
+                return await self._compute(lease, row, job, hold)
         except (FogError, OSError) as error:  # all of it is trouble of this machine or of its peers
             code = error.code if isinstance(error, FogError) else "disk"
             log.warning("lease %s given back: %s (%s)", lease, error, code)
@@ -252,22 +294,28 @@ class Worker:
             await self._say(LeaseRelease(*lease, code))
             return None
 
-    async def _compute(self, lease: Lease, hold: Hold) -> HeldLease:
+    async def _compute(self, lease: Lease, row: Row, job: Row, hold: Hold) -> HeldLease:
         """`hold` keeps what it needs, and what it made until that is written down."""
         self._now(lease, "fetching")
-        job = await self._agenda.ask(agenda.job_row, lease.job)
-        assert job is not None, "a run of a job that is not in the tables"
         spec = await self.gate.when_open(lambda: self._spec(job["spec"]))
         if not lease.shard < len(spec.shards) or spec.fuel > job["fuel"]:
             raise RemoteError("the job's spec is not what its event promised", code="bad_spec")
         scratch = self._scratch / f"{lease.job.digest.hex()[:16]}-{lease.shard}-{lease.attempt}"
         scratch.mkdir(mode=0o700)
+        used = ExitStack()  # program files
         try:
             hold.add(Cid(job["spec"]), *spec.blobs, *(entry.cid for entry in spec.shards[lease.shard]))
-            with self._share.taken(spec, lease.shard):
-                task = await self.gate.when_open(lambda: self._task(spec, lease.shard, scratch))
-                self._now(lease, "starting")
-                outcome = await self._sandbox.run(task, scratch=scratch, progress=partial(self._ran, lease))
+            await self.gate.when_open(lambda: self._all_here(spec, lease.shard))
+            self._now(lease, "waiting for its turn")
+            async with self._turn(row):
+                with self._share.taken(spec, lease.shard):
+                    task = await self.gate.when_open(lambda: self._task(spec, lease.shard, scratch, used))
+                    self._now(lease, "starting")
+                    begun = trio.current_time()
+                    outcome = await self._sandbox.run(
+                        task, scratch=scratch, progress=partial(self._ran, lease)
+                    )
+            self._ahead.ran(trio.current_time() - begun)
             self._sandbox.warm()
             self.counts.update(f"run.{run.status}" for run in outcome.result.runs)
             hold.takes_new = True
@@ -276,24 +324,54 @@ class Worker:
                     assert await trio.to_thread.run_sync(self._blobs.store.add, source) == cid
             result = await trio.to_thread.run_sync(self._blobs.store.add, outcome.result.encode())
         finally:
+            used.close()
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(shutil.rmtree, scratch, True)
         answer = partial(self._work.computed, result=result, fuel=outcome.result.fuel, salt=os.urandom(32))
         return await trio.to_thread.run_sync(answer, *lease)
 
-    async def _spec(self, cid: bytes) -> JobSpec:
-        return JobSpec.decode(await self._fetched(cid, SPEC_SIZE_MAX))
+    @asynccontextmanager
+    async def _turn(self, row: Row) -> AsyncIterator[None]:
+        """One of as many runs as there are slots. Raises FogError (`busy`) when that takes too long."""
+        lease_s = (row["until"] - row["leased"]) / 1000
+        with trio.move_on_after(min(QUEUE_S_MAX, lease_s / 2)) as patience:
+            await self._turns.acquire()
+        if patience.cancelled_caught:
+            raise FogError("those before it take too long", code="busy")
+        try:
+            yield
+        finally:
+            self._turns.release()
 
-    async def _task(self, spec: JobSpec, shard: int, scratch: Path) -> ShardTask:
-        """Program, runtime and inputs as files in `scratch`."""
+    async def _all_here(self, spec: JobSpec, shard: int) -> None:
+        """What the shard needs is in the blob store."""
         entries = spec.shards[shard]
         await self._patiently(self._blobs.fetch_all, [*spec.blobs, *(entry.cid for entry in entries)])
+
+    async def _spec(self, id: bytes) -> JobSpec:
+        cid = Cid(id)
+        spec = self._specs.get(cid)
+        if spec is None:
+            spec = self._specs[cid] = JobSpec.decode(await self._fetched(cid, SPEC_SIZE_MAX))
+        self._specs.move_to_end(cid)
+        if len(self._specs) > SPECS_MAX:
+            self._specs.popitem(last=False)
+        return spec
+
+    async def _task(self, spec: JobSpec, shard: int, scratch: Path, used: ExitStack) -> ShardTask:
+        """Program, runtime and inputs as files: the inputs in `scratch`, the others given back by `used`."""
         inputs = [
-            await self._file(entry.cid, scratch / f"input-{index}") for index, entry in enumerate(entries)
+            await self._file(entry.cid, scratch / f"input-{index}")
+            for index, entry in enumerate(spec.shards[shard])
         ]
-        runtime = None if spec.runtime is None else await self._file(spec.runtime, scratch / "runtime")
-        program = await self._file(spec.program, scratch / "program")
+        runtime = None if spec.runtime is None else await self._program(spec.runtime, used)
+        program = await self._program(spec.program, used)
         return ShardTask(spec, shard, program, inputs, runtime)
+
+    async def _program(self, cid: Cid, used: ExitStack) -> Path:
+        path = await trio.to_thread.run_sync(self._programs.take, cid)
+        used.callback(self._programs.give_back, cid)
+        return path
 
     async def _file(self, cid: Cid, path: Path) -> Path:
         def write() -> None:
@@ -304,9 +382,9 @@ class Worker:
         await trio.to_thread.run_sync(write)
         return path
 
-    async def _fetched(self, cid: bytes, size_max: int) -> bytes:
-        await self._patiently(self._blobs.fetch, Cid(cid))
-        return await trio.to_thread.run_sync(lambda: self._blobs.store.read(Cid(cid), size_max=size_max))
+    async def _fetched(self, cid: Cid, size_max: int) -> bytes:
+        await self._patiently(self._blobs.fetch, cid)
+        return await trio.to_thread.run_sync(lambda: self._blobs.store.read(cid, size_max=size_max))
 
     async def _patiently(self, fetch: Callable[[T, list[str]], Awaitable[None]], what: T) -> None:
         """Fetch from whoever is connected, a few times before giving up. Raises what the last try raised."""

@@ -190,6 +190,10 @@ class Replica:
             raise UsageError("a validator needs its key", code="no_key", next_step="open with a key")
         return cls(store, rules, key, validator=validator, interval_ms=interval_ms, voter=voter, state=state)
 
+    def pace(self, interval_ms: int) -> None:
+        """At least so long between proposals of ours from now on."""
+        self._interval_ms = self._voting.interval_ms = interval_ms
+
     # -- where it stands ------------------------------------------------------------------------------------
 
     @property

@@ -116,7 +116,7 @@ class Voting:
         self._rules = rules
         self._admission = admission
         self._key = key
-        self._interval_ms = interval_ms
+        self.interval_ms = interval_ms
         self._make = voter
         self._length = sets.epoch_length(genesis)
         self._pace = Pace()
@@ -524,14 +524,14 @@ class Voting:
         return due > self.last.checkpoint.T or idle >= DUE_AGAIN_MS
 
     def _is_ready(self, now: int) -> bool:
-        return self._proposed_at is None or not 0 <= now - self._proposed_at < self._interval_ms
+        return self._proposed_at is None or not 0 <= now - self._proposed_at < self.interval_ms
 
     def next(self, now: int) -> int | None:
         """When to drive again (unix ms), if nothing happens before."""
         times = [self._pace.next]
         wanted = self.is_wanted(now)
         if self._proposed_at is not None and wanted and not self._is_ready(now):
-            times.append(self._proposed_at + self._interval_ms)
+            times.append(self._proposed_at + self.interval_ms)
         if self._unsettled_since is not None and not wanted:
             times.append(self._unsettled_since[1] + self._pace.settling)
         return min((time for time in times if time is not None), default=None)

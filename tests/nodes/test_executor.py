@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 WAIT_S = 120.0
 
-TERMS: dict[str, Any] = {"memory": 4 << 20, "fuel": 10_000_000_000, "lease_s": 30, "deadline_s": 600}
+TERMS: dict[str, Any] = {"memory": 4 << 20, "fuel": 10_000_000_000, "lease_s": 120, "deadline_s": 600}
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +190,7 @@ def test_an_executor_without_a_node_says_so_in_every_call(tmp_path: Path, copies
 
 def test_a_node_that_is_killed_and_comes_back_loses_no_call(tmp_path: Path, copies: Path):
     """The job is in the ledger; the executor asks again, for what it has not heard."""
-    slow = programs.write(tmp_path, "slow", programs.copies(300_000_000))
+    slow = programs.write(tmp_path, "slow", programs.copies(20_000_000))
     with Cluster(tmp_path) as cluster:
         anchor = cluster.found("anchor", LENDS)
         (buyer,) = cluster.join(buyer=BUYS)

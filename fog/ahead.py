@@ -1,0 +1,67 @@
+"""How many leases a worker holds beyond those that it runs.
+
+Between two leases lie a commitment, two checkpoints and a fetch: half a second, in which a core that held one
+lease alone would be idle. So shards that are shorter than that are leased ahead, as many as bridge it, and
+their inputs fetched meanwhile. Long ones are not: there is nothing to gain, and whoever waits behind one
+could run elsewhere.
+
+Knows durations. What must always hold: nothing is held ahead before a run was seen, nor while runs are long;
+at most AHEAD_MAX a slot.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+AHEAD_MAX: Final = 8
+"""For each slot: more would keep work from idle others, for the sake of runs that are all overhead."""
+
+RUN_S_MAX: Final = 2.0
+"""Longer runs wait for their next lease: half a second is then little."""
+
+SPARE: Final = 2.5
+"""Times the usual way from a commitment to what it made room for, since that varies."""
+
+QUEUE_S_MAX: Final = 10.0
+"""A lease that was not begun by then goes back: the run before it is a long one after all."""
+
+
+class Ahead:
+    """`count` for each slot."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._run_s: float | None = None
+        self._turn_s: float | None = None
+
+    def ran(self, seconds: float) -> None:
+        """A run took so long, from its start to its result."""
+        self._run_s = _mixed(self._run_s, seconds)
+        self._settle()
+
+    def turned(self, seconds: float) -> None:
+        """So long after a commitment the ledger showed its slot free."""
+        self._turn_s = _mixed(self._turn_s, seconds)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Up at once; down when it is half, because each change is an event that everybody keeps."""
+        wanted = self._wanted()
+        if wanted > self.count or 2 * wanted <= self.count:
+            self.count = wanted
+
+    def _wanted(self) -> int:
+        if self._run_s is None or self._turn_s is None or self._run_s > RUN_S_MAX:
+            return 0
+        return min(AHEAD_MAX, math.ceil(SPARE * self._turn_s / max(self._run_s, 1e-3)))
+
+    def __repr__(self) -> str:
+        return f"<Ahead {self.count} a slot>"
+
+
+def _mixed(usual: float | None, seconds: float) -> float:
+    """Smoothed; a run that is far longer than usual counts at once."""
+    if usual is None or seconds > 4 * usual:
+        return seconds
+    return (3 * usual + seconds) / 4

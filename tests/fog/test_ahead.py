@@ -1,0 +1,53 @@
+"""Leases ahead: as many as bridge the way to the next, and none where that would keep work from others."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fog.ahead import AHEAD_MAX, RUN_S_MAX, Ahead
+
+SECONDS = st.floats(0, 1e6)
+
+
+def after(run_s: float, turn_s: float, times: int = 20) -> Ahead:
+    ahead = Ahead()
+    for _ in range(times):
+        ahead.ran(run_s)
+        ahead.turned(turn_s)
+    return ahead
+
+
+def test_short_runs_are_leased_ahead_and_long_ones_are_not():
+    assert after(run_s=0.2, turn_s=0.4).count == 5
+    assert after(run_s=0.001, turn_s=0.4).count == AHEAD_MAX
+    assert after(run_s=60, turn_s=0.4).count == 0
+
+
+def test_nothing_is_held_ahead_before_anything_is_known():
+    ahead = Ahead()
+    assert ahead.count == 0
+    ahead.ran(0.1)
+    assert ahead.count == 0
+
+
+def test_one_long_run_ends_it_at_once():
+    """Whoever waits behind it could run elsewhere."""
+    ahead = after(run_s=0.1, turn_s=0.4)
+    ahead.ran(RUN_S_MAX * 2)
+    assert ahead.count == 0
+
+
+def test_small_changes_are_not_worth_an_event():
+    ahead = after(run_s=0.2, turn_s=0.4)
+    for _ in range(10):
+        ahead.ran(0.25)
+    assert ahead.count == 5
+
+
+@given(st.lists(st.tuples(st.booleans(), SECONDS), max_size=50))
+def test_it_stays_within_its_bound_whatever_is_measured(measured: list[tuple[bool, float]]):
+    ahead = Ahead()
+    for is_run, seconds in measured:
+        (ahead.ran if is_run else ahead.turned)(seconds)
+        assert 0 <= ahead.count <= AHEAD_MAX
