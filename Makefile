@@ -55,6 +55,7 @@ fuzz: setup ## mutated bytes for every reader of foreign ones: INPUTS=1000000 SE
 	@$(BIN)/python -m tests.fuzz --inputs $(INPUTS) --seed $(SEED)
 
 bench: setup ## run every benchmark; results in .work/bench, and a table
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	@$(BIN)/python benchmarks/run.py --out $(WORK)/bench
 
 pin: setup ## write constraints.txt from what is installed now

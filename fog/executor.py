@@ -83,7 +83,8 @@ class Executor(futures.Executor):
         window_s       how long a call may wait for others to come along, 0 to 5 s
         price          most to pay, micro-credits per Gfuel;  fuel: limit of a shard, for all its calls
         memory, output_max   bytes;  lease_s: how long a shard may take;  deadline_s: a job
-        checks         1: two accounts run everything and must agree; 0: trust the first
+        checks         1: two accounts run everything and must agree; 0: trust the first; 2: as often
+                       as a worker's history and bond call for
 
         Raises UsageError (`bad_request`, `file`).
         """

@@ -316,6 +316,7 @@ class Worker:
                         task, scratch=scratch, progress=partial(self._ran, lease)
                     )
             self._ahead.ran(trio.current_time() - begun)
+            self._now(lease, "keeping the result")
             self._sandbox.warm()
             self.counts.update(f"run.{run.status}" for run in outcome.result.runs)
             hold.takes_new = True

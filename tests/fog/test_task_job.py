@@ -206,7 +206,7 @@ def test_what_cannot_be_a_call_is_refused_where_it_is_made(tmp_path: Path):
         Executor(tmp_path / "nothing.wasm")
     assert refused.value.code == "file"
     with pytest.raises(UsageError) as refused:
-        Executor(checks=2)
+        Executor(checks=3)
     assert refused.value.code == "bad_request"
     program = tmp_path / "p.wasm"
     program.write_bytes(b"")
