@@ -46,7 +46,7 @@ class Transfer(Payload, frozen=True):
 class Offer(Payload, frozen=True):
     """The author's standing offer to run shards; replaces its earlier one.
 
-    slots   shards at once; 0 withdraws the offer
+    slots   leases to hold at once, of which it may run fewer; 0 withdraws the offer
     price   micro-credits per Gfuel, at least this much
     until   ledger time (unix ms) after which the offer no longer stands
     engine  digest of the sandbox's engine and configuration: results are comparable only within one
