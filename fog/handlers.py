@@ -109,7 +109,7 @@ class Handlers:
         self._harvest = HarvestHandlers(harvesting)
         self._blobs = BlobHandlers(blobs)
         self._stake = StakeHandlers(ledger, ledger.account, self._record)
-        self._flows = WorkflowHandlers(workflows, work, agenda)
+        self._flows = WorkflowHandlers(workflows, work, agenda, submitter)
         self._watching = WatchingHandlers(
             ledger.account,
             agenda,

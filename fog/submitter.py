@@ -319,10 +319,10 @@ class Submitter:
             checking=states.get("checking", 0) + states.get("disputed", 0),
             failed=sum(states.get(state, 0) for state in ("failed", "cancelled", "expired")),
             fetched=len(record.fetched),
-            note="" if row is None else await self._note(row),
+            note="" if row is None else await self.note_of(row),
         )
 
-    async def _note(self, row: Row) -> str:
+    async def note_of(self, row: Row) -> str:
         """Why a job cannot go on, if too few lend what it needs."""
         takers = await self._agenda.ask(agenda.takers_of, row, ENGINE)
         needed = 2 if row["checks"] else 1

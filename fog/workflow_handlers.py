@@ -13,6 +13,7 @@ from fog import agenda, workflow_methods
 from fog.agenda import Agenda
 from fog.control import Emit
 from fog.methods import JobName, Message, plain
+from fog.submitter import Submitter
 from fog.workflow_methods import StepLine, WorkflowDetail, WorkflowLine
 from fog.workflows import Workflows
 from ledger.cid import Cid
@@ -23,10 +24,11 @@ NAMED_MAX: Final = 10_000
 
 
 class WorkflowHandlers:
-    def __init__(self, workflows: Workflows, work: Work, agenda: Agenda) -> None:
+    def __init__(self, workflows: Workflows, work: Work, agenda: Agenda, submitter: Submitter) -> None:
         self._workflows = workflows
         self._work = work
         self._agenda = agenda
+        self._submitter = submitter
 
     def table(self) -> dict[str, Callable[[Any, Emit], Awaitable[Message]]]:
         return {
@@ -117,7 +119,9 @@ class WorkflowHandlers:
         ]
         jobs = [record.job for record in records if record.job is not None]
         rows = [await self._agenda.ask(agenda.job_row, job) for job in jobs]
+        last = rows[-1] if rows and state.outcome is None else None
         return StepLine(
+            note="" if last is None else await self._submitter.note_of(last),
             step=step.name,
             state=state.outcome or ("running" if state.attempts else "waiting"),
             reason=state.reason,

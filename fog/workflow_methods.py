@@ -92,6 +92,7 @@ class Submitted(Message, frozen=True, kw_only=True):
 class StepLine(Message, frozen=True, kw_only=True):
     """`state`: waiting, running, succeeded, failed, skipped or cancelled; `reason`: why, for the last three.
 
+    note     why it cannot go on now, while it runs
     jobs     the ids of its jobs, the newest last: more than one when shards were submitted again
     shards   null while that is not known: inputs come from steps that are not done
     """
@@ -99,6 +100,7 @@ class StepLine(Message, frozen=True, kw_only=True):
     step: str
     state: str
     reason: str = ""
+    note: str = ""
     needs: list[str] = msgspec.field(default_factory=list)
     jobs: list[CidText] = msgspec.field(default_factory=list)
     shards: Uint | None = None

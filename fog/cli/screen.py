@@ -40,7 +40,9 @@ def steps_table(flows: Sequence[WorkflowDetail]) -> Table:
 
 def _step_cells(step: StepLine) -> tuple[str, ...]:
     of = "?" if step.shards is None else str(step.shards)
-    why = step.reason or (f"waits for {', '.join(step.needs)}" if step.state == "waiting" else "")
+    why = (
+        step.reason or step.note or (f"waits for {', '.join(step.needs)}" if step.state == "waiting" else "")
+    )
     return (step.step, step.state, f"{step.settled}/{of}", str(step.fetched), credits_text(step.spent), why)
 
 

@@ -168,6 +168,25 @@ def specs() -> Real:
         ).encode(),
     )
     yield (
+        "a part of a sweep, together",
+        JobSpec(
+            "wasm",
+            Cid.of_raw(b"program"),
+            "merge",
+            1 << 24,
+            10**9,
+            1 << 20,
+            digest,
+            MOMENT,
+            digest,
+            (inputs, inputs),
+            points=(("-n", "7"), ("-n", "3")),
+            numbers=(7, 3),
+            of=9,
+            together=True,
+        ).encode(),
+    )
+    yield (
         "python",
         JobSpec(
             "python",

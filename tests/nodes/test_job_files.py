@@ -9,8 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
+from domain.compute.engine import ENGINE
+from domain.payloads import BondedJob
+from domain.rules import FogRules
+from domain.work import Work
+from fog import keys
 from fog.exits import Exit
+from fog.layout import lay_out, spec_of
+from fog.node import now_ms
+from fog.replica_thread import ReplicaThread
+from ledger.cid import Cid
+from ledger.replica import Replica
+from ledger.store import Store
+from network.blobs import BlockStore
+from tests.domain.work.test_workflows import step
 from tests.nodes import programs
 from tests.nodes.cluster import BUYS, CREDIT, LENDS, Cluster, Node, eventually
 from tests.nodes.jobs import assert_conserved, assert_each_shard_was_paid_once
@@ -105,6 +119,69 @@ def test_a_sweep_and_its_steps_go_on_after_their_submitter_was_killed_twice(
     assert "==> add/0" in logs.err
     one = buyer.command("job", "logs", id, "--step", "throw", "--shard", "3")
     assert one.json["out"] == (results / "throw/3.out").read_text()
+
+
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_a_crash_between_an_attempt_and_its_event_submits_it_once(
+    cluster: Cluster, tmp_path: Path, is_signed: bool
+) -> None:
+    """The record is there, and the event was signed or was not; the record does not tell. The lane does."""
+    buyer = cluster["buyer"]
+    buyer.stop()
+    key = leave_an_attempt(buyer, programs.write(tmp_path, "copies", programs.copies(1)), is_signed=is_signed)
+    buyer.start()
+    steps = wait_until_over(buyer, str(key))
+    assert steps["only"]["state"] == "succeeded", steps
+    jobs = [job for job in buyer.ask("job.list")["jobs"] if job["name"] == f"left-{is_signed}"]
+    assert [job["job"] for job in jobs] == steps["only"]["jobs"]
+    assert_each_shard_was_paid_once(cluster["anchor"], steps["only"]["jobs"][0])
+
+
+def leave_an_attempt(node: Node, program: Path, *, is_signed: bool) -> Cid:
+    """On a node that is down: what a crash leaves between `begin_job` and `job_submitted`."""
+    wasm = program.read_bytes()
+    signing = keys.load(node.home.key)
+    planned = step(
+        "only",
+        program=Cid.of_raw(wasm),
+        points=[[]],
+        swept=False,
+        inputs=[],
+        price=2_000,
+        fuel=10**9,
+        memory=1 << 20,
+        output_max=1 << 20,
+        lease_ms=6_000,
+        output=None,
+    )
+    blobs = BlockStore(node.home.blobs)
+    assert blobs.add(wasm) == planned.program
+    spec = spec_of(planned, lay_out(planned, []), [0])
+    with Store.open(node.home.store_url) as store:
+        work = Work(store.recorder("work"))
+        now = now_ms()
+        name = f"left-{is_signed}"
+        flow = work.begin_workflow(
+            Cid.of(name.encode()), name=name, submitted=now, deadline=now + 600_000, plan=[planned]
+        )
+        attempt = (flow, "only", [0])
+        work.begin_job(blobs.add(spec), name=name, output=None, inputs=[[]], stems=["0"], step=attempt)
+        if is_signed:
+            replica = Replica.open(store, FogRules(), signing, validator=True, interval_ms=50)
+            ledger = ReplicaThread(replica, now_ms, device=signing.public, account=signing.public)
+            order = BondedJob(
+                spec=blobs.add(spec),
+                shards=1,
+                fuel=planned.fuel,
+                price=planned.price,
+                lease=planned.lease_ms,
+                deadline=flow.deadline,
+                engine=ENGINE,
+                checks=planned.checks,
+                bond=0,
+            )
+            trio.run(ledger.append, order)
+        return flow.key
 
 
 def test_what_fails_is_told_and_nothing_after_it_begins(cluster: Cluster, tmp_path: Path) -> None:
