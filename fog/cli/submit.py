@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +23,7 @@ from fog.watching_methods import Found, JobLogs, LogPart, LogsEnded, Top
 from fog.workflow_methods import Submitted, WorkflowDetail
 from ledger.errors import UsageError
 
+POINTS_FILE = "points.csv"
 LOOK_EVERY_S = 1.0
 """Between two looks of `fog top`: one costs the node some queries."""
 
@@ -61,7 +64,7 @@ def submit(
         return
     if file is None:
         raise UsageError("which job file?", code="no_job_file", next_step="fog submit JOB.yaml")
-    request = plan.load(file, session.home.programs, time.time_ns() // 1_000_000)
+    request, points = plan.load(file, session.home.programs, time.time_ns() // 1_000_000)
     shards = sum(len(step.points) if step.swept else len(step.files) or 1 for step in request.steps)
     if check:
         names = ", ".join(step.name for step in request.steps)
@@ -73,11 +76,23 @@ def submit(
     if any(step.program.endswith(".py") for step in request.steps):
         session.remark(statuses.PYTHON_IS_SLOW_AT_FIRST)
     done = session.ask_quietly(Submitted, "workflow.submit", request, "reading programs and inputs")
+    for step in request.steps:
+        if step.output is not None and step.name in points:
+            write_points(Path(step.output), points[step.name])
     end = done.workflow[-8:]
     if not wait:
         session.say(done, f"submitted {done.name}: {end}", f"  fog job wait {end}    fog job logs {end}")
         return
     _wait_for_workflow(session, done.workflow)
+
+
+def write_points(folder: Path, points: Sequence[dict[str, str]]) -> None:
+    """`points.csv` beside the results: which number stands for which values."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / POINTS_FILE).open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("point", *points[0]))
+        table.writerows((number, *point.values()) for number, point in enumerate(points))
 
 
 def wait(context: typer.Context, job: JobId) -> None:

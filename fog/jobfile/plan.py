@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 import trio
@@ -26,6 +26,7 @@ from fog.jobfile.inputs import files_of
 from fog.jobfile.problems import BadJobFile, Place, Problem, nearest, shown
 from fog.jobfile.schema import From, JobFile, Limits, Step, Work
 from fog.jobfile.steps import order_of
+from fog.jobfile.sweep import Point
 from fog.jobfile.tree import Unreadable, Value, read
 from fog.jobs import share_out, unique_names
 from fog.workflow_methods import Source, StepSubmit, WorkflowSubmit
@@ -37,9 +38,17 @@ OF_A_STEP: Final = ("args", "env", "inputs", "together", "shards", "sweep", "pro
 """Fields that nothing is inherited from: beside `steps` they would mean nothing."""
 
 
-def load(path: Path, cache: Path, now: int) -> WorkflowSubmit:
-    """The request that a file stands for. `cache` keeps compiled programs; `now` is unix ms.
+class Plan(NamedTuple):
+    """`points`: for each step that sweeps, the values of its points in order."""
 
+    request: WorkflowSubmit
+    points: dict[str, list[Point]]
+
+
+def load(path: Path, cache: Path, now: int) -> Plan:
+    """The request that a file stands for, and the values behind its arguments.
+
+    `cache` keeps compiled programs; `now` is unix ms.
     Raises BadJobFile; UsageError (`no_job_file`) when the file cannot be read at all.
     """
     if path.is_dir():
@@ -63,12 +72,13 @@ def load(path: Path, cache: Path, now: int) -> WorkflowSubmit:
         trio.run(planner.look_at_programs, request.steps, cache)
     if planner.problems:
         raise BadJobFile(path, planner.problems)
-    return request
+    return Plan(request, planner.points)
 
 
 class _Planner:
     def __init__(self, path: Path, tree: Value, file: JobFile, now: int) -> None:
         self.problems: list[Problem] = []
+        self.points: dict[str, list[Point]] = {}
         self._folder = path.absolute().parent
         self._stem = path.stem
         self._tree = tree
@@ -122,7 +132,7 @@ class _Planner:
         return StepSubmit(
             name=name,
             program=str(self._folder / ("" if step.program is UNSET else step.program)),
-            points=self._points(step, place),
+            points=self._points(name, step, place),
             swept=bool(step.sweep),
             env=self._env(step, place),
             files=[str(path) for path in files],
@@ -177,7 +187,7 @@ class _Planner:
 
     # -- points ------------------------------------------------------------------------------------------
 
-    def _points(self, step: Step, place: Place) -> list[list[str]]:
+    def _points(self, name: str, step: Step, place: Place) -> list[list[str]]:
         if not step.sweep:
             return [step.args]
         try:
@@ -196,6 +206,7 @@ class _Planner:
         except sweep.Wrong as wrong:
             self._take(wrong.problem, (*place, "args"))
             return [step.args]
+        self.points[name] = points
         return filled
 
     def _check_shards(self, step: Step, place: Place, files: Sequence[Path], sources: list[Source]) -> None:

@@ -513,7 +513,7 @@ ROWS: dict[str, Row] = {
 def load(folder: Path, cache: Path, text: str | bytes) -> WorkflowSubmit:
     path = folder / "job.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return plan.load(path, cache, NOW)
+    return plan.load(path, cache, NOW).request
 
 
 @pytest.mark.parametrize("name", ROWS)

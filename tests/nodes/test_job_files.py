@@ -98,6 +98,8 @@ def test_a_sweep_and_its_steps_go_on_after_their_submitter_was_killed_twice(
         for point in range(POINTS)
     ]
     darts = [thrown for _, thrown in counts]
+    table = (results / "throw/points.csv").read_text().splitlines()
+    assert (table[0], table[6]) == ("point,darts,series", "5,400000,2")
     assert darts == [200_000] * 4 + [400_000] * 4 + [800_000] * 4, "points come in the order of writing"
     assert len({hits / thrown for hits, thrown in counts}) == POINTS, "each run has its own randomness"
     found = re.match(
