@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -130,7 +131,9 @@ def test_a_crash_between_an_attempt_and_its_event_submits_it_once(
     """The record is there, and the event was signed or was not; the record does not tell. The lane does."""
     buyer = cluster["buyer"]
     buyer.stop()
-    key = leave_an_attempt(buyer, programs.write(tmp_path, "copies", programs.copies(1)), is_signed=is_signed)
+    key = leave_an_attempt(
+        buyer, programs.write(tmp_path, "copies", programs.copies(10**6)), is_signed=is_signed
+    )
     buyer.start()
     steps = wait_until_over(buyer, str(key))
     assert steps["only"]["state"] == "succeeded", steps
@@ -155,6 +158,7 @@ def leave_an_attempt(node: Node, program: Path, *, is_signed: bool) -> Cid:
         output_max=1 << 20,
         lease_ms=6_000,
         output=None,
+        seed=os.urandom(32),  # what tells one spec from all others
     )
     blobs = BlockStore(node.home.blobs)
     assert blobs.add(wasm) == planned.program
