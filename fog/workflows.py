@@ -20,9 +20,12 @@ twice; outputs of a step are taken from settled results, never from files that s
 
 from __future__ import annotations
 
+import itertools
 import logging
+import operator
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeVar
 
@@ -380,13 +383,13 @@ def matches(path: str, pattern: str) -> bool:
 
 
 def _match(names: list[str], patterns: list[str]) -> bool:
-    """By rows, as edit distances are: no pattern takes longer than names times patterns."""
+    """Row by row: `row[n]` says whether the patterns so far mean exactly the first n names."""
     row = [True] + [False] * len(names)
     for pattern in patterns:
         if pattern == "**":
-            start = row.index(True) if True in row else len(row)
-            row = [position >= start for position in range(len(row))]
-            continue
-        one = PurePosixPath
-        row = [False] + [here and one(name).match(pattern) for here, name in zip(row, names, strict=False)]
+            row = list(itertools.accumulate(row, operator.or_))
+        else:
+            row = [False] + [
+                here and fnmatchcase(name, pattern) for here, name in zip(row, names, strict=False)
+            ]
     return row[-1]

@@ -7,6 +7,7 @@ not compile there. Where this Python is older, lines that may be of the newer gr
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import re
@@ -58,6 +59,25 @@ def require_python(name: str, source: bytes) -> None:
         raise _bad(f"{where}: {error.msg}{shown}", f"mend the script; it is run by {_VERSION}") from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise _bad(f"{name}: {error or 'nested too deeply'}", "write plain UTF-8 text") from error
+    _require_standard(name, source)
+
+
+def _require_standard(name: str, source: bytes) -> None:
+    """A script is one file and has the standard library alone, unless it looks for modules itself."""
+    if b"sys.path" in source:
+        return
+    for statement in ast.parse(source).body:  # what is below `try` or `if` may well be expected to be missing
+        wanted = []
+        if isinstance(statement, ast.Import):
+            wanted = [alias.name for alias in statement.names]
+        elif isinstance(statement, ast.ImportFrom):
+            wanted = ["." if statement.level else statement.module or ""]
+        for module in wanted:
+            if module.partition(".")[0] not in sys.stdlib_module_names:
+                raise _bad(
+                    f"{name}:{statement.lineno}: it imports {module}; a job has the standard library only",
+                    "put what it needs into the script, or give modules as inputs and /in to sys.path",
+                )
 
 
 _VERSION: Final = "Python " + ".".join(map(str, PYTHON_VERSION))

@@ -19,7 +19,6 @@ from domain.payloads import SHARDS_MAX
 
 STEPS_MAX: Final = 64
 SCHEMA_TITLE: Final = "Fog job file"
-SCHEMA_COMMAND: Final = "fog submit --schema"
 
 _ALSO: Final = "also"
 """Types that stand for a text, too, as YAML's writers leave quotes out; in the schema only."""

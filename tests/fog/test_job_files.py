@@ -44,6 +44,7 @@ WASM_FILES = {
     ),
     "wrong.c": b"int main(void) { return nonsense; }\n",
     "wrong.rs": b"fn main() { nonsense(); }\n",
+    "numpy.py": b"import numpy\n",
     "wrong.py": b"import sys\nprint(sys.argv\n",
     "latin.py": b"x = '\xe9'\n",
     "tool.sh": b"echo\n",
@@ -297,6 +298,9 @@ ROWS: dict[str, Row] = {
         "mend the script",
         "bad_program",
     ),
+    "Python with what is not there": Row(
+        "program: numpy.py\n", 1, "program", "it imports numpy", "into the script", "bad_program"
+    ),
     "Python that is no UTF-8": Row("program: latin.py\n", 1, "program", "latin.py", "mend", "bad_program"),
     # Inputs.
     "an input that is not there": Row(
@@ -516,7 +520,12 @@ def load(folder: Path, cache: Path, text: str | bytes) -> WorkflowSubmit:
     return plan.load(path, cache, NOW).request
 
 
-@pytest.mark.parametrize("name", ROWS)
+NEED_RUSTC = {"Rust that does not compile"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in NEED_RUSTC else []) for name in ROWS]
+)
 def test_a_bad_job_file_is_told_where_and_what_to_do(name: str, folder: Path, cache: Path) -> None:
     row = ROWS[name]
     with pytest.raises(BadJobFile) as refused:

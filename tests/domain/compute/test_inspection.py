@@ -125,6 +125,9 @@ def test_the_interpreter_is_a_command_and_begins_with_as_much_memory_as_is_said(
         (b"print 'one'\n", "mine.py:1: Missing parentheses"),
         (b"x = '\xff'\n", "mine.py"),
         (b"\0", "mine.py"),
+        (b"import sys\nimport numpy as np\n", "mine.py:2: it imports numpy"),
+        (b"from scipy.stats import norm\n", "mine.py:1: it imports scipy.stats"),
+        (b"from . import other\n", "mine.py:1: it imports .; a job"),
         (b"x = " + b"(" * 300 + b")" * 300, "mine.py"),
     ],
 )
@@ -134,6 +137,19 @@ def test_what_is_no_python_is_found_here(source: bytes, says: str) -> None:
     assert refused.value.code == "bad_program"
     assert says in str(refused.value)
     assert refused.value.next_step
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"import json, os.path\nfrom collections import Counter\n",
+        b"try:\n    import numpy\nexcept ImportError:\n    numpy = None\n",
+        b"import sys\nsys.path.insert(0, '/in')\nimport mine\n",
+        b"from __future__ import annotations\n",
+    ],
+)
+def test_what_may_well_be_there_is_not_refused(source: bytes) -> None:
+    scripts.require_python("mine.py", source)
 
 
 @pytest.mark.parametrize(

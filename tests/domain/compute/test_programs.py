@@ -90,6 +90,7 @@ fn main() {
 """
 
 
+@pytest.mark.slow
 async def test_a_rust_file_is_compiled_once_and_runs(bench: Bench, tmp_path: Path) -> None:
     """By whatever rustc on this machine has a WASI target: rustup's or the distribution's."""
     source = tmp_path / "lines.rs"
@@ -102,6 +103,7 @@ async def test_a_rust_file_is_compiled_once_and_runs(bench: Bench, tmp_path: Pat
     assert (run.status, bench.text(run.stdout)) == ("ok", "2 lines\n")
 
 
+@pytest.mark.slow
 async def test_rust_that_does_not_compile_is_told_in_the_compilers_words(tmp_path: Path) -> None:
     source = tmp_path / "wrong.rs"
     source.write_text("fn main() { nonsense(); }\n")
