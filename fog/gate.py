@@ -48,6 +48,7 @@ class Gate:
         self.changed = Pulse()
         self.turned = trio.Event()  # for the first time
         self._sandbox = sandbox
+        self._flinched = False
         self._opened = trio.Event()
         self._closed_at = -math.inf
         self._while_open: set[trio.CancelScope] = set()
@@ -63,14 +64,22 @@ class Gate:
         """For how long it has not been open."""
         return 0.0 if self.is_open else trio.current_time() - self._closed_at
 
+    def flinch(self) -> None:
+        """Stop every child until the next turn: something is new, and asking takes longer than a stop."""
+        if self.is_open:
+            self._sandbox.suspend()
+            self._flinched = True
+
     async def turn(self, action: Action, sentence: str) -> None:
         """Stopping is at once, and comes before everything else."""
         before, self.action, self.sentence = self.action, action, sentence
         self.turned.set()
+        flinched, self._flinched = self._flinched, False
         if action == "run":
             if before != "run":
                 self._opened.set()
                 self.changed.advance()
+            if before != "run" or flinched:
                 await self._sandbox.resume()
             return
         self._sandbox.suspend()

@@ -1,8 +1,9 @@
 """Harvesting: looks at the machine again and again, asks the policy, and turns the gate by its answer.
 
     look      every `harvest.poll_ms`, and at once when the system tells that something is new (logind does,
-              of a return to the screen). Where nothing tells, so long may a return go unnoticed; from then on
-              it is some milliseconds until the work has stopped (`benchmarks.yielding`)
+              of a return to the screen): then the work is stopped first, and the look comes after. Where
+              nothing tells, so long may a return go unnoticed; from then on it is some milliseconds until the
+              work has stopped (`benchmarks.yielding`)
     decide    `domain.harvest.policy`, which is pure; its history and the log of changes are kept in a file
     turn      `fog.gate`: at once, before anything is written down
 
@@ -43,6 +44,7 @@ from projections.live import Harvest, HarvestChange
 log = logging.getLogger(__name__)
 
 LOOK_PAUSE_S: Final = 0.01  # between two looks, however often the system says that something is new
+LOOKS_MAX: Final = 3  # one after the other, while the system goes on to say that something is new
 SOURCE_SIZE_MAX: Final = 64 * 1024  # bytes of a file that says what the machine is like
 LOCAL_ZONE: Final = Path("/etc/localtime")
 DAY_MS: Final = 86_400_000
@@ -105,7 +107,7 @@ class Harvesting:
     async def run(self) -> None:
         """Until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._machine.watch, self._changed.advance)
+            nursery.start_soon(self._machine.watch, self._touch)
             while True:
                 seen = self._changed.beat
                 await self._look()
@@ -168,9 +170,19 @@ class Harvesting:
         """The log, the newest last."""
         return [HarvestChange(one.at_ms, one.action, one.code, one.sentence) for one in self.log.entries]
 
+    def _touch(self) -> None:
+        """The system says that something is new: perhaps that its owner is back."""
+        self._gate.flinch()
+        self._changed.advance()
+
     async def _look(self) -> None:
         async with self._looking:
-            await self._decide(await self._machine.look())
+            for _ in range(LOOKS_MAX):
+                seen = self._changed.beat
+                look = await self._machine.look()
+                if self._changed.beat == seen:
+                    break
+            await self._decide(look)
 
     async def _decide(self, look: Look) -> None:
         self.look = look
@@ -219,7 +231,7 @@ class Told:
 
 
 class OurUse:
-    """Processor time that all our children took so far, in nanoseconds; never less than before.
+    """Processor time that all our children took since this began, in nanoseconds; never less than before.
 
     Ended ones as the kernel counts them together, running ones by their process. The compilers of a submitter
     are among the former, and are ours too.
@@ -227,9 +239,14 @@ class OurUse:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._before = 0
+        self._last = 0
+        self._began = self._all()
 
     def __call__(self) -> int:
+        self._last = max(self._last, self._all() - self._began)
+        return self._last
+
+    def _all(self) -> int:
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds = ended.ru_utime + ended.ru_stime
         for pid in self._sandbox.running_pids:
@@ -238,8 +255,7 @@ class OurUse:
             except psutil.Error:
                 continue  # it ended just now
             seconds += times.user + times.system
-        self._before = max(self._before, int(seconds * 1e9))
-        return self._before
+        return int(seconds * 1e9)
 
 
 def zone_of(name: str) -> tzinfo:

@@ -15,8 +15,13 @@ pytestmark = pytest.mark.trio
 
 
 @pytest.fixture
-async def gate(tmp_path: Path) -> Gate:
-    return Gate(Sandbox(tmp_path))
+def sandbox(tmp_path: Path) -> Sandbox:
+    return Sandbox(tmp_path)
+
+
+@pytest.fixture
+async def gate(sandbox: Sandbox) -> Gate:
+    return Gate(sandbox)
 
 
 class Deed:
@@ -110,3 +115,18 @@ async def test_it_tells_of_a_turn_and_not_of_the_same_again(gate: Gate) -> None:
     await gate.turn("suspend", "hot")
     await gate.turn("suspend", "hotter")
     assert (gate.changed.beat, gate.sentence) == (seen + 1, "hotter")
+
+
+async def test_it_stops_first_and_asks_then(gate: Gate, sandbox: Sandbox) -> None:
+    """When something is new. Nobody else hears of that, unless the answer is another one."""
+    await gate.turn("run", "")
+    seen = gate.changed.beat
+    gate.flinch()
+    assert sandbox.suspended
+    assert gate.is_open
+    await gate.turn("run", "it was the cat")
+    assert not sandbox.suspended
+    assert gate.changed.beat == seen
+    gate.flinch()
+    await gate.turn("suspend", "somebody is here")
+    assert sandbox.suspended

@@ -152,6 +152,19 @@ def test_a_pause_outlives_the_node(tmp_path: Path) -> None:
         eventually(lambda: lender.items("/v1/offers"), "it offers to work again")
 
 
+def test_a_pause_of_seconds_is_told_to_nobody(tmp_path: Path) -> None:
+    """Every word of ours is kept by the whole network for ever."""
+    with Cluster(tmp_path) as cluster:
+        lender = cluster.found("lender", Laptop(tmp_path / "laptop.json").settings)
+        eventually(lambda: lender.items("/v1/offers"), "it offers to work")
+        before = cluster.settle(), lender.status()["events"]
+        for _ in range(3):
+            assert lender.ask("harvest.pause", for_ms=MINUTES_MS)["action"] == "suspend"
+            assert lender.ask("harvest.resume")["action"] == "run"
+        assert (cluster.settle(), lender.status()["events"]) == before
+        assert len(log(lender)) == 7
+
+
 def test_a_node_that_lends_nothing_says_so(tmp_path: Path) -> None:
     with Cluster(tmp_path) as cluster:
         buyer = cluster.found("buyer")

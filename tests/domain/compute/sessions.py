@@ -98,19 +98,38 @@ def share(job: int, hog: int, seconds: float) -> float:
     return ran[0] / sum(ran)
 
 
-def seconds_to_stop(pid: int, suspend: Callable[[], None]) -> tuple[float, float]:
-    """From asking until (it ran for the last time, every thread is in state T).
+class Stopping:
+    """Watches a process stop. What it ran for the last time is what the owner of the machine feels.
 
-    A process that is stopped while others have its core is told so when its turn comes; until then it takes
-    nothing from anybody. So the first is what the owner of the machine feels.
+    A process that is told to stop while others have its core gets there when its turn comes; until then it
+    takes nothing from anybody.
     """
-    began = last = time.perf_counter()
+
+    def __init__(self, pid: int) -> None:
+        """The watch begins."""
+        self._pid = pid
+        self._began = self._ran_last = self._now = time.perf_counter()
+        self._ran = cpu_ns(pid)
+
+    def is_over(self) -> bool:
+        """Whether every thread is in state T. To be asked again and again."""
+        over, ran = is_stopped(self._pid), cpu_ns(self._pid)
+        self._now = time.perf_counter()
+        if ran != self._ran:
+            self._ran, self._ran_last = ran, self._now
+        assert over or self._now - self._began < STOP_S_MAX, f"{self._pid} does not stop"
+        return over
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """From the beginning until (it ran for the last time, all its threads had stopped)."""
+        return self._ran_last - self._began, self._now - self._began
+
+
+def seconds_to_stop(pid: int, suspend: Callable[[], None]) -> tuple[float, float]:
+    """From asking until (it ran for the last time, all its threads had stopped)."""
+    watch = Stopping(pid)
     suspend()
-    ran = cpu_ns(pid)
-    while not is_stopped(pid):
-        now = cpu_ns(pid)
-        seen = time.perf_counter()
-        if now != ran:
-            ran, last = now, seen
-        assert seen - began < STOP_S_MAX, f"{pid} does not stop"
-    return last - began, time.perf_counter() - began
+    while not watch.is_over():
+        pass
+    return watch.seconds
