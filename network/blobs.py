@@ -147,6 +147,14 @@ class BlockStore:
                 f"no room on the disk for blobs: {error}", next_step="free some space, then try again"
             ) from error
 
+    def require_room(self, size: int) -> None:
+        """Raises BlobsFull for what would not even fit into an empty store."""
+        if size > self.bytes_max:
+            raise BlobsFull(
+                f"a blob of {size} bytes does not fit into the {self.bytes_max} bytes for blobs",
+                next_step="raise blobs.cache_mib in the settings",
+            )
+
     # -- making room
 
     def gc(self, *, unused_s: float = 0.0) -> int:

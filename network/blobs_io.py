@@ -142,6 +142,7 @@ class Blobs:
                 if manifest is None:
                     raise BlobMissing(f"the manifest of {cid} was here and is gone: its disk block rotted")
                 check_size(manifest.size, size_max)
+                self.store.require_room(manifest.size)
                 await self._gather(manifest.chunks, peers)
 
     async def fetch_all(self, cids: Sequence[Cid], peers: Sequence[str]) -> None:

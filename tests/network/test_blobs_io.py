@@ -110,6 +110,7 @@ async def test_what_does_not_fit_is_refused_as_such(tmp_path: Path):
             cid = server.store.add(content(6 * BLOCK_SIZE_MAX))
         with pytest.raises(BlobsFull), trio.fail_after(10):
             await small.fetch(cid, [peer for peer, _ in servers])
+        assert small.counts["blob.fetched"] == 1, "its manifest says that it can never fit"
         with pytest.raises(BlobsFull), trio.fail_after(10):
             await small.fetch_all([cid], [peer for peer, _ in servers])
         assert not any(code.startswith("blame") for code in host.counts)
