@@ -6,10 +6,10 @@
     trouble is one that keeping makes worse (memory, a phone's power)   Evict: end them, give the work back
 
 A limit that is broken stays broken until its reading is at the resume value, which is better than the stop
-value; and a machine of which nothing is known yet must be at all of them. Then everything must hold for as
-long as the trouble asks for (`reasons`): calm is only what was seen, so a gap between readings begins it
-anew. Whoever is stopped again within the time that it waited waits twice as long, at most CALM_MS_MAX: so
-noise can not make it flap.
+value; and what is known for the first time must be there too. Then everything must hold for as long as the
+trouble asks for (`reasons`): calm is only what was seen, so a gap between readings begins it anew. Whoever is
+stopped again within the time that it waited waits twice as long, at most CALM_MS_MAX: so noise can not make
+it flap.
 
 Knows readings, limits, hours and time as an argument. Does not know where any of them are from.
 

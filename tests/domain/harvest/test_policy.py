@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from msgspec.structs import replace
 
 from domain.harvest.policy import FOR_GOOD, Answer, Evict, History, Policy, Run, Suspend, sentence, step
 from domain.harvest.profiles import PROFILES
 from domain.harvest.readings import Readings
+from domain.harvest.reasons import REASONS
 from domain.harvest.schedule import windows
 
 NOON = 1_700_000_000_000 // 86_400_000 * 86_400_000 + 12 * 3_600_000
@@ -194,6 +196,17 @@ def test_calm_that_nobody_saw_is_none() -> None:
     assert (answer.reason.code, answer.reason.seen) == ("settling", 0)
 
 
+def test_a_run_that_began_after_now_is_a_short_one() -> None:
+    """The clock was set back while it worked; what it waited before still counts."""
+    owner = working()
+    owner.sees(cpu_mc=86_000)
+    owner.sees(301, cpu_mc=50_000)
+    owner.now -= 24 * 60 * MINUTE
+    owner.sees(301)
+    owner.sees(cpu_mc=86_000)
+    assert owner.sees(cpu_mc=50_000).reason.limit == 5 * MINUTE
+
+
 def test_a_clock_that_is_set_back_begins_the_calm_anew_and_nothing_breaks() -> None:
     owner = working()
     owner.sees(cpu_mc=86_000)
@@ -258,6 +271,14 @@ def test_everything_in_the_way_is_told_the_first_in_full() -> None:
     assert answer.until_ms is None, "of two of them nobody knows when they end"
 
 
+def test_of_two_that_end_by_themselves_the_later_counts() -> None:
+    owner = working()
+    owner.policy = replace(LAPTOP, paused_until_ms=owner.now + 2 * MINUTE)
+    answer = owner.sees(user_idle_ms=0)
+    assert (answer.reason.code, answer.also) == ("paused", ("user_active",))
+    assert answer.until_ms == owner.now + 5 * MINUTE
+
+
 def test_a_pause_without_an_end_says_so() -> None:
     owner = working()
     owner.policy = replace(LAPTOP, paused_until_ms=FOR_GOOD)
@@ -289,3 +310,85 @@ def test_a_decision_and_its_history_survive_json() -> None:
     assert msgspec.json.decode(msgspec.json.encode(answer), type=Answer) == answer
     assert msgspec.json.decode(msgspec.json.encode(owner.history), type=History) == owner.history
     assert b'"action":"suspend"' in msgspec.json.encode(answer)
+
+
+TROUBLES: list[tuple[dict[str, object], str]] = [
+    ({"on_mains": False}, "unplugged"),
+    ({"on_mains": None}, "power_unknown"),
+    ({"charge_percent": 29}, "battery_low"),
+    ({"charge_percent": None}, "charge_unknown"),
+    ({"charge_percent": None, "has_battery": None}, "charge_unknown"),
+    ({"battery_mc": 45_001}, "battery_hot"),
+    ({"cpu_mc": 85_001}, "cpu_hot"),
+    ({"throttled": True}, "throttled"),
+    ({"cpu_mc": None}, "heat_unknown"),
+    ({"user_idle_ms": 299_999}, "user_active"),
+    ({"user_idle_ms": None}, "user_unknown"),
+    ({"user_idle_ms": None, "locked": True}, "user_unknown"),
+    ({"metered": True}, "metered"),
+    ({"metered": None}, "metered_unknown"),
+    ({"cpu_others_ppm": 400_001}, "cpu_busy"),
+    ({"cpu_stall_ppm": 400_001}, "cpu_contended"),
+    ({"cpu_others_ppm": None}, "cpu_unknown"),
+    ({"memory_available_bytes": (1 << 30) - 1}, "memory_low"),
+    ({"memory_available_bytes": None}, "memory_unknown"),
+]
+
+
+@pytest.mark.parametrize(("changes", "code"), TROUBLES)
+def test_each_trouble_by_itself_stops_the_work_by_its_name(changes: dict[str, object], code: str) -> None:
+    answer = working().sees(**changes)
+    assert not isinstance(answer, Run)
+    assert (answer.reason.code, answer.also) == (code, ())
+
+
+def test_every_reason_is_seen_in_these_tests() -> None:
+    others = {"idle", "paused", "outside_hours", "settling"}
+    assert {code for _, code in TROUBLES} | others == set(REASONS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"on_mains": True, "charging": False},
+        {"charge_percent": 30},
+        {"charge_percent": None, "has_battery": False},
+        {"charge_percent": 3, "has_battery": False},
+        {"battery_mc": 45_000},
+        {"cpu_mc": 85_000},
+        {"cpu_mc": None, "throttled": False},
+        {"cpu_mc": None, "battery_mc": 30_000},
+        {"user_idle_ms": 300_000},
+        {"cpu_others_ppm": 400_000},
+        {"cpu_others_ppm": None, "cpu_stall_ppm": 400_000},
+        {"memory_available_bytes": 1 << 30},
+    ],
+)
+def test_what_is_just_within_a_limit_is_no_trouble(changes: dict[str, object]) -> None:
+    owner = Owner(LAPTOP, replace(IDLE_LAPTOP, battery_mc=30_000, cpu_stall_ppm=0))
+    assert isinstance(owner.sees(), Run)
+    assert isinstance(owner.sees(**changes), Run)
+
+
+def test_what_is_known_for_the_first_time_must_be_at_its_resume_value() -> None:
+    """A battery that begins to tell how hot it is: 45 degrees are allowed, and who knows what was before."""
+    assert working().sees(battery_mc=45_000).reason.code == "battery_hot"
+    assert isinstance(working().sees(battery_mc=40_000), Run)
+
+
+def test_time_on_the_charger_that_nobody_saw_is_none() -> None:
+    """The phone may have been in a hand in between."""
+    phone = Owner(
+        Policy(limits=PROFILES["phone"]), replace(IDLE_LAPTOP, user_idle_ms=None, battery_mc=30_000)
+    )
+    phone.sees(300)
+    phone.now += 61 * SECOND
+    assert phone.sees().reason.seen == 0
+
+
+def test_a_clock_that_is_set_back_does_not_make_patience_longer() -> None:
+    owner = working()
+    owner.sees(5, on_mains=False)
+    owner.now -= 24 * 60 * MINUTE
+    assert isinstance(owner.sees(600), Suspend)
+    assert isinstance(owner.sees(), Evict)
