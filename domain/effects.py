@@ -52,9 +52,13 @@ class Transferred(Effect, frozen=True, tag="transfer"):
 
 
 class OfferStands(Effect, frozen=True, tag="offer"):
-    """An offer as it now stands; `slots` 0 means withdrawn or expired. `bond`: most it pledges for a run."""
+    """The offer of a device as it now stands; `slots` 0 means withdrawn or expired.
+
+    bond  most that its account pledges for one run
+    """
 
     account: Key
+    device: Key
     slots: Uint
     busy: Uint
     price: Micro
@@ -108,6 +112,7 @@ class RunIs(Effect, frozen=True, tag="run"):
     shard: Uint
     attempt: Uint
     worker: Key
+    device: Key
     role: RunRole
     state: RunState
     leased: Millis
@@ -120,9 +125,10 @@ class RunIs(Effect, frozen=True, tag="run"):
 
 
 class Contribution(Effect, frozen=True, tag="contribution"):
-    """A run that was verified and paid: the receipt of work done."""
+    """A run that was verified and paid: the receipt of work done by a device, for its account."""
 
     account: Key
+    device: Key
     job: Cid
     shard: Uint
     attempt: Uint

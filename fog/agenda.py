@@ -57,12 +57,12 @@ class Agenda:
             seen = await self.folded.after(seen)
 
 
-def owed_by(conn: sa.Connection, worker: bytes) -> list[Row]:
-    """All runs that this account holds and has not finished, the one due first at the top.
+def owed_by(conn: sa.Connection, device: bytes) -> list[Row]:
+    """All runs that this device holds and has not finished, the one due first at the top.
 
     No page of them: what is missing here is given up. The slots of an offer are the limit.
     """
-    query = sa.select(RUN).where(RUN.c.worker == worker, RUN.c.live.is_(True))
+    query = sa.select(RUN).where(RUN.c.device == device, RUN.c.live.is_(True))
     return [dict(row) for row in conn.execute(query.order_by(*schedules.DUE_FIRST.clauses())).mappings()]
 
 
@@ -72,10 +72,10 @@ def run_of(conn: sa.Connection, job: Cid, shard: int, attempt: int) -> Row | Non
     return None if row is None else dict(row)
 
 
-def revealable(conn: sa.Connection, worker: bytes) -> list[Row]:
-    """Runs of this account that may be revealed: whatever must not see them has committed too."""
+def revealable(conn: sa.Connection, device: bytes) -> list[Row]:
+    """Runs of this device that may be revealed: whatever must not see them has committed too."""
     mine = sa.select(RUN.c.job, RUN.c.shard).where(
-        RUN.c.worker == worker, RUN.c.live.is_(True), RUN.c.state == "committed"
+        RUN.c.device == device, RUN.c.live.is_(True), RUN.c.state == "committed"
     )
     spot = mine.subquery()
     of_shard = (RUN.c.job == spot.c.job) & (RUN.c.shard == spot.c.shard)
@@ -94,7 +94,7 @@ def revealable(conn: sa.Connection, worker: bytes) -> list[Row]:
         for job, shard, state, checks, bond in conn.execute(terms)
         if _may_reveal(beside[job, shard], alone=checks == Checks.NEVER or state == "trusted", bond=bond)
         for run in beside[job, shard]
-        if run["worker"] == worker and run["state"] == "committed"
+        if run["device"] == device and run["state"] == "committed"
     ]
 
 
@@ -133,14 +133,14 @@ def newest_jobs(conn: sa.Connection, submitter: bytes | None, limit: int) -> lis
     return [dict(row) for row in conn.execute(query).mappings()]
 
 
-def offer_of(conn: sa.Connection, account: bytes) -> Row | None:
-    row = conn.execute(sa.select(OFFER).where(OFFER.c.account == account)).mappings().one_or_none()
+def offer_of(conn: sa.Connection, device: bytes) -> Row | None:
+    row = conn.execute(sa.select(OFFER).where(OFFER.c.device == device)).mappings().one_or_none()
     return None if row is None else dict(row)
 
 
 def takers_of(conn: sa.Connection, job: Row, engine: bytes) -> int:
     """How many accounts offer to run shards of this job, at its price, with its bond and in its engine."""
-    query = sa.select(sa.func.count()).where(
+    query = sa.select(sa.func.count(OFFER.c.account.distinct())).where(
         OFFER.c.engine == engine,
         OFFER.c.slots > 0,
         OFFER.c.price <= job["price"],
@@ -152,10 +152,11 @@ def takers_of(conn: sa.Connection, job: Row, engine: bytes) -> int:
 def common_bond(conn: sa.Connection, submitter: bytes, price: int, engine: bytes) -> int:
     """The largest bond, in micro-credits, that enough accounts pledge at this price and have free; else 0."""
     query = (
-        sa.select(OFFER.c.bond, BALANCE.c.free)
+        sa.select(sa.func.max(OFFER.c.bond), BALANCE.c.free)
         .join(BALANCE, BALANCE.c.account == OFFER.c.account)
         .where(OFFER.c.engine == engine, OFFER.c.slots > 0, OFFER.c.price <= price)
         .where(OFFER.c.account != submitter)
+        .group_by(OFFER.c.account, BALANCE.c.free)
     )
     bonds = sorted((min(bond, free) for bond, free in conn.execute(query)), reverse=True)
     return bonds[BONDED_MIN - 1] if len(bonds) >= BONDED_MIN else 0

@@ -159,6 +159,7 @@ class Node:
             share = Share(settings.worker, home.root, harvesting.memory_floor)
             worker = Worker(
                 account,
+                device,
                 settings.worker,
                 agenda,
                 work,

@@ -201,16 +201,16 @@ def _workers(conn: sa.Connection, here: bytes, time: int) -> list[WorkerLine]:
     """Everybody who offers, the busiest first, with what the last minute brought them."""
     paid = (
         sa.select(
-            CONTRIBUTION.c.account,
+            CONTRIBUTION.c.device,
             sa.func.sum(CONTRIBUTION.c.fuel).label("fuel"),
             sa.func.sum(CONTRIBUTION.c.amount).label("amount"),
         )
         .where(CONTRIBUTION.c.time > time - RATE_MS)
-        .group_by(CONTRIBUTION.c.account)
+        .group_by(CONTRIBUTION.c.device)
     )
-    earned = {bytes(row.account): (int(row.fuel), int(row.amount)) for row in conn.execute(paid)}
+    earned = {bytes(row.device): (int(row.fuel), int(row.amount)) for row in conn.execute(paid)}
     query = sa.select(OFFER).where(OFFER.c.slots > 0, OFFER.c.until > time)
-    offers = conn.execute(query.order_by(OFFER.c.busy.desc(), OFFER.c.account).limit(WORKERS_MAX)).mappings()
+    offers = conn.execute(query.order_by(OFFER.c.busy.desc(), OFFER.c.device).limit(WORKERS_MAX)).mappings()
     return [
         WorkerLine(
             account=row["account"].hex(),
@@ -218,8 +218,8 @@ def _workers(conn: sa.Connection, here: bytes, time: int) -> list[WorkerLine]:
             slots=row["slots"],
             busy=row["busy"],
             price=row["price"],
-            fuel=earned.get(bytes(row["account"]), (0, 0))[0],
-            earned=earned.get(bytes(row["account"]), (0, 0))[1],
+            fuel=earned.get(bytes(row["device"]), (0, 0))[0],
+            earned=earned.get(bytes(row["device"]), (0, 0))[1],
         )
         for row in offers
     ]

@@ -92,6 +92,7 @@ class Worker:
     def __init__(
         self,
         account: bytes,
+        device: bytes,
         settings: Settings,
         agenda: Agenda,
         work: Work,
@@ -105,6 +106,7 @@ class Worker:
         share: Share,
     ) -> None:
         self.account = account
+        self.device = device
         self.settings = settings
         self.gate = gate
         self._share = share
@@ -140,9 +142,9 @@ class Worker:
             nursery.start_soon(self._cool)
             while True:
                 seen = await self._agenda.folded.after(seen)
-                owed = {_lease(row): row for row in await self._agenda.ask(agenda.owed_by, self.account)}
+                owed = {_lease(row): row for row in await self._agenda.ask(agenda.owed_by, self.device)}
                 self._leased = {lease for lease, row in owed.items() if row["state"] == "leased"}
-                ready = await self._agenda.ask(agenda.revealable, self.account)
+                ready = await self._agenda.ask(agenda.revealable, self.device)
                 self._revealable = set(map(_lease, ready))
                 for lease in self._committed.keys() - self._leased:
                     self._ahead.turned(trio.current_time() - self._committed.pop(lease))
@@ -170,7 +172,7 @@ class Worker:
         while True:
             held_s = HOLD_S - self.gate.closed_s  # left of a stop that is not worth telling
             slots = self._slots() if held_s > 0 else 0
-            standing = await self._agenda.ask(agenda.offer_of, self.account)
+            standing = await self._agenda.ask(agenda.offer_of, self.device)
             if said not in (None, slots) or not self._stands(standing, slots):
                 until = self._clock() + self.settings.offer_ms
                 terms = self.settings
@@ -216,7 +218,7 @@ class Worker:
         knows to be given back runs its whole time. The caller sets the deadline.
         """
         last = await self._say(BondedOffer(0, self.settings.price, self._clock(), ENGINE, 0))
-        for row in await self._agenda.ask(agenda.owed_by, self.account):
+        for row in await self._agenda.ask(agenda.owed_by, self.device):
             lease = _lease(row)
             if row["state"] == "leased" and lease not in self._work.open_leases():
                 last = await self._say(LeaseRelease(*lease, "leaving"))

@@ -219,6 +219,7 @@ class Run(Record):
     shard: Count
     attempt: Count
     worker: Account
+    device: Account = Field(description="The machine of the account that has it.")
     role: RunRole
     state: RunState
     leased: Moment
@@ -231,7 +232,10 @@ class Run(Record):
 
 
 class Offer(Record):
+    """Of one device, for an account."""
+
     account: Account
+    device: Account
     engine: Digest
     price: Amount = Field(description="Micro-credits per Gfuel.")
     slots: Count
@@ -287,8 +291,20 @@ class Forfeit(Record):
     time: Moment
 
 
+class Earner(Record):
+    """What one device of an account was ever paid for (totals stop at 2^63-1)."""
+
+    account: Account
+    device: Account
+    runs: Count
+    fuel: Fuel
+    amount: Amount
+    time: Moment = Field(description="Of the last run that was paid.")
+
+
 class Contribution(Record):
     account: Account
+    device: Account
     job: Link
     shard: Count
     attempt: Count

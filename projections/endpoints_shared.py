@@ -52,7 +52,7 @@ def _cid(text: str | None) -> bytes | None:
 
 
 def _offer_rows(answer: dict[str, Any]) -> list[proofs.Key]:
-    return [(OFFER.name, bytes.fromhex(offer.account)) for offer in answer["items"]]
+    return [(OFFER.name, bytes.fromhex(offer.device)) for offer in answer["items"]]
 
 
 def router(asker: Asker) -> APIRouter:
@@ -242,6 +242,13 @@ def _market(routes: APIRouter, asker: Asker) -> None:
         return await asker.page(
             a.Contribution.model_validate, reputation.contributions, _key(account), _cid(job), after, limit
         )
+
+    @routes.get("/earners", response_model=a.Page[a.Earner], tags=["market"])
+    async def earners(
+        account: AccountQuery = None, after: After = None, limit: Limit = pages.LIMIT_DEFAULT
+    ) -> Any:
+        """The devices that earned for an account, and what, sorted by account and device."""
+        return await asker.page(a.Earner.model_validate, reputation.earners, _key(account), after, limit)
 
     @routes.get("/forfeits", response_model=a.Page[a.Forfeit], tags=["market"])
     async def forfeits(

@@ -1,6 +1,6 @@
 """Prices: the offers that stand, and what compute has cost over time.
 
-    rm_offer   one row an account with a standing offer; gone when it is withdrawn or expires
+    rm_offer   one row a device with a standing offer; gone when it is withdrawn or expires
     rm_ask     lowest and median ask of each engine, as they are
     rm_price   the same as they were, one row a checkpoint in which they changed
 
@@ -28,7 +28,8 @@ from projections.model import METADATA, Entry, ReadModel, Row, Standing, rows_by
 OFFER = sa.Table(
     "rm_offer",
     METADATA,
-    sa.Column("account", sa.LargeBinary, primary_key=True),
+    sa.Column("device", sa.LargeBinary, primary_key=True),
+    sa.Column("account", sa.LargeBinary, nullable=False),
     sa.Column("engine", sa.LargeBinary, nullable=False),
     sa.Column("price", sa.BigInteger, nullable=False),
     sa.Column("slots", sa.BigInteger, nullable=False),
@@ -36,7 +37,8 @@ OFFER = sa.Table(
     sa.Column("until", sa.BigInteger, nullable=False),
     sa.Column("bond", sa.BigInteger, nullable=False),
     sa.Column("height", sa.BigInteger, nullable=False),
-    sa.Index("rm_offer_engine", "engine", "price", "account"),
+    sa.Index("rm_offer_engine", "engine", "price", "device"),
+    sa.Index("rm_offer_account", "account", "device"),
     sqlite_with_rowid=False,
 )
 
@@ -68,7 +70,7 @@ PRICE = sa.Table(
     sqlite_with_rowid=False,
 )
 
-CHEAPEST = pages.Order((OFFER.c.engine, OFFER.c.price, OFFER.c.account))
+CHEAPEST = pages.Order((OFFER.c.engine, OFFER.c.price, OFFER.c.device))
 BY_ENGINE = pages.Order((ASK.c.engine,))
 NEWEST = pages.Order((PRICE.c.height,), descending=True)
 
@@ -80,7 +82,7 @@ def fold(conn: sa.Connection, entries: Sequence[Entry]) -> None:
 
 def _fold_checkpoint(conn: sa.Connection, entries: Sequence[Entry]) -> None:
     offers = {
-        effect.account: _offer(effect, entry.height)
+        effect.device: _offer(effect, entry.height)
         for entry in entries
         for effect in entry.effects
         if isinstance(effect, OfferStands)
@@ -89,12 +91,12 @@ def _fold_checkpoint(conn: sa.Connection, entries: Sequence[Entry]) -> None:
         return
     before = rows_by_key(conn, OFFER, offers)
     upsert(conn, OFFER, [row for row in offers.values() if row["slots"]])
-    gone = sorted(account for account, row in offers.items() if not row["slots"] and account in before)
+    gone = sorted(device for device, row in offers.items() if not row["slots"] and device in before)
     if gone:
         conn.execute(
-            sa.delete(OFFER).where(OFFER.c.account == sa.bindparam("gone")), [{"gone": g} for g in gone]
+            sa.delete(OFFER).where(OFFER.c.device == sa.bindparam("gone")), [{"gone": g} for g in gone]
         )
-    touched = {engine for a, row in offers.items() for engine in _repriced(before.get(a), row)}
+    touched = {engine for d, row in offers.items() for engine in _repriced(before.get(d), row)}
     _reprice(conn, touched, entries[-1].height, entries[-1].time)
 
 
@@ -114,6 +116,7 @@ def _reprice(conn: sa.Connection, engines: Collection[bytes], height: int, time:
 
 def _offer(effect: OfferStands, height: int) -> Row:
     return {
+        "device": effect.device,
         "account": effect.account,
         "engine": effect.engine,
         "price": effect.price,
@@ -156,7 +159,7 @@ def _asks(conn: sa.Connection, engine: bytes) -> tuple[int | None, int | None, i
     count = conn.execute(sa.select(sa.func.count()).select_from(OFFER).where(mine)).scalar_one()
     if not count:
         return None, None, 0
-    in_order = sa.select(OFFER.c.price).where(mine).order_by(OFFER.c.price, OFFER.c.account).limit(1)
+    in_order = sa.select(OFFER.c.price).where(mine).order_by(OFFER.c.price, OFFER.c.device).limit(1)
     lowest = conn.execute(in_order).scalar_one()
     return lowest, conn.execute(in_order.offset((count - 1) // 2)).scalar_one(), count
 

@@ -148,10 +148,11 @@ def _standing(key: bytes, value: bytes | None) -> dict[str, Any]:
 
 def _offer(key: bytes, value: bytes | None) -> dict[str, Any]:
     if value is None:
-        return {"account": None}
+        return {"device": key.hex(), "account": None}
     offer = records.OFFER.decode(value)
     return {
-        "account": key.hex(),
+        "account": offer.account.hex(),
+        "device": key.hex(),
         "engine": offer.engine.hex(),
         "price": str(offer.price),
         "slots": offer.slots,

@@ -3,6 +3,7 @@
     rm_reputation     one row an account: counts of runs that agreed, were wrong, were let go or lost
     rm_contribution   one row a run that was verified and paid, in final order
     rm_contributor    one row an account: how many such runs, their fuel and pay; totals stop at 2^63-1
+    rm_earner         the same, one row a device of an account
     rm_forfeit        one row a run's bond that was lost, in final order
 
 Knows `Reputation`, `Contribution` and `Forfeited` effects. Does not judge: what a count is worth is the
@@ -50,6 +51,7 @@ CONTRIBUTION = sa.Table(
     sa.Column("idx", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("n", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("account", sa.LargeBinary, nullable=False),
+    sa.Column("device", sa.LargeBinary, nullable=False),
     sa.Column("job", sa.LargeBinary, nullable=False),
     sa.Column("shard", sa.BigInteger, nullable=False),
     sa.Column("attempt", sa.BigInteger, nullable=False),
@@ -70,6 +72,21 @@ CONTRIBUTOR = sa.Table(
     sa.Column("fuel", sa.BigInteger, nullable=False),
     sa.Column("amount", sa.BigInteger, nullable=False),
     sa.Column("height", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+EARNER = sa.Table(
+    "rm_earner",
+    METADATA,
+    sa.Column("earner", sa.LargeBinary, primary_key=True),  # account, device
+    sa.Column("account", sa.LargeBinary, nullable=False),
+    sa.Column("device", sa.LargeBinary, nullable=False),
+    sa.Column("runs", sa.BigInteger, nullable=False),
+    sa.Column("fuel", sa.BigInteger, nullable=False),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("time", sa.BigInteger, nullable=False),  # of the last run that was paid
+    sa.Column("height", sa.BigInteger, nullable=False),
+    sa.Index("rm_earner_account", "account", "device"),
     sqlite_with_rowid=False,
 )
 
@@ -96,6 +113,7 @@ FORFEIT = sa.Table(
 
 BY_ACCOUNT = pages.Order((REPUTATION.c.account,))
 NEWEST = pages.Order((CONTRIBUTION.c.height, CONTRIBUTION.c.idx, CONTRIBUTION.c.n), descending=True)
+BY_DEVICE = pages.Order((EARNER.c.account, EARNER.c.device))
 LAST_LOST = pages.Order((FORFEIT.c.height, FORFEIT.c.idx, FORFEIT.c.n), descending=True)
 NO_COUNTS = {"agreed": 0, "wrong": 0, "lost": 0, "streak": 0, "height": 0}
 NO_TOTALS = {"runs": 0, "fuel": 0, "amount": 0, "height": 0}
@@ -137,13 +155,26 @@ def _add_totals(conn: sa.Connection, contributions: Sequence[Row]) -> None:
     totals = {a: {"account": a, **NO_TOTALS} for a in accounts} | dict(
         rows_by_key(conn, CONTRIBUTOR, accounts)
     )
+    earners = {_earner(row): _unpaid(row) for row in contributions}
+    earners |= rows_by_key(conn, EARNER, earners)
     for row in contributions:
-        total = totals[row["account"]]
-        total["runs"] += 1
-        total["fuel"] = saturated(total["fuel"] + row["fuel"])
-        total["amount"] = saturated(total["amount"] + row["amount"])
-        total["height"] = row["height"]
+        for total in (totals[row["account"]], earners[_earner(row)]):
+            total["runs"] += 1
+            total["fuel"] = saturated(total["fuel"] + row["fuel"])
+            total["amount"] = saturated(total["amount"] + row["amount"])
+            total["height"] = row["height"]
+        earners[_earner(row)]["time"] = row["time"]
     upsert(conn, CONTRIBUTOR, totals.values())
+    upsert(conn, EARNER, earners.values())
+
+
+def _earner(row: Row) -> bytes:
+    return bytes(row["account"] + row["device"])
+
+
+def _unpaid(row: Row) -> Row:
+    whose = {"earner": _earner(row), "account": row["account"], "device": row["device"]}
+    return whose | NO_TOTALS | {"time": row["time"]}
 
 
 def resume(conn: sa.Connection, standing: Standing) -> None:
@@ -155,7 +186,7 @@ def resume(conn: sa.Connection, standing: Standing) -> None:
     upsert(conn, REPUTATION, rows)
 
 
-MODEL = ReadModel("reputation", (REPUTATION, CONTRIBUTION, CONTRIBUTOR, FORFEIT), fold, resume=resume)
+MODEL = ReadModel("reputation", (REPUTATION, CONTRIBUTION, CONTRIBUTOR, EARNER, FORFEIT), fold, resume=resume)
 
 
 def _with_totals() -> sa.Select[tuple[object, ...]]:
@@ -190,6 +221,24 @@ def contributions(
     if job is not None:
         query = query.where(CONTRIBUTION.c.job == job)
     return pages.fetch(conn, query, NEWEST, after, limit)
+
+
+def earners(conn: sa.Connection, account: bytes | None, after: str | None, limit: int) -> pages.Page:
+    """What each device of each account was ever paid for, sorted by account and device."""
+    query = sa.select(EARNER)
+    if account is not None:
+        query = query.where(EARNER.c.account == account)
+    return pages.fetch(conn, query, BY_DEVICE, after, limit)
+
+
+def earned_since(conn: sa.Connection, account: bytes, time: int) -> dict[bytes, int]:
+    """Micro-credits by device, of runs paid after ledger time `time`."""
+    query = (
+        sa.select(CONTRIBUTION.c.device, sa.func.sum(CONTRIBUTION.c.amount))
+        .where(CONTRIBUTION.c.account == account, CONTRIBUTION.c.time > time)
+        .group_by(CONTRIBUTION.c.device)
+    )
+    return {bytes(device): int(amount) for device, amount in conn.execute(query)}
 
 
 def forfeits(conn: sa.Connection, account: bytes | None, after: str | None, limit: int) -> pages.Page:

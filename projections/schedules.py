@@ -68,6 +68,7 @@ RUN = sa.Table(
     sa.Column("shard", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("attempt", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("worker", sa.LargeBinary, nullable=False),
+    sa.Column("device", sa.LargeBinary, nullable=False),
     sa.Column("role", AnyText, nullable=False),
     sa.Column("state", AnyText, nullable=False),
     sa.Column("live", sa.Boolean, nullable=False),
@@ -80,6 +81,7 @@ RUN = sa.Table(
     sa.Column("bond", sa.BigInteger, nullable=False),
     sa.Column("height", sa.BigInteger, nullable=False),
     sa.Index("rm_run_live", "live", "until", "job", "shard", "attempt"),
+    sa.Index("rm_run_device", "device", "live", "until", "job", "shard", "attempt"),
     sa.Index("rm_run_worker", "worker", "live", "until", "job", "shard", "attempt"),
     sqlite_with_rowid=False,
 )

@@ -35,7 +35,7 @@ BOND: Final = b"d"
 RECOVERY: Final = b"e"
 
 OF_ACCOUNTS: Final = (OFFER, BOND, RECOVERY)
-"""Kinds whose id is an account: 32 bytes of the 36."""
+"""Kinds whose id is a key, of an account or of a device: 32 bytes of the 36."""
 
 
 class Entry(NamedTuple):

@@ -39,7 +39,7 @@ from domain.payloads import (
     IdentityRecover,
     IdentityRevoke,
 )
-from domain.rules import agenda, calendar, packed
+from domain.rules import agenda, calendar, offers, packed
 from domain.rules.agenda import Entry
 from domain.rules.codes import Refused
 from domain.rules.draft import Draft
@@ -127,6 +127,7 @@ def revoke(draft: Draft, order: IdentityRevoke) -> None:
         raise Refused("unknown_device", f"{order.device.hex()} does not act for {account.hex()}")
     if after.retired and not after.devices:
         raise Refused("last_device", f"nothing could act for {account.hex()} any more")
+    offers.withdraw_dropped(draft, order.device, account)
     _write(draft, account, after)
 
 
@@ -216,9 +217,12 @@ def take_effect(draft: Draft, entry: Entry) -> None:
     for one in keys_of(before.devices):
         if one not in kept:
             draft.drop(DELEGATION, account + one)
+            offers.withdraw_dropped(draft, one, account)
     draft.put(DELEGATION, account + device, b"")
     devices = b"".join(sorted({*kept, device}))
     after = replace(before, devices=devices, retired=before.retired or int(has_forked(draft, account)))
+    if after.retired:
+        offers.withdraw_dropped(draft, account, account)
     _write(draft, account, after)
     return _drop_recovery(draft, account, after, "done")
 

@@ -5,7 +5,8 @@ idle offers that may check: each account stands on a ring at sha256(beacon || ac
 or behind sha256(beacon || job || shard || attempt) is taken. Offers may still change when the beacon is
 known. But who comes, goes or asks another price moves nobody else on the ring, so whoever watches the
 beacon can only step aside; and who had no offer before the beacon is not on the ring, so nobody makes a key
-for a place on it.
+for a place on it. The account's machines share its place, so that more machines are drawn no more often; of
+those that may, the cheapest takes the lease.
 
 Then work, *greedily*: the job that pays most per fuel goes first, then the oldest; it gets the idle offer
 that is cheapest, then least busy, then of best reputation, then of the smallest account.
@@ -26,7 +27,7 @@ import heapq
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import chain, groupby, islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -41,6 +42,7 @@ from domain.rules.records import (
     SHARD,
     TALLY,
     Job,
+    Offer,
     Role,
     Shard,
     queue_key,
@@ -59,6 +61,16 @@ LOOKS_MAX: Final = 4096
 ENGINE: Final = 32  # bytes of an engine's digest, the first part of the index keys
 
 
+class Seat(NamedTuple):
+    """An idle offer, as greed ranks it: the smallest first."""
+
+    price: int
+    busy: int
+    worse: int  # minus the account's reputation
+    account: bytes
+    device: bytes
+
+
 class Bench:
     """The idle offers of one engine, while a close hands out leases.
 
@@ -66,58 +78,77 @@ class Bench:
     """
 
     def __init__(self, draft: Draft, rows: Iterator[tuple[bytes, bytes]]) -> None:
-        """`rows` are keys of `idle`: engine, price, account."""
+        """`rows` are keys of `idle`: engine, price, device."""
         self._draft = draft
-        self._seats = [(key[ENGINE : ENGINE + 8], key[ENGINE + 8 :]) for key, _ in rows]
-        self._ring: list[tuple[int, int, bytes]] | None = None
+        self._devices = [key[ENGINE + 8 :] for key, _ in rows]
+        self._ring: list[tuple[int, bytes]] | None = None
+        self._machines: dict[bytes, list[tuple[int, bytes]]] = {}  # of accounts on the ring: (price, device)
         self.has_newcomers = False
 
     @property
     def is_empty(self) -> bool:
-        return not self._seats
+        return not self._devices
 
     def draw(self, spot: Spot, shard: Shard) -> bytes | None:
-        """An account to check the shard, as nobody could foresee; None when nobody may."""
+        """A device whose account shall check the shard, as nobody could foresee; None when nobody may."""
         if self._ring is None:
             self._ring = self._placed()
         point = _number(self._draft.context.beacon + spot.key + bytes((len(shard.runs),)))
         start = bisect_left(self._ring, (point,))
         again: bytes | None = None
-        for _, price, account in chain(islice(self._ring, start, None), islice(self._ring, start)):
-            if price <= spot.job.price and may_run(self._draft, spot, shard, account):
-                if not has_run(shard, account):
-                    return account
-                again = again or account
+        for _, account in chain(islice(self._ring, start, None), islice(self._ring, start)):
+            device = self._machine(spot, shard, account)
+            if device is not None and not has_run(shard, account):
+                return device
+            again = again or device
         return again
 
-    def _placed(self) -> list[tuple[int, int, bytes]]:
-        """The ring: (place, price, account) of the offers that are older than the beacon."""
-        context, ring = self._draft.context, list[tuple[int, int, bytes]]()
-        for price, account in self._seats:
-            if self._draft.row(OFFER, account).since < context.height:
-                ring.append((_number(context.beacon + account), int.from_bytes(price, "big"), account))
+    def _machine(self, spot: Spot, shard: Shard, account: bytes) -> bytes | None:
+        """The cheapest device of an account on the ring that may run the shard."""
+        for price, device in self._machines[account]:
+            if price > spot.job.price:
+                return None
+            if may_run(self._draft, spot, shard, self._draft.row(OFFER, device)):
+                return device
+        return None
+
+    def _placed(self) -> list[tuple[int, bytes]]:
+        """The ring: (place, account) of the offers that are older than the beacon."""
+        context = self._draft.context
+        for device in self._devices:
+            offer = self._draft.row(OFFER, device)
+            if offer.since < context.height:
+                self._machines.setdefault(offer.account, []).append((offer.price, device))
             else:
                 self.has_newcomers = True
-        return sorted(ring)
+        for machines in self._machines.values():
+            machines.sort()
+        return sorted((_number(context.beacon + account), account) for account in self._machines)
 
-    def take(self, account: bytes) -> None:
-        """One more slot of the account was leased."""
-        offer = self._draft.row(OFFER, account)
-        if offer.busy == offer.slots:
-            self._seats.remove((offer.price.to_bytes(8, "big"), account))
-            if self._ring is not None:
-                self._ring.remove((_number(self._draft.context.beacon + account), offer.price, account))
+    def take(self, device: bytes) -> None:
+        """One more slot of the device was leased."""
+        offer = self._draft.row(OFFER, device)
+        if offer.busy < offer.slots:
+            return
+        self._devices.remove(device)
+        if self._ring is not None:
+            machines = self._machines[offer.account]
+            machines.remove((offer.price, device))
+            if not machines:
+                del self._machines[offer.account]
+                self._ring.remove((_number(self._draft.context.beacon + offer.account), offer.account))
 
-    def ranked(self) -> list[tuple[int, int, int, bytes]]:
-        """A heap of (price, busy, -reputation, account): the best offer first."""
-        heap = [self.rank(account) for _, account in self._seats]
+    def ranked(self) -> list[Seat]:
+        """A heap: the best offer first."""
+        heap = [seat_of(self._draft, device) for device in self._devices]
         heapq.heapify(heap)
         return heap
 
-    def rank(self, account: bytes) -> tuple[int, int, int, bytes]:
-        offer = self._draft.row(OFFER, account)
-        score = reputation.score(reputation.standing_of(self._draft, account))
-        return offer.price, offer.busy, -score, account
+
+def seat_of(draft: Draft, device: bytes) -> Seat:
+    offer = draft.row(OFFER, device)
+    score = reputation.score(reputation.standing_of(draft, offer.account))
+    return Seat(offer.price, offer.busy, -score, offer.account, device)
 
 
 def place(draft: Draft) -> bool:
@@ -131,13 +162,13 @@ def place(draft: Draft) -> bool:
     return more or left
 
 
-def may_run(draft: Draft, spot: Spot, shard: Shard, account: bytes) -> bool:
-    """Whether an account is independent enough of a shard to run it now, and has its bond."""
-    if spot.job.checks and account == spot.job.submitter:
+def may_run(draft: Draft, spot: Spot, shard: Shard, offer: Offer) -> bool:
+    """Whether an offer's account is independent enough of a shard to run it now, and has its bond."""
+    if spot.job.checks and offer.account == spot.job.submitter:
         return False
-    if any(run.worker == account for run in shard.runs if run.is_live):
+    if any(run.worker == offer.account for run in shard.runs if run.is_live):
         return False
-    return pledges.may_pledge(draft, spot.job, account, draft.row(OFFER, account).bond)
+    return pledges.may_pledge(draft, spot.job, offer.account, offer.bond)
 
 
 def has_run(shard: Shard, account: bytes) -> bool:
@@ -176,14 +207,14 @@ def _spot_at(draft: Draft, key: bytes) -> Spot:
 def _draw_one(draft: Draft, bench: Bench, spot: Spot) -> bool:
     if draft.time + spot.job.lease > last_moment(spot.job):
         return False
-    account = bench.draw(spot, draft.row(SHARD, spot.key))
-    if account is None:
+    device = bench.draw(spot, draft.row(SHARD, spot.key))
+    if device is None:
         return False
-    begin(draft, spot, account, Role.CHECK)
+    begin(draft, spot, device, Role.CHECK)
     shard = draft.row(SHARD, spot.key)
     if len(shard.live) >= runs_needed(shard, spot.job):  # a dispute may need another, at the next close
         draft.drop(DRAW, spot.job.engine + spot.key)
-    bench.take(account)
+    bench.take(device)
     return True
 
 
@@ -193,7 +224,7 @@ def _lease_work(draft: Draft, benches: dict[bytes, Bench], budget: int) -> bool:
     looks, given = 0, 0
     for key, _ in draft.items(QUEUE):
         heap = ranked.get(key[:ENGINE])
-        if not heap or heap[0][0] > INT63_MAX - int.from_bytes(key[ENGINE : ENGINE + 8], "big"):
+        if not heap or heap[0].price > INT63_MAX - int.from_bytes(key[ENGINE : ENGINE + 8], "big"):
             continue
         if given == budget:
             break
@@ -205,7 +236,7 @@ def _lease_work(draft: Draft, benches: dict[bytes, Bench], budget: int) -> bool:
     return given == budget
 
 
-def _lease_job(draft: Draft, heap: list[tuple[int, int, int, bytes]], id: Cid, job: Job, budget: int) -> int:
+def _lease_job(draft: Draft, heap: list[Seat], id: Cid, job: Job, budget: int) -> int:
     """Lease up to `budget` shards of one job; returns how many."""
     if draft.time + job.lease > job.deadline:
         draft.drop(QUEUE, queue_key(job, id))  # too late for a whole lease, now and for ever
@@ -213,12 +244,12 @@ def _lease_job(draft: Draft, heap: list[tuple[int, int, int, bytes]], id: Cid, j
     given = 0
     while given < budget and tallies.has_open(job, draft.row(TALLY, id)):
         spot = Spot(id, job, _next_open(draft, id))
-        account = _best(draft, heap, spot)
-        if account is None:
+        device = _best(draft, heap, spot)
+        if device is None:
             break
-        _lease_one(draft, spot, account)
+        _lease_one(draft, spot, device)
         given += 1
-        _put_back(draft, heap, account)
+        _put_back(draft, heap, device)
     return given
 
 
@@ -228,26 +259,28 @@ def _next_open(draft: Draft, id: Cid) -> int:
     return int.from_bytes(tally.reopened[:2], "big") if tally.reopened else tally.cursor
 
 
-def _best(draft: Draft, heap: list[tuple[int, int, int, bytes]], spot: Spot) -> bytes | None:
+def _best(draft: Draft, heap: list[Seat], spot: Spot) -> bytes | None:
     """Take the best offer for a shard off the heap."""
     shard = draft.get(SHARD, spot.key) or Shard()
-    passed: list[tuple[int, int, int, bytes]] = []
+    passed: list[Seat] = []
     best: bytes | None = None
-    while best is None and heap and heap[0][0] <= spot.job.price:
+    again: bytes | None = None
+    while best is None and heap and heap[0].price <= spot.job.price:
         seat = heapq.heappop(heap)
-        if may_run(draft, spot, shard, seat[3]) and not has_run(shard, seat[3]):
-            best = seat[3]
-        else:
-            passed.append(seat)
-    if best is None:
-        best = next((seat[3] for seat in passed if may_run(draft, spot, shard, seat[3])), None)
+        if may_run(draft, spot, shard, draft.row(OFFER, seat.device)):
+            if not has_run(shard, seat.account):
+                best = seat.device
+                break
+            again = again or seat.device
+        passed.append(seat)
+    best = best or again
     for seat in passed:
-        if seat[3] != best:
+        if seat.device != best:
             heapq.heappush(heap, seat)
     return best
 
 
-def _lease_one(draft: Draft, spot: Spot, account: bytes) -> None:
+def _lease_one(draft: Draft, spot: Spot, device: bytes) -> None:
     tally = draft.row(TALLY, spot.id)
     if spot.shard < tally.cursor:
         tally = replace(tally, reopened=packed.without(tally.reopened, spot.shard.to_bytes(2, "big")))
@@ -256,15 +289,14 @@ def _lease_one(draft: Draft, spot: Spot, account: bytes) -> None:
     draft.put(TALLY, spot.id, tally)
     if not tallies.has_open(spot.job, tally):
         draft.drop(QUEUE, queue_key(spot.job, spot.id))
-    begin(draft, spot, account, Role.WORK)
+    begin(draft, spot, device, Role.WORK)
 
 
-def _put_back(draft: Draft, heap: list[tuple[int, int, int, bytes]], account: bytes) -> None:
-    """An account that has a slot left goes back, one busier."""
-    offer = draft.row(OFFER, account)
+def _put_back(draft: Draft, heap: list[Seat], device: bytes) -> None:
+    """A device that has a slot left goes back, one busier."""
+    offer = draft.row(OFFER, device)
     if offer.busy < offer.slots:
-        score = reputation.score(reputation.standing_of(draft, account))
-        heapq.heappush(heap, (offer.price, offer.busy, -score, account))
+        heapq.heappush(heap, seat_of(draft, device))
 
 
 def _number(seed: bytes) -> int:

@@ -5,7 +5,7 @@
     params      (empty)                               Params, fixed at genesis
     account     account                               Account
     standing    account                               Standing: what its runs came to
-    offer       account                               Offer, while it stands or is still busy
+    offer       device                                Offer, while it stands or is still busy
     job         job                                   Job: its terms, which never change
     tally       job                                   Tally: how far it is
     shard       job, shard (2)                        Shard, from its first lease until it ends
@@ -18,7 +18,7 @@
 
 Indexes, so that closing a checkpoint looks only at what it acts on:
 
-    idle        engine, price (8), account            (nothing): offers with a free slot
+    idle        engine, price (8), device             (nothing): offers with a free slot
     queue       engine, INT63_MAX - price (8), submitted (8), job     (nothing): jobs with open shards
     draw        engine, job, shard (2)                height (8): shards that wait for a checker since then
     coin        job, shard (2)                        height (8): whether they are checked is to be drawn
@@ -96,10 +96,11 @@ class Standing(msgspec.Struct, frozen=True):
 class Offer(msgspec.Struct, frozen=True):
     """`busy` of `slots` are computing; `slots` 0 is an offer withdrawn or expired with runs still busy.
 
-    `since` is the height from which the account has had an offer without a break, whatever its terms.
-    `bond` is the most that it pledges for one run.
+    `account` is who the device acts for. `since` is the height from which the device has had an offer for it
+    without a break, whatever its terms. `bond` is the most that it pledges for one run.
     """
 
+    account: bytes
     slots: int
     busy: int
     price: int
@@ -182,11 +183,13 @@ class Role:
 class Run(msgspec.Struct, frozen=True):
     """One lease. `price` is the worker's own, as its offer was; `until` is the first moment too late.
 
+    worker  the account;  device  its machine whose offer was taken
     bond  pledged for it, and at stake while it is live
     late  1 when a result of the shard was public before it was leased: it could have been copied
     """
 
     worker: bytes
+    device: bytes
     role: int
     state: int
     leased: int
@@ -317,9 +320,9 @@ def shard_key(job: bytes, shard: int) -> bytes:
     return job + shard.to_bytes(2, "big")
 
 
-def idle_key(offer: Offer, account: bytes) -> bytes:
+def idle_key(offer: Offer, device: bytes) -> bytes:
     """Cheapest first within an engine."""
-    return offer.engine + offer.price.to_bytes(8, "big") + account
+    return offer.engine + offer.price.to_bytes(8, "big") + device
 
 
 def queue_key(job: Job, id: bytes) -> bytes:

@@ -94,14 +94,24 @@ class Spot:
         return shard_key(self.id, self.shard)
 
 
-def begin(draft: Draft, spot: Spot, worker: bytes, role: int) -> None:
-    """Lease the shard to `worker`, from now for the job's lease."""
-    offer = offers.occupy(draft, worker)
+def begin(draft: Draft, spot: Spot, device: bytes, role: int) -> None:
+    """Lease the shard to `device`, from now for the job's lease."""
+    offer = offers.occupy(draft, device)
     before = draft.get(SHARD, spot.key) or Shard()
     until = draft.time + spot.job.lease
     bond, late = spot.job.bond, any(run.result is not None for run in before.runs)
-    run = Run(worker, role, RunState.LEASED, draft.time, until, offer.price, bond=bond, late=int(late))
-    pledges.pledge(draft, worker, bond)
+    run = Run(
+        offer.account,
+        device,
+        role,
+        RunState.LEASED,
+        draft.time,
+        until,
+        offer.price,
+        bond=bond,
+        late=int(late),
+    )
+    pledges.pledge(draft, offer.account, bond)
     attempt = len(before.runs)
     agenda.write_run(draft, until, spot.id, spot.shard, attempt)
     _write(draft, spot, before, replace(before, runs=(*before.runs, run)))
@@ -126,7 +136,7 @@ def turn(
     shard = draft.row(SHARD, spot.key)
     run = shard.runs[attempt]
     if run.state == RunState.LEASED:
-        offers.vacate(draft, run.worker)
+        offers.vacate(draft, run.device)
     if run.until:
         agenda.strike_run(draft, run.until, spot.id, spot.shard, attempt)
     after = replace(run, state=TRANSITIONS[run.state, act], until=0, **fields)
@@ -240,6 +250,7 @@ def as_effect(spot: Spot, attempt: int, run: Run, *, paid: int = 0, reason: str 
         spot.shard,
         attempt,
         run.worker,
+        run.device,
         ROLES[run.role],
         WORDS[run.state],
         run.leased,

@@ -74,7 +74,17 @@ def _pay(draft: Draft, spot: Spot, attempt: int, run: Run, *, is_compared: bool)
     accounts.settle(draft, spot.job.submitter, run.worker, amount)
     turn(draft, spot, attempt, Act.PAY, paid=amount)
     draft.tell(
-        Contribution(run.worker, spot.id, spot.shard, attempt, ROLES[run.role], run.fuel, amount, draft.time)
+        Contribution(
+            run.worker,
+            run.device,
+            spot.id,
+            spot.shard,
+            attempt,
+            ROLES[run.role],
+            run.fuel,
+            amount,
+            draft.time,
+        )
     )
     if is_compared:  # a result that nobody compared says nothing about who made it
         reputation.agreed(draft, run.worker, late=bool(run.late))

@@ -25,7 +25,7 @@ def held(who: bytes, free: int, escrow: int = 0) -> Balance:
 
 
 def offer(who: bytes, price: int, *, slots: int = 2, busy: int = 0, engine: bytes = ENGINE) -> OfferStands:
-    return OfferStands(who, slots, busy, price, FAR, engine)
+    return OfferStands(who, who, slots, busy, price, FAR, engine)
 
 
 def job(id: Cid, state: str, *, settled: int = 0, failed: int = 0, spent: int = 0) -> JobIs:
@@ -53,6 +53,7 @@ def run(id: Cid, shard: int, attempt: int, who: bytes, state: str, *, paid: int 
         shard=shard,
         attempt=attempt,
         worker=who,
+        device=who,
         role="check" if attempt else "work",
         state=state,  # type: ignore[arg-type]
         leased=CREATED + 3_000,
@@ -93,8 +94,8 @@ def tell(world: World) -> Cid:
         run(name, 0, 1, DAVE, "paid", paid=40),
         ShardIs(name, 0, "settled", cid("result"), 10**9),
         job(name, "running", settled=1, spent=90),
-        Contribution(CAROL, name, 0, 0, "work", 10**9, 50, CREATED + 6_000),
-        Contribution(DAVE, name, 0, 1, "check", 10**9, 40, CREATED + 6_000),
+        Contribution(CAROL, CAROL, name, 0, 0, "work", 10**9, 50, CREATED + 6_000),
+        Contribution(DAVE, DAVE, name, 0, 1, "check", 10**9, 40, CREATED + 6_000),
         Reputation(CAROL, 1, 0, 0),
         Reputation(DAVE, 1, 0, 0),
         held(ALICE, 300, 510),

@@ -47,6 +47,8 @@ SHARED = [
     f"reputation/{CAROL.hex()}",
     "contributions",
     "contributions?job={job}",
+    "earners",
+    f"earners?account={CAROL.hex()}",
     "events",
     "events?kind=offer&limit=2",
     "events?height=1",

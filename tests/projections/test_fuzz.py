@@ -33,6 +33,7 @@ PATHS = (
     "prices?",
     "reputation?",
     "contributions?",
+    "earners?",
     "events?",
     "checkpoints?",
     "waiting?",

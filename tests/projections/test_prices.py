@@ -15,7 +15,9 @@ ENGINES = [b"\x01" * 32, b"\x02" * 32]
 FAR = 2**63 - 1
 
 offers = st.builds(
-    lambda who, engine, price, slots, busy: OfferStands(bytes([who]) * 32, slots, busy, price, FAR, engine),
+    lambda who, engine, price, slots, busy: OfferStands(
+        bytes([who]) * 32, bytes([who]) * 32, slots, busy, price, FAR, engine
+    ),
     st.integers(0, 5),
     st.sampled_from(ENGINES),
     st.integers(0, 4),

@@ -192,11 +192,11 @@ def _check_job(job: Job, tally: Tally, shards: dict[int, Shard], params: Params)
 
 def _check_offers(state: State, offers: dict[bytes, Offer], shards: dict[bytes, Shard]) -> None:
     leased = Counter(
-        run.worker for shard in shards.values() for run in shard.runs if run.state == RunState.LEASED
+        run.device for shard in shards.values() for run in shard.runs if run.state == RunState.LEASED
     )
-    assert leased == {account: offer.busy for account, offer in offers.items() if offer.busy}
+    assert leased == {device: offer.busy for device, offer in offers.items() if offer.busy}
     assert all(offer.slots or offer.busy for offer in offers.values()), "an offer that nobody keeps"
-    idle = [idle_key(offer, account) for account, offer in offers.items() if offer.busy < offer.slots]
+    idle = [idle_key(offer, device) for device, offer in offers.items() if offer.busy < offer.slots]
     assert sorted(idle) == [key for key, _ in state.items(IDLE.name)]
 
 

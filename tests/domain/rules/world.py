@@ -148,7 +148,15 @@ class World:
         beacon = hashlib.sha256(b"beacon %d" % self.height).digest()
         return Context(self.genesis.net, self.height, self.time, beacon)
 
-    def event(self, name: str, payload: Payload | bytes, kind: tuple[str, int] | None = None) -> Event:
+    def event(
+        self,
+        name: str,
+        payload: Payload | bytes,
+        kind: tuple[str, int] | None = None,
+        *,
+        acct: str | None = None,
+    ) -> Event:
+        """Signed by `name`, who says it for the account `acct`, or for its own."""
         key = self.key(name)
         seq = self._seqs.get(key.public, 0)
         self._seqs[key.public] = seq + 1
@@ -165,6 +173,7 @@ class World:
             kind=kind[0],
             version=kind[1],
             body=payload,
+            acct=None if acct is None else self.account(acct),
         )
 
     def do(self, name: str, payload: Payload | bytes, kind: tuple[str, int] | None = None) -> str:
@@ -215,7 +224,7 @@ class World:
             case JobIs():
                 self.job_is[effect.job] = effect
             case OfferStands():
-                self.offer_is[effect.account] = effect
+                self.offer_is[effect.device] = effect
             case Reputation():
                 self.standings[effect.account] = (effect.agreed, effect.wrong, effect.lost)
                 self.streaks[effect.account] = effect.streak
