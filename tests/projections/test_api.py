@@ -11,7 +11,7 @@ import trio
 
 from ledger.cid import Cid
 from projections import api
-from projections.live import Peer
+from projections.live import Harvest, HarvestChange, Peer
 from tests.projections import history
 from tests.projections.conftest import HELD
 from tests.projections.history import ALICE, BOB, CAROL, DAVE
@@ -232,6 +232,32 @@ async def test_two_nodes_at_one_height_give_the_same_bytes(
             assert ours.status_code == 200, ours.text
             assert ours.content == theirs.content, path
     other.store.close()
+
+
+async def test_harvest_tells_why_this_node_works_or_not(told: tuple[Node, Cid]) -> None:
+    """With the last changes, as many as were asked for."""
+    node, _ = told
+    assert (await get(node, "harvest", 404))["code"] == "not_found"
+    changes = [HarvestChange(number, "run", "idle", "working") for number in range(3)]
+    now = Harvest(
+        action="suspend",
+        code="user_active",
+        sentence="suspended: somebody used this machine 2 s ago",
+        remedy="",
+        also=("metered",),
+        at=5,
+        until=None,
+        paused=0,
+        profile="laptop",
+        readings={"on_mains": True, "user_idle_ms": 2_000},
+        unknown=("cpu_mc",),
+        failures={"logind": "no bus"},
+    )
+    node.harvests = (now, changes)
+    item = (await get(node, "harvest?limit=2"))["item"]
+    assert (item["action"], item["code"], item["until"]) == ("suspend", "user_active", None)
+    assert item["readings"] == {"on_mains": True, "user_idle_ms": 2_000}
+    assert [change["at"] for change in item["changes"]] == [1, 2]
 
 
 async def test_status_and_peers_tell_of_this_node(told: tuple[Node, Cid]) -> None:
