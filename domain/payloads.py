@@ -14,13 +14,13 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from domain.limits import SHARDS_MAX as SHARDS_MAX
 from ledger.cid import Cid
 from ledger.forks import ForkProof
 from ledger.types import Digest, Key, Micro, Millis, Name, Positive, Signature, Uint
 from ledger.votes import SignedVote
 from ledger.warrants import Warrant
 
-SHARDS_MAX: Final = 4096
 SLOTS_MAX: Final = 256
 LEASE_MIN_MS: Final = 1_000
 LEASE_MAX_MS: Final = 24 * 3_600_000

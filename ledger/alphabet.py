@@ -12,6 +12,7 @@ Knows code points. What must always hold: `is_written_in_it` gives the same answ
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Final
 
 _ASSIGNED: Final = """
@@ -92,9 +93,12 @@ def _class(ranges: str) -> str:
     return "".join(f"\\U{int(first, 16):08x}-\\U{int(last or first, 16):08x}" for first, _, last in pairs)
 
 
-_TEXT: Final = re.compile(f"[{_class(_ASSIGNED)}]*")
+@cache
+def _text() -> re.Pattern[str]:
+    """At first use: a sandbox's child hardly ever needs it, and would pay for it at every start."""
+    return re.compile(f"[{_class(_ASSIGNED)}]*")
 
 
 def is_written_in_it(text: str) -> bool:
     """Whether every character of the text is of the alphabet."""
-    return _TEXT.fullmatch(text) is not None
+    return text.isascii() or _text().fullmatch(text) is not None

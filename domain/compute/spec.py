@@ -18,7 +18,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from domain.payloads import SHARDS_MAX
+from domain.limits import SHARDS_MAX
 from ledger import blob, canonical
 from ledger.cid import Cid
 from ledger.types import Digest, Positive, Uint
