@@ -87,6 +87,7 @@ def check(column: int, told: set[str]) -> None:
     assert documented - NEEDS_TWO_LOOKS == told - NEEDS_TWO_LOOKS
 
 
+@pytest.mark.slow
 async def test_linux_tells_what_it_says(folder: Path) -> None:
     away = logind(session("wayland", idle=True, since_us=since(1)))
     laptop = tree("laptop_on_charger", folder / "sys")

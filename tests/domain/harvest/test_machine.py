@@ -54,6 +54,7 @@ async def test_a_phone_without_termux_api_tells_what_to_install(tmp_path: Path) 
     assert judged(phone, look.readings).reason.code == "power_unknown"
 
 
+@pytest.mark.slow
 async def test_a_laptop_on_its_battery(folder: Path) -> None:
     away = logind(session("wayland", idle=True, since_us=since(1)))
     async with daemon(folder) as bus, service(bus, LOGIN1, away), service(bus, NM, AT_HOME):
@@ -90,6 +91,7 @@ async def test_a_hot_fanless_board(folder: Path) -> None:
     assert (answer.reason.code, answer.reason.seen, answer.reason.limit) == ("cpu_hot", 84_705, 80_000)
 
 
+@pytest.mark.slow
 async def test_a_desktop_with_somebody_typing(folder: Path) -> None:
     typing = logind(session("wayland", idle=False, since_us=since(1)))
     async with daemon(folder) as bus, service(bus, LOGIN1, typing), service(bus, NM, AT_HOME):

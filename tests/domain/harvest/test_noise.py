@@ -50,6 +50,7 @@ def worked(decided: list[tuple[Sample, Answer]]) -> float:
     return sum(isinstance(answer, Run) for _, answer in decided) / len(decided)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROFILES)
 @pytest.mark.parametrize("seed", range(2))
 def test_a_day_of_noise_changes_little_and_breaks_no_limit(seed: int, name: Name) -> None:
@@ -60,6 +61,7 @@ def test_a_day_of_noise_changes_little_and_breaks_no_limit(seed: int, name: Name
     assert list(out_of_bounds(limits, decided)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["laptop", "server"])
 def test_without_hysteresis_the_same_day_flaps(name: Name) -> None:
     """So the day is bad enough to find a policy that has none. Calm alone would do against shaking sensors;
