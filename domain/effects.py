@@ -26,6 +26,7 @@ ShardState = Literal[
 ]
 RunState = Literal["leased", "committed", "revealed", "paid", "unpaid", "expired", "released"]
 RunRole = Literal["work", "check"]
+AppealState = Literal["open", "upheld", "overturned", "void"]
 Offence = Literal["votes", "fork", "warrant"]
 RecoveryState = Literal["asked", "waiting", "done", "cancelled"]
 EscrowState = Literal["open", "closed", "expired"]
@@ -209,6 +210,16 @@ class Forfeited(Effect, frozen=True, tag="forfeited"):
     bounty: Micro = 0
 
 
+class AppealIs(Effect, frozen=True, tag="appeal"):
+    """An appeal against what a shard of `job` settled on: a job of its own, with the id `appeal`."""
+
+    appeal: Cid
+    job: Cid
+    shard: Uint
+    author: Key
+    state: AppealState
+
+
 class LaneClosed(Effect, frozen=True, tag="lane_closed"):
     """A lane has had its last event, because its author forked it."""
 
@@ -272,6 +283,7 @@ AnyEffect = (
     | BondIs
     | Slashed
     | Forfeited
+    | AppealIs
     | LaneClosed
     | Seat
     | Refusal

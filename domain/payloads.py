@@ -117,6 +117,14 @@ class JobCancel(Payload, frozen=True):
     job: Cid
 
 
+class JobAppeal(Payload, frozen=True):
+    """By anybody: the result that a shard with bonds settled on is doubted, and the author pays for others to
+    run it again (`domain.rules.appeals`). The appeal's id is this event's id."""
+
+    job: Cid
+    shard: Shard
+
+
 class LeaseCommit(Payload, frozen=True):
     """A run is done: `commitment` = sha256(result Cid || fuel as 8 bytes big endian || salt)."""
 
@@ -258,6 +266,7 @@ KINDS: Final[dict[tuple[str, int], type[Payload]]] = {
     ("job.submit", 1): JobSubmit,
     ("job.submit", 2): BondedJob,
     ("job.cancel", 1): JobCancel,
+    ("job.appeal", 1): JobAppeal,
     ("lease.commit", 1): LeaseCommit,
     ("lease.commit", 2): SealedCommit,
     ("lease.reveal", 1): LeaseReveal,

@@ -6,10 +6,12 @@ sorted in chunks of some four minutes; table `agenda` has
     (empty)              the numbers of the chunks that have entries, 6 bytes each, sorted
     chunk number (6)     its entries, sorted
 
-and for runs, which often end together, table `due` has, by entry, the shard (2) and attempt (1) of each.
+and for runs and verdicts, which often end together, table `due` has, by entry, the shard (2) and attempt (1)
+of each.
 
 What must always hold: every lease that runs, every job that runs, every offer that stands, every recovery
-whose epoch is over and everything that is unbonding has its entry, and no entry is left of one that ended.
+whose epoch is over, everything that is unbonding and every verdict that can be appealed has its entry, and no
+entry is left of one that ended.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ JOB: Final = b"b"
 OFFER: Final = b"c"
 BOND: Final = b"d"
 RECOVERY: Final = b"e"
+VERDICT: Final = b"f"
 
 OF_ACCOUNTS: Final = (OFFER, BOND, RECOVERY)
 """Kinds whose id is a key, of an account or of a device: 32 bytes of the 36."""
@@ -68,19 +71,19 @@ def strike(draft: Draft, time: int, kind: bytes, id: bytes) -> None:
     return draft.drop(AGENDA, ONLY)
 
 
-def write_run(draft: Draft, time: int, job: bytes, shard: int, attempt: int) -> None:
-    entry = write(draft, time, RUN, job)
+def write_run(draft: Draft, time: int, job: bytes, shard: int, attempt: int, *, kind: bytes = RUN) -> None:
+    entry = write(draft, time, kind, job)
     draft.put(DUE, entry, packed.with_item(draft.get(DUE, entry) or b"", _run(shard, attempt)))
 
 
-def strike_run(draft: Draft, time: int, job: bytes, shard: int, attempt: int) -> None:
-    entry = _pack(time, RUN, job)
+def strike_run(draft: Draft, time: int, job: bytes, shard: int, attempt: int, *, kind: bytes = RUN) -> None:
+    entry = _pack(time, kind, job)
     left = packed.without(draft.row(DUE, entry), _run(shard, attempt))
     if left:
         draft.put(DUE, entry, left)
     else:
         draft.drop(DUE, entry)
-        strike(draft, time, RUN, job)
+        strike(draft, time, kind, job)
 
 
 def first(draft: Draft) -> Entry | None:
@@ -90,7 +93,7 @@ def first(draft: Draft) -> Entry | None:
 
 
 def first_run(draft: Draft, entry: Entry) -> tuple[int, int]:
-    """(shard, attempt) of the first run that an entry of kind RUN stands for."""
+    """(shard, attempt) of the first run that an entry of kind RUN stands for, or VERDICT (attempt 0)."""
     row = draft.row(DUE, _pack(*entry))
     return int.from_bytes(row[:2], "big"), row[2]
 

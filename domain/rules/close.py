@@ -1,7 +1,7 @@
 """The end of a checkpoint: what time has run out for, and, with a fresh clock, what is placed.
 
     1  lapses       whatever the agenda has up to this ledger time: leases, offers, jobs, bonds to release,
-                    recoveries
+                    recoveries, verdicts that nobody appealed
     2  heights      whatever the calendar has for this height: escrows that expire, recoveries past an epoch
     3  epochs       at the end of one: who may vote in the one after the next
     4  fates        whether runs that committed before are checked        )
@@ -20,6 +20,7 @@ from typing import Final
 
 from domain.rules import (
     agenda,
+    appeals,
     checking,
     epochs,
     escrows,
@@ -103,6 +104,8 @@ def _fall_due(draft: Draft, entry: Entry) -> int:
         stake.release(draft, entry)
     elif entry.kind == agenda.RECOVERY:
         identity.take_effect(draft, entry)
+    elif entry.kind == agenda.VERDICT:
+        appeals.lapse(draft, Cid(entry.id), agenda.first_run(draft, entry)[0])
     elif entry.kind == agenda.JOB:
         return 1 + jobs.fall_due(draft, Cid(entry.id))
     else:
@@ -116,7 +119,7 @@ def _lose(draft: Draft, spot: Spot, attempt: int) -> None:
     shard = draft.row(SHARD, spot.key)
     run = shard.runs[attempt]
     if run.state == RunState.COMMITTED and not is_trusted(shard, spot.job):
-        turn(draft, spot, attempt, Act.LAPSE, reason="hidden_result", is_forfeit=True)
+        turn(draft, spot, attempt, Act.LAPSE, reason="hidden_result", is_kept=True)
         pledges.forfeit(draft, spot, attempt, run, "hidden_result")
         reputation.lost(draft, run.worker, hidden=True)
     else:

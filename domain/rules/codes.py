@@ -34,6 +34,9 @@ CODES: Final = {
     "jobs_full": "As many jobs are running as the network keeps; one of them must end first.",
     "unknown_job": "No job of that id is running: it never was, or it has ended.",
     "job_not_running": "The job was cancelled or has passed its deadline already.",
+    "no_verdict": "The shard settled without bonds or not at all, or the time to appeal is over.",
+    "already_appealed": "An appeal against this result is running; there is one at a time.",
+    "appeal_stands": "An appeal cannot be taken back.",
     # Leases.
     "no_such_shard": "The job has fewer shards than that.",
     "not_leased": "The shard was never leased to that attempt.",
@@ -84,6 +87,7 @@ CODES: Final = {
 REASONS: Final = {
     "out_of_time": "The run was not committed or revealed before its time was over.",
     "wrong_result": "Two other runs of the shard agreed on another result or another fuel.",
+    "overturned": "The result was appealed, and those who ran the shard again agreed on another.",
     "hidden_result": "The run had committed to a result and did not reveal it when it was to be compared.",
     "no_majority": "Three runs of the shard gave three results; nobody can be told right from wrong.",
     "attempts_exhausted": "The shard used up its attempts before enough runs could be compared.",

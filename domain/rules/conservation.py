@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from domain.rules.appeals import VERDICT
 from domain.rules.bonds import BOND
 from domain.rules.records import ACCOUNT, ESCROW, ONLY, SHARD, SUPPLY, TALLY, Supply
 from ledger.state import State
@@ -16,8 +17,10 @@ from ledger.state import State
 @dataclass(frozen=True, slots=True)
 class Conservation:
     """Micro-credits: the totals as kept, and the same counted over all accounts, jobs, open escrows and
-    bonds; `at_stake` is what live runs have pledged. `overdrawn`: escrows from which more was redeemed than
-    they were opened with."""
+    bonds; `at_stake` is what runs have pledged that are live or can be appealed.
+
+    overdrawn  escrows from which more was redeemed than they were opened with
+    """
 
     kept: Supply
     free: int
@@ -60,7 +63,8 @@ def conservation(state: State) -> Conservation:
         free=sum(account.free for account in accounts),
         escrow=sum(account.escrow for account in accounts),
         pledged=sum(account.pledged for account in accounts),
-        at_stake=sum(run.bond for _, row in state.items(SHARD.name) for run in SHARD.decode(row).live),
+        at_stake=sum(run.bond for _, row in state.items(SHARD.name) for run in SHARD.decode(row).live)
+        + sum(one.bond for _, row in state.items(VERDICT.name) for one in VERDICT.decode(row).paid),
         bonded=sum(bond.bonded for bond in bonds),
         unbonding=sum(bond.unbonding for bond in bonds),
         held_by_jobs=sum(TALLY.decode(row).held for _, row in state.items(TALLY.name)),

@@ -27,6 +27,7 @@ from domain.payloads import (
     IdentityGuard,
     IdentityRecover,
     IdentityRevoke,
+    JobAppeal,
     JobCancel,
     JobSubmit,
     LeaseCommit,
@@ -42,6 +43,7 @@ from domain.payloads import (
 )
 from domain.rules import (
     accounts,
+    appeals,
     close,
     epochs,
     escrows,
@@ -77,6 +79,7 @@ RULES: Final[dict[type[Payload], Callable[[Draft, Any], None]]] = {
     JobSubmit: jobs.submit,
     BondedJob: jobs.submit,
     JobCancel: jobs.cancel,
+    JobAppeal: appeals.appeal,
     LeaseCommit: leases.commit,
     SealedCommit: leases.commit,
     LeaseReveal: leases.reveal,

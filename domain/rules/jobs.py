@@ -94,9 +94,11 @@ def _check_times(draft: Draft, order: JobSubmit | BondedJob) -> None:
 def cancel(draft: Draft, order: JobCancel) -> None:
     """Give up what has no committed run, and refund it.
 
-    Refused without effect: `unknown_job`, `not_yours`, `job_not_running`.
+    Refused without effect: `unknown_job`, `appeal_stands`, `not_yours`, `job_not_running`.
     """
     job = running_job(draft, order.job)
+    if job.appeals is not None:
+        raise Refused("appeal_stands", f"{order.job} is an appeal")
     if job.submitter != draft.author:
         raise Refused("not_yours", f"job {order.job} was submitted by {job.submitter.hex()}")
     tally = draft.row(TALLY, order.job)

@@ -32,6 +32,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bond_min         smallest bond in micro-credits: what it costs to be counted among validators
     unbond_ms        how long a bond stays within reach of evidence after its owner has left
     jail_ms          how long a validator that was proven at fault may not be counted again
+    appeal_ms        how long the bonds of paid runs stay within reach of an appeal
     slash_ppm        the part of its stake, in millionths, that an offender loses for an offence of its own
     """
 
@@ -46,6 +47,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unbond_ms: Annotated[int, Meta(ge=60_000, le=365 * DAY_MS)] = 14 * DAY_MS
     jail_ms: Annotated[int, Meta(ge=60_000, le=365 * DAY_MS)] = 7 * DAY_MS
     slash_ppm: Annotated[int, Meta(ge=1_000, le=1_000_000)] = 50_000
+    appeal_ms: Annotated[int, Meta(ge=1_000, le=30 * DAY_MS)] = 600_000
 
 
 def of(genesis: Genesis) -> Params:

@@ -31,7 +31,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from domain.rules import packed, pledges, reputation, tallies
+from domain.rules import appeals, packed, pledges, reputation, tallies
 from domain.rules.draft import Draft
 from domain.rules.records import (
     DRAW,
@@ -167,6 +167,8 @@ def may_run(draft: Draft, spot: Spot, shard: Shard, offer: Offer) -> bool:
     if spot.job.checks and offer.account == spot.job.submitter:
         return False
     if any(run.worker == offer.account for run in shard.runs if run.is_live):
+        return False
+    if appeals.is_party(draft, spot.job, spot.shard, offer.account):
         return False
     return pledges.may_pledge(draft, spot.job, offer.account, offer.bond)
 

@@ -1,7 +1,7 @@
 """Pledges: what an account sets aside for one run, and loses if the run is proven wrong.
 
     pledge    free    -> pledged     when a run is leased
-    release   pledged -> free        when it is over and nothing was wrong with it
+    release   pledged -> free        when it is over; a run that was paid, when it cannot be appealed any more
     forfeit   pledged -> the submitter's free, the finder's free, and burned
 
 Every run pledges the bond that its job asks for, and its own: whoever holds many leases at once has as many
@@ -13,7 +13,7 @@ Of a forfeit, first the submitter gets back what the lie made it pay beyond one 
 left, one part in BOUNTY_PART goes to the account that the lie contradicted; the rest is burned. Less is given
 away than is lost, whoever is who: a submitter that is its own liar and its own finder loses by it.
 
-What must always hold: `Account.pledged` is the sum of the bonds of its live runs.
+What must always hold: `Account.pledged` is the sum of the bonds of its runs that are live or can be appealed.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from domain.rules.draft import Draft
 from domain.rules.records import Job, Run
 
 if TYPE_CHECKING:
+    from domain.rules.appeals import Paid
     from domain.rules.runs import Spot
 
 BOUNTY_PART: Final = 20
@@ -62,23 +63,29 @@ def forfeit(
         return 0
     refund = min(harm, run.bond - 1)
     bounty = 0 if finder is None else (run.bond - refund) // BOUNTY_PART
-    move(draft, run.worker, 0, 0, -run.bond)
-    move(draft, spot.job.submitter, refund, 0)
-    if finder is not None:
-        move(draft, finder, bounty, 0)
-    draft.moved["burned"] += run.bond - refund - bounty
-    draft.tell(
-        Forfeited(
-            run.worker,
-            spot.id,
-            spot.shard,
-            attempt,
-            reason,
-            run.bond,
-            spot.job.submitter,
-            refund,
-            finder,
-            bounty,
-        )
-    )
+    whose = (run.worker, spot.id, spot.shard, attempt, reason)
+    _take(draft, Forfeited(*whose, run.bond, spot.job.submitter, refund, finder, bounty))
     return refund
+
+
+def overturn(draft: Draft, spot: Spot, paid: Paid, appellant: bytes, costs: int) -> int:
+    """Take the bond of a run that was paid for a result that an appeal overturned.
+
+    Its submitter gets the pay back, the appellant `costs` and a bounty. Returns what of the costs is covered.
+    """
+    refund = min(paid.amount, paid.bond - 1)
+    covered = min(costs, paid.bond - 1 - refund)
+    bounty = covered + (paid.bond - refund - covered) // BOUNTY_PART
+    whose = (paid.worker, spot.id, spot.shard, paid.attempt, "overturned")
+    _take(draft, Forfeited(*whose, paid.bond, spot.job.submitter, refund, appellant, bounty))
+    return covered
+
+
+def _take(draft: Draft, loss: Forfeited) -> None:
+    assert loss.refund + loss.bounty < loss.amount, "more is given away than is lost"
+    move(draft, loss.account, 0, 0, -loss.amount)
+    move(draft, loss.submitter, loss.refund, 0)
+    if loss.finder is not None:
+        move(draft, loss.finder, loss.bounty, 0)
+    draft.moved["burned"] += loss.amount - loss.refund - loss.bounty
+    draft.tell(loss)

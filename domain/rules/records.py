@@ -5,6 +5,7 @@
     params      (empty)                               Params, fixed at genesis
     account     account                               Account
     standing    account                               Standing: what its runs came to
+    verdict     job, shard (2)                        Verdict, while it can be appealed
     offer       device                                Offer, while it stands or is still busy
     job         job                                   Job: its terms, which never change
     tally       job                                   Tally: how far it is
@@ -111,7 +112,10 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """The terms of a job, with the moment it was submitted (ledger time, unix ms)."""
+    """The terms of a job, with the moment it was submitted (ledger time, unix ms).
+
+    An appeal is a job of one shard: that of number `first` of the job that it `appeals`.
+    """
 
     submitter: bytes
     spec: Cid
@@ -124,6 +128,13 @@ class Job(msgspec.Struct, frozen=True):
     checks: int
     submitted: int
     bond: int = 0
+    first: int = 0
+    appeals: Cid | None = None
+
+    @property
+    def count(self) -> int:
+        """How many shards it has: those from `first` on."""
+        return self.shards - self.first
 
 
 class Checks:

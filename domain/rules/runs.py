@@ -126,12 +126,12 @@ def turn(
     *,
     paid: int = 0,
     reason: str = "",
-    is_forfeit: bool = False,
+    is_kept: bool = False,
     **fields: Any,
 ) -> None:
     """Move one run on by `TRANSITIONS`, with its slot and its place in the agenda.
 
-    When it is over its bond returns; where `is_forfeit`, the caller takes it.
+    When it is over its bond returns, unless it `is_kept` pledged: then the caller answers for it.
     """
     shard = draft.row(SHARD, spot.key)
     run = shard.runs[attempt]
@@ -140,7 +140,7 @@ def turn(
     if run.until:
         agenda.strike_run(draft, run.until, spot.id, spot.shard, attempt)
     after = replace(run, state=TRANSITIONS[run.state, act], until=0, **fields)
-    if not after.is_live and not is_forfeit:
+    if not after.is_live and not is_kept:
         pledges.release(draft, run.worker, run.bond)
     _write(draft, spot, shard, shard.with_run(attempt, after))
     _tell(draft, spot, attempt, after, paid=paid, reason=reason)

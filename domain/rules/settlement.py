@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from domain import effects
 from domain.effects import Contribution, ShardIs
-from domain.rules import accounts, pledges, reputation, tallies
+from domain.rules import accounts, appeals, pledges, reputation, tallies
 from domain.rules.draft import Draft
 from domain.rules.records import COIN, DRAW, SHARD, WINDOW, Run, RunState, Shard, draw_key, shard_key
 from domain.rules.runs import ROLES, Act, Spot, is_settled, is_trusted, turn
@@ -62,17 +62,20 @@ def judge(draft: Draft, spot: Spot, shard: Shard) -> None:
         if run.state == RunState.REVEALED and run.outcome == winner:
             paid += _pay(draft, spot, attempt, run, is_compared=not trusted)
         elif run.state == RunState.REVEALED:
-            turn(draft, spot, attempt, Act.DROP, reason="wrong_result", is_forfeit=True)
+            turn(draft, spot, attempt, Act.DROP, reason="wrong_result", is_kept=True)
             reputation.wrong(draft, run.worker)
             finder = right[0].worker
             harm -= pledges.forfeit(draft, spot, attempt, run, "wrong_result", harm=harm, finder=finder)
+    if spot.job.bond and spot.job.appeals is None:
+        winners = [(n, run) for n, run in enumerate(shard.runs) if run.state == RunState.REVEALED]
+        appeals.keep(draft, spot, [(n, run) for n, run in winners if run.outcome == winner])
     return _end(draft, spot, ShardIs(spot.id, spot.shard, "settled", *winner), paid)
 
 
 def _pay(draft: Draft, spot: Spot, attempt: int, run: Run, *, is_compared: bool) -> int:
     amount = payment(run.fuel, run.price)
     accounts.settle(draft, spot.job.submitter, run.worker, amount)
-    turn(draft, spot, attempt, Act.PAY, paid=amount)
+    turn(draft, spot, attempt, Act.PAY, paid=amount, is_kept=spot.job.appeals is None)
     draft.tell(
         Contribution(
             run.worker,
@@ -105,4 +108,5 @@ def _end(draft: Draft, spot: Spot, how: ShardIs, paid: int) -> None:
     draft.drop(COIN, spot.key)
     draft.drop(DRAW, draw_key(spot.job, spot.id, spot.shard))
     draft.stands("shard", spot.key, how)
+    appeals.ended(draft, spot, (how.result, how.fuel) if how.state == "settled" else None, paid)
     tallies.shard_ended(draft, spot.id, spot.job, how.state, paid)

@@ -56,7 +56,7 @@ def _need_run(draft: Draft, spot: Spot, shard: Shard) -> None:
         end(draft, spot, tallies.ENDINGS[tally.state], reason="job_ended")
     elif len(shard.runs) >= draft.params.attempts_max:
         end(draft, spot, "failed", reason="attempts_exhausted")
-    elif not shard.live:
+    elif not shard.live and spot.job.appeals is None:
         draw_fate(draft, spot, Fate.UNDRAWN)
         tallies.reopen(draft, spot.id, spot.job, spot.shard)
     else:

@@ -54,7 +54,7 @@ def as_effect(id: Cid, job: Job, tally: Tally, state: effects.JobState) -> JobIs
         job.submitter,
         state,
         job.spec,
-        job.shards,
+        job.count,
         tally.settled,
         tally.failed,
         escrow_of(job),
@@ -115,7 +115,7 @@ def conclude(draft: Draft, id: Cid, job: Job) -> None:
     running = tally.state == JobState.RUNNING
     assert tally.held == 0, f"{id} ends with {tally.held} still held"
     assert not tally.reopened, f"{id} ends with an open shard"
-    assert not running or tally.settled + tally.failed == job.shards, f"{id} lost count of its shards"
+    assert not running or tally.settled + tally.failed == job.count, f"{id} lost count of its shards"
     agenda.strike(draft, job.deadline if running else last_moment(job), agenda.JOB, id)
     draft.drop(QUEUE, queue_key(job, id))
     draft.drop(JOB, id)

@@ -51,7 +51,7 @@ def share_of(job: Job) -> int:
 
 
 def escrow_of(job: Job) -> int:
-    return escrow(job.shards, job.fuel, job.price, job.checks)
+    return escrow(job.count, job.fuel, job.price, job.checks)
 
 
 def last_moment(job: Job) -> int:

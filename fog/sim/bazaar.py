@@ -12,14 +12,15 @@ What must always hold: a run is a function of its plan; no trader sees more than
 from __future__ import annotations
 
 import hashlib
+import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from domain import effects
-from domain.effects import Forfeited, RunIs, ShardIs
-from domain.payloads import BondedJob, BondedOffer, LeaseReveal, Payload, SealedCommit, kind_of
+from domain.effects import AppealIs, Forfeited, RunIs, ShardIs
+from domain.payloads import BondedJob, BondedOffer, JobAppeal, LeaseReveal, Payload, SealedCommit, kind_of
 from domain.rules import FogRules, conservation, pulse
 from domain.rules.accounts import holdings
 from domain.rules.execute import VERSION
@@ -39,6 +40,7 @@ from ledger.signing import SigningKey
 START: Final = 1_800_000_000_000  # unix ms
 CLOSE_MS: Final = 1_000
 LEASE_MS: Final = 10_000
+APPEAL_MS: Final = 30_000
 OFFER_MS: Final = 86_400_000
 GFUEL: Final = 1_000_000_000
 FUEL_MAX: Final = 2 * GFUEL
@@ -63,6 +65,7 @@ class Plan:
     """liars         the first of the workers
     bond_in_pays  a run's bond, in what it can be paid at most
     patience      compared runs that a patient liar waits for
+    canaries_ppm  of a million jobs, those whose answer the buyer knows, and appeals when it gets another
     """
 
     seed: int
@@ -72,6 +75,7 @@ class Plan:
     slots: int = 4
     bond_in_pays: int = 39
     patience: int = 30
+    canaries_ppm: int = 100_000
 
     @property
     def bond(self) -> int:
@@ -165,7 +169,7 @@ class Bazaar:
             rules=VERSION,
             validators=(Validator(self._key("validator").public, 1),),
             accounts=tuple(Allocation(*row) for row in sorted(accounts.items())),
-            params={"lease_min_ms": 1_000},
+            params={"appeal_ms": APPEAL_MS},
         )
         self._capital = accounts
         self.rules = FogRules()
@@ -176,6 +180,8 @@ class Bazaar:
         self._seqs: Counter[bytes] = Counter()
         self._submitted = 0
         self._salts = stream(plan.seed, "salts")
+        self._doubted: list[Cid] = []
+        self._appeals: dict[Cid, Cid] = {}
 
     def _key(self, name: str) -> SigningKey:
         return SigningKey(stream(self.plan.seed, "market", name).randbytes(32))
@@ -241,6 +247,8 @@ class Bazaar:
                     self._shard_is(shard)
                 case Forfeited() as loss:
                     self.books.forfeited(loss)
+                case AppealIs() as told:
+                    self._appeal_is(told)
 
     # -- what is told ---------------------------------------------------------------------------------------
 
@@ -274,8 +282,30 @@ class Bazaar:
                     self.books.agreed(run.worker)
             if not self._is_right(paid[0]):
                 self.books.counts["vouched" if self._are_partners(paid) else "overlooked"] += 1
+        if told.state == "settled" and paid and self._is_canary(told.job) and not self._is_right(paid[0]):
+            self._doubted.append(told.job)
         self._open.discard(told.job)
         del self.shards[told.job]
+
+    def _is_canary(self, job: Cid) -> bool:
+        """Whether the buyer knows the answer: nothing that others could see tells."""
+        return (
+            job not in self._appeals
+            and self._of_job(job, "canary").random() * 1_000_000 < self.plan.canaries_ppm
+        )
+
+    def _of_job(self, job: Cid, what: str) -> random.Random:
+        return stream(self.plan.seed, what, bytes(job))
+
+    def _appeal_is(self, told: AppealIs) -> None:
+        self.books.counts[f"appeals.{told.state}"] += 1
+        self._appeals[told.appeal] = self.origin(told.job)
+        if told.state == "open":
+            self._open.add(told.appeal)
+
+    def origin(self, job: Cid) -> Cid:
+        """The job whose program runs: an appeal runs that of another."""
+        return self._appeals.get(job, job)
 
     def _are_partners(self, runs: list[RunIs]) -> bool:
         workers = {run.worker for run in runs}
@@ -301,6 +331,7 @@ class Bazaar:
 
     def truth(self, job: Cid) -> tuple[Cid, int]:
         """What the program gives, and its fuel: somewhere near half of what is allowed."""
+        job = self.origin(job)
         seed = hashlib.sha256(b"truth" + job).digest()
         return Cid.of(b"result" + job), 9 * GFUEL // 10 + int.from_bytes(seed[:4], "big") % (GFUEL // 5)
 
@@ -316,6 +347,7 @@ class Bazaar:
         self._offer()
         while self._submitted < self.plan.jobs or self._open:
             self._submit()
+            self._doubt()
             for job in sorted(self._open):
                 self._work_on(job)
             self.close()
@@ -346,6 +378,13 @@ class Bazaar:
             assert receipt.ok, receipt
             self._submitted += 1
             self._open.add(event.id)
+
+    def _doubt(self) -> None:
+        """The buyer got another answer than the one it knows."""
+        for job in self._doubted:
+            code = self.say(self.buyer, JobAppeal(job, 0))
+            assert code == "ok", code
+        self._doubted.clear()
 
     def _work_on(self, job: Cid) -> None:
         shard = self.shards.get(job)

@@ -10,6 +10,7 @@ from typing import TypeVar
 from domain.effects import Contribution, JobIs, RunIs, ShardIs
 from domain.payloads import GUARDIANS_MAX
 from domain.rules import agenda, calendar, conservation, packed, terms
+from domain.rules.appeals import VERDICT
 from domain.rules.bonds import BOND, BONDS_MAX, LEAVING_MAX, Bond
 from domain.rules.epochs import budget
 from domain.rules.escrows import ENDS_PER_CLOSE_MAX
@@ -169,16 +170,16 @@ def _records(state: State, table: Table[R]) -> dict[bytes, R]:
 
 
 def _check_job(job: Job, tally: Tally, shards: dict[int, Shard], params: Params) -> None:
-    ended = tally.cursor - tally.live
+    ended = tally.cursor - job.first - tally.live
     assert tally.live == len(shards)
-    assert tally.held == terms.share_of(job) * (job.shards - ended)
+    assert tally.held == terms.share_of(job) * (job.count - ended)
     assert tally.live or tally.cursor < job.shards, "a job with nothing left"
     assert tally.state == JobState.RUNNING or (tally.cursor == job.shards and not tally.reopened)
     still_open = b"".join(number.to_bytes(2, "big") for number in sorted(shards) if not shards[number].live)
-    assert tally.reopened == still_open
+    assert tally.reopened == (b"" if job.appeals else still_open)
     for number, shard in shards.items():
         assert number < tally.cursor
-        assert 1 <= len(shard.runs) <= params.attempts_max
+        assert (0 if job.appeals else 1) <= len(shard.runs) <= params.attempts_max
         workers = [run.worker for run in shard.live]
         assert len(set(workers)) == len(workers), "two live runs of one account"
         assert len(workers) <= (STAGES_BONDED[-1] if job.bond else terms.RUNS_CHECKED)
@@ -215,7 +216,8 @@ def _check_waiting(
     draw, window, coin = set(), set(), set()
     for id, job in jobs.items():
         for number, shard in shards[id].items():
-            if has_committed(shard) and len(shard.live) < runs_needed(shard, job):
+            is_begun = has_committed(shard) or job.appeals is not None
+            if is_begun and len(shard.live) < runs_needed(shard, job):
                 if job.checks == Checks.ADAPTIVE and shard.fate == Fate.UNDRAWN:
                     coin.add(id + number.to_bytes(2, "big"))
                 else:
@@ -244,6 +246,12 @@ def _check_agenda(
     for account, bond in bonds.items():
         assert [time for time, _ in bond.leaving] == sorted({time for time, _ in bond.leaving})
         expected |= {agenda._pack(time, agenda.BOND, account): b"" for time, _ in bond.leaving}
+    for key, row in state.items(VERDICT.name):
+        verdict = VERDICT.decode(row)
+        assert verdict.appeal is None or jobs[verdict.appeal].appeals == key[:-2]
+        if verdict.appeal is None:
+            entry = agenda._pack(verdict.until, agenda.VERDICT, key[:-2])
+            expected[entry] = packed.with_item(expected.get(entry, b""), key[-2:] + bytes(1))
     for account, offer in offers.items():
         if offer.slots:
             expected[agenda._pack(offer.until, agenda.OFFER, account)] = b""

@@ -20,6 +20,7 @@ from domain.payloads import (
     EscrowClose,
     EscrowOpen,
     EscrowRedeem,
+    JobAppeal,
     JobCancel,
     JobSubmit,
     LeaseCommit,
@@ -121,6 +122,15 @@ class AnythingGoes(RuleBasedStateMachine):
     @rule(who=st.sampled_from(("alice", "alice", "bob")), data=st.data())
     def cancel(self, who: str, data: st.DataObject) -> None:
         self.do(who, JobCancel(data.draw(st.sampled_from(self.jobs))))
+
+    @rule(who=people, data=st.data())
+    def doubt(self, who: str, data: st.DataObject) -> None:
+        settled = [place for place, how in self.world.history.shards.items() if how.state == "settled"]
+        job, shard = data.draw(st.sampled_from(sorted(settled))) if settled else (self.jobs[0], 0)
+        if self.do(who, JobAppeal(job, shard)) == "ok":
+            event = self.world.receipts[-1].event
+            assert event is not None
+            self.jobs.append(event)
 
     @rule(payer=people, payee=people, amount=st.sampled_from((1, 40, 900)), ahead=st.integers(0, 6))
     def open_escrow(self, payer: str, payee: str, amount: int, ahead: int) -> None:

@@ -57,7 +57,8 @@ def test_the_draw_hits_as_often_as_the_rate_says() -> None:
 
 def veteran(streak: int = 1_000_000, *, bond: int = 990, **more: int) -> World:
     """Bob is alone cheap enough to work, and has a history; carol, dave and erin may check him."""
-    world = World(alice=100_000, bob=5_000, carol=5_000, dave=5_000, erin=5_000, **more)
+    workers = dict.fromkeys(("bob", "carol", "dave", "erin"), 5_000)
+    world = World({"appeal_ms": 1_000}, alice=100_000, **workers, **more)
     row = STANDING.encode(Standing(agreed=streak, streak=streak))
     world.state = world.state.put(STANDING.name, world.account("bob"), row)
     world.check(f"""
@@ -101,7 +102,11 @@ def finish(world: World, what: str) -> None:
             seal    c J 0 1 {what} 1000000000     ok
             reveal  c J 0 1 {what} 1000000000     ok
         """)
-    world.check(f"reveal bob J 0 0 {what} 1000000000  ok")
+    world.check(f"""
+        reveal  bob J 0 0 {what} 1000000000       ok
+        close   1000
+        close
+    """)
 
 
 def test_a_trusted_run_is_paid_when_it_is_revealed_and_makes_no_history() -> None:
@@ -116,7 +121,7 @@ def test_a_trusted_run_is_paid_when_it_is_revealed_and_makes_no_history() -> Non
         run       J 0 1 none
         shard     J 0 settled right 1000000000
         job       J done settled=1 spent=1
-        balance   bob {free + 990 + 1} 0 0
+        balance   bob {free + 1} 0 990
         forfeit   bob J 0 0 none
     """)
     assert world.streaks.get(world.account("bob"), 1_000_000) == streak

@@ -86,6 +86,8 @@ BONDED = """
     seal     d L 0 3 right 7               ok
     reveal   c L 0 2 right 7               ok
     reveal   d L 0 3 right 7               ok
+    appeal   alice A L 0                   ok
+    place
 """
 
 
@@ -212,6 +214,7 @@ def test_parameters_have_the_documented_defaults() -> None:
         unbond_ms=14 * 86_400_000,
         jail_ms=7 * 86_400_000,
         slash_ppm=50_000,
+        appeal_ms=600_000,
     )
 
 

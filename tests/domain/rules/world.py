@@ -7,6 +7,8 @@
     place                                       as many checkpoints as the rules ask for at once
     commit   carol J 0 0 right 700         ok
     seal     carol J 0 0 right 700         ok    the same, in version 2
+    appeal   alice A J 0                   ok    called A from now on, like a job
+    verdict  A overturned
     run      J 0 0 carol work committed
     balance  alice 40 20 7                      free, in escrow and pledged, in micro-credits
     streak   alice 11
@@ -28,6 +30,7 @@ from msgspec.structs import astuple
 
 from domain import effects
 from domain.effects import (
+    AppealIs,
     Balance,
     BondIs,
     Contribution,
@@ -42,6 +45,7 @@ from domain.effects import (
 from domain.payloads import (
     BondedJob,
     BondedOffer,
+    JobAppeal,
     JobCancel,
     JobSubmit,
     LeaseCommit,
@@ -122,6 +126,7 @@ class World:
         self.job_is: dict[Cid, JobIs] = {}
         self.offer_is: dict[bytes, OfferStands] = {}
         self.standings: dict[bytes, tuple[int, int, int]] = {}
+        self.verdicts: dict[Cid, str] = {}
         self.streaks: dict[bytes, int] = {}
         self.forfeits: dict[tuple[Cid, int, int], Forfeited] = {}
         self.history = History()
@@ -228,6 +233,8 @@ class World:
             case Reputation():
                 self.standings[effect.account] = (effect.agreed, effect.wrong, effect.lost)
                 self.streaks[effect.account] = effect.streak
+            case AppealIs():
+                self.verdicts[effect.appeal] = effect.state
             case Forfeited():
                 run = (effect.job, effect.shard, effect.attempt)
                 assert run not in self.forfeits, f"lost twice: {effect}"
@@ -266,7 +273,7 @@ def _act(make: Callable[[World, list[str], dict[str, str]], Payload]) -> Callabl
         plain, named = _split(words)
         payload = make(world, plain, named)
         got = world.do(plain[0], payload)
-        if isinstance(payload, JobSubmit | BondedJob):
+        if isinstance(payload, JobSubmit | BondedJob | JobAppeal):
             event = world.receipts[-1].event
             assert event is not None
             world.jobs[plain[1]] = event
@@ -435,6 +442,8 @@ World.verbs = {
     "cancel": _act(lambda world, words, named: JobCancel(world.jobs[words[1]])),
     "commit": _act(_commit),
     "seal": _act(_seal),
+    "appeal": _act(lambda world, words, named: JobAppeal(world.jobs[words[2]], int(words[3]))),
+    "verdict": lambda world, words: _is(world.verdicts[world.jobs[words[0]]], words[1]),
     "reveal": _act(_reveal),
     "release": _act(_release),
     "bond": _act(lambda world, words, named: StakeBond(int(words[1]))),
