@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import trio
 
-from domain.payloads import JobCancel, Payload, Transfer
+from domain.payloads import JobAppeal, JobCancel, Payload, Transfer
 from domain.rules.accounts import holdings
 from domain.work import Work
 from fog import (
@@ -133,6 +133,7 @@ class Handlers:
             "job.list": self.job_list,
             "job.show": self.job_show,
             "job.cancel": self.job_cancel,
+            "job.appeal": self.job_appeal,
             "wallet.balance": self.wallet_balance,
             "wallet.send": self.wallet_send,
             "export": self.export,
@@ -283,6 +284,9 @@ class Handlers:
 
     async def job_cancel(self, request: methods.JobName, emit: Emit) -> methods.Recorded:
         return await self._record(JobCancel(await self._named(request.job)), wait=True)
+
+    async def job_appeal(self, request: methods.Appeal, emit: Emit) -> methods.Recorded:
+        return await self._record(JobAppeal(await self._named(request.job), request.shard), wait=True)
 
     async def _named(self, name: str) -> Cid:
         """A job by its id or by the end of it. Raises UsageError (`no_such_job`, `ambiguous_job`)."""

@@ -8,6 +8,7 @@
     job.list        JobList          -              Jobs
     job.show        JobName          -              JobDetail
     job.cancel      JobName          -              Recorded
+    job.appeal      Appeal           -              Recorded
     wallet.balance  WalletBalance    -              Balance
     wallet.send     WalletSend       -              Recorded
     export          Export           Exported       Exported
@@ -272,6 +273,12 @@ class JobName(Message, frozen=True, kw_only=True):
     job: Annotated[str, Meta(min_length=6, max_length=59, pattern=r"^[a-z2-7]+\Z")]
 
 
+class Appeal(JobName, frozen=True, kw_only=True):
+    """Which shard of it settled on something that is doubted."""
+
+    shard: Annotated[int, Meta(ge=0, lt=SHARDS_MAX)]
+
+
 class RunLine(Message, frozen=True, kw_only=True):
     """One lease, as `domain.effects.RunIs` tells it."""
 
@@ -352,6 +359,7 @@ PARAMS: dict[str, type[Message]] = {
     "job.list": JobList,
     "job.show": JobName,
     "job.cancel": JobName,
+    "job.appeal": Appeal,
     "wallet.balance": WalletBalance,
     "wallet.send": WalletSend,
     "export": Export,

@@ -171,7 +171,7 @@ def _job(key: bytes, value: bytes | None) -> dict[str, Any]:
         "job": a.link(key),
         "submitter": job.submitter.hex(),
         "spec": str(job.spec),
-        "shards": job.shards,
+        "shards": job.count,
         "fuel": str(job.fuel),
         "price": str(job.price),
         "deadline": job.deadline,

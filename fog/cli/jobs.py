@@ -104,6 +104,7 @@ def add_to(app: typer.Typer) -> None:
     )
     job.command(name="show", epilog=examples("fog job show k3vq2a"))(show)
     job.command(name="cancel", epilog=examples("fog job cancel k3vq2a"))(cancel)
+    job.command(name="appeal", epilog=examples("fog job appeal k3vq2a --shard 3"))(appeal)
 
 
 def run(
@@ -209,6 +210,20 @@ def _jobs_of(flow: WorkflowDetail) -> list[str]:
     return [
         f"{step.step}: job {', '.join(job[-8:] for job in step.jobs)}" for step in flow.steps if step.jobs
     ]
+
+
+def appeal(
+    context: typer.Context,
+    job: JobId,
+    shard: Annotated[
+        int, typer.Option(min=0, max=SHARDS_MAX - 1, help="The shard whose result is doubted.")
+    ] = 0,
+) -> None:
+    """Doubt a result: strangers run that shard again, at your cost unless it was wrong."""
+    session = session_of(context)
+    asked = methods.shape(methods.Appeal, {"job": job, "shard": shard})
+    done = session.ask_quietly(methods.Recorded, "job.appeal", asked, "waiting for it to be final")
+    session.say(done, f"{done.standing}: appeal {done.event}\n  next: fog job show {done.event[-8:]}")
 
 
 def cancel(context: typer.Context, job: JobId) -> None:

@@ -290,6 +290,13 @@ def test_a_job_is_cancelled_by_the_end_of_its_id(socket: Path, capsys: Capture) 
     assert "final: cancelled" in capsys.readouterr().out
 
 
+def test_a_result_is_doubted_by_shard(socket: Path, capsys: Capture) -> None:
+    with node(socket, "job.appeal", Recorded(event=CID, standing="final", height=3, code="ok")) as asked:
+        assert run(["job", "appeal", "aaaaaa", "--shard", "3"]) == Exit.OK
+    assert asked == [{"job": "aaaaaa", "shard": 3}]
+    assert f"appeal {CID}" in capsys.readouterr().out
+
+
 def test_a_balance_says_what_is_final_and_what_is_not(socket: Path, capsys: Capture) -> None:
     held = Balance(account=ME, free=12_400_000, escrow=1, pledged=2, tentative_free=30_400_000, height=1041)
     with node(socket, "wallet.balance", held) as asked:
