@@ -263,7 +263,7 @@ class Workflows:
             await self._say_again(flow, step, last)
         elif not last.ended:
             if flow.cancelled:
-                await self._cancel_job(last.job)
+                await self._cancel_job(flow, step, last.job)
         else:
             await self._judge(flow, step, records)
 
@@ -278,9 +278,14 @@ class Workflows:
         else:
             await self._sign(flow, step, record)
 
-    async def _cancel_job(self, job: Cid) -> None:
+    async def _cancel_job(self, flow: Workflow, step: PlannedStep, job: Cid) -> None:
+        """Once it is over in the ledger, nobody waits for results that may never come home."""
         row = await self._agenda.ask(agenda.job_row, job)
-        if row is not None and row["state"] == RUNNING and job not in self._cancelling:
+        if row is None:
+            return  # not final yet, or refused, which its record will say
+        if row["state"] != RUNNING:
+            await self._end(flow, step, "cancelled")
+        elif job not in self._cancelling:
             self._cancelling.add(job)  # said once: said again it would only be refused
             await self._say(JobCancel(job))
 

@@ -18,6 +18,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -225,6 +227,26 @@ class Node:
             self._command(*words, as_json=as_json), capture_output=True, text=True, env=self._environment
         )
         return Ended(done.returncode, done.stdout, done.stderr)
+
+    def screen(self, *words: str, until: str) -> tuple[int, str]:
+        """What `fog WORDS…` draws on a terminal until `until` is there, and how it ends after Ctrl-C then."""
+        ours, its = pty.openpty()
+        with open(ours, "rb", buffering=0) as terminal:
+            drawn = subprocess.Popen(
+                self._command(*words),
+                stdin=subprocess.DEVNULL,
+                stdout=its,
+                stderr=its,
+                env=self._environment | {"TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
+            )
+            os.close(its)
+            seen = b""
+            deadline = time.monotonic() + SETTLE_S_MAX
+            while until.encode() not in seen and time.monotonic() < deadline:
+                if select.select([terminal], [], [], LOOK_EVERY_S)[0]:
+                    seen += terminal.read(65_536)
+            drawn.send_signal(signal.SIGINT)
+            return drawn.wait(STOP_S_MAX), seen.decode(errors="replace")
 
     def export(self, path: Path) -> bytes:
         """The archive of everything final here."""

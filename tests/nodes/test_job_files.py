@@ -262,6 +262,8 @@ def test_a_workflow_is_cancelled_whole(cluster: Cluster, tmp_path: Path) -> None
     seen = buyer.command("top").json
     assert [flow["workflow"]["workflow"] for flow in seen["workflows"]] == [id]
     assert {worker["account"] for worker in seen["workers"]} >= {cluster["anchor"].account}
+    ended, drawn = buyer.screen("top", until=cluster["anchor"].account[:16])
+    assert (ended, id[-8:] in drawn, "waits for long" in drawn) == (Exit.INTERRUPTED, True, True), drawn
     assert buyer.command("job", "cancel", id[-8:]).exit == Exit.OK
     steps = wait_until_over(buyer, id)
     assert {name: step["state"] for name, step in steps.items()} == {
