@@ -12,7 +12,11 @@ be submitted again by their numbers.
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from domain.compute.engine import ENGINE
@@ -75,3 +79,21 @@ def spec_of(step: PlannedStep, laid: Sequence[Laid], numbers: Sequence[int]) -> 
         )
     require_readable(spec)
     return spec
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Whether a path below a step's folder is meant: `*` and `?` within a name, `**` for any folders."""
+    return _match(list(PurePosixPath(path).parts), list(PurePosixPath(pattern).parts))
+
+
+def _match(names: list[str], patterns: list[str]) -> bool:
+    """Row by row: `row[n]` says whether the patterns so far mean exactly the first n names."""
+    row = [True] + [False] * len(names)
+    for pattern in patterns:
+        if pattern == "**":
+            row = list(itertools.accumulate(row, operator.or_))
+        else:
+            row = [False] + [
+                here and fnmatchcase(name, pattern) for here, name in zip(row, names, strict=False)
+            ]
+    return row[-1]

@@ -20,13 +20,10 @@ twice; outputs of a step are taken from settled results, never from files that s
 
 from __future__ import annotations
 
-import itertools
 import logging
-import operator
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -41,7 +38,7 @@ from domain.work.workflows import PLAN_SIZE_MAX, PlannedSource, PlannedStep
 from fog import agenda
 from fog.agenda import Agenda
 from fog.jobs import add_file, input_of, unique_names
-from fog.layout import Laid, lay_out, spec_of
+from fog.layout import Laid, lay_out, matches, spec_of
 from fog.outputs import outputs_of
 from fog.pulse import Pulse
 from fog.submitter import Submitter
@@ -380,21 +377,3 @@ def _how(results: dict[int, ShardResult]) -> tuple[str, str]:
     words = sorted({run.status for result in bad.values() for run in result.runs} - {"ok"})
     first = ", ".join(map(str, list(bad)[:5]))
     return "failed", f"program: {len(bad)} of {len(results)} shards ({first}): {', '.join(words)}"
-
-
-def matches(path: str, pattern: str) -> bool:
-    """Whether a path below a step's folder is meant: `*` and `?` within a name, `**` for any folders."""
-    return _match(list(PurePosixPath(path).parts), list(PurePosixPath(pattern).parts))
-
-
-def _match(names: list[str], patterns: list[str]) -> bool:
-    """Row by row: `row[n]` says whether the patterns so far mean exactly the first n names."""
-    row = [True] + [False] * len(names)
-    for pattern in patterns:
-        if pattern == "**":
-            row = list(itertools.accumulate(row, operator.or_))
-        else:
-            row = [False] + [
-                here and fnmatchcase(name, pattern) for here, name in zip(row, names, strict=False)
-            ]
-    return row[-1]

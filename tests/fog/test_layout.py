@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from domain.compute.spec import Input, JobSpec
 from domain.work import SubmittedJob
 from fog.jobfile.steps import order_of
-from fog.layout import Laid, lay_out, spec_of
-from fog.workflows import matches
+from fog.layout import Laid, lay_out, matches, spec_of
 from ledger.cid import Cid
 from ledger.errors import UsageError
 from tests.domain.work.test_workflows import step as planned
