@@ -80,12 +80,16 @@ def test_a_sweep_and_its_steps_go_on_after_their_submitter_was_killed_twice(
         return 0 < steps_of(buyer, id)["throw"]["settled"] < POINTS
 
     eventually(some_are_settled, "a part of the sweep is settled", within_s=OVER_S_MAX)
+    results = tmp_path / "examples" / "pi-results"
+    eventually(lambda: [*results.glob("throw/*.out")], "a first result is here before the others")
     (tmp_path / "examples" / "pi_add.c").unlink()  # all that is needed was read
     buyer.kill()
     buyer.start()
     eventually(lambda: steps_of(buyer, id)["add"]["jobs"], "the second step has begun", within_s=OVER_S_MAX)
     buyer.kill()
     buyer.start()
+    followed = buyer.command("job", "logs", id[-8:], "--follow", as_json=False)
+    assert (followed.exit, followed.err.count("==> ")) == (Exit.OK, POINTS + 2), followed
     steps = wait_until_over(buyer, id)
 
     assert {name: step["state"] for name, step in steps.items()} == dict.fromkeys(
@@ -93,7 +97,6 @@ def test_a_sweep_and_its_steps_go_on_after_their_submitter_was_killed_twice(
     ), steps
     assert [len(step["jobs"]) for step in steps.values()] == [1, 1, 1]
     assert len(buyer.ask("job.list")["jobs"]) == 3, "no step was submitted twice"
-    results = tmp_path / "examples" / "pi-results"
     counts = [
         [int(number) for number in (results / f"throw/{point}.out").read_text().split()]
         for point in range(POINTS)
