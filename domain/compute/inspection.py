@@ -12,6 +12,7 @@ What must always hold: whatever the bytes, this ends in a `Module` or in UsageEr
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final, NamedTuple
 
 import msgspec
@@ -28,6 +29,7 @@ _FUNC_KIND, _TABLE_KIND, _MEMORY_KIND, _GLOBAL_KIND, _TAG_KIND = range(5)
 _VALUES: Final = {0x7F: "i", 0x7E: "I", 0x7D: "f", 0x7C: "F", 0x7B: "v", 0x70: "r", 0x6F: "x"}
 NAMED_MAX: Final = 5
 """Names shown in one message; more only hide the others."""
+NAME_SHOWN_MAX: Final = 60
 SAID_MAX: Final = 300
 """Characters of what the engine says."""
 
@@ -61,7 +63,7 @@ def require_command(name: str, wasm: bytes) -> Module:
     except (_CutOff, UnicodeDecodeError) as error:
         raise _bad(f"{name} is cut off or damaged: {error}", again) from error
     try:
-        wasmtime.Module.validate(engine.build(), wasm)
+        wasmtime.Module.validate(_engine(), wasm)
     except wasmtime.WasmtimeError as error:
         said = " ".join(str(error).split())[:SAID_MAX]
         raise _bad(
@@ -139,7 +141,19 @@ def _instead(module: Module) -> str:
     return f": it exports {_named(functions)}" if functions else ", and no other function either"
 
 
+@cache
+def _engine() -> wasmtime.Engine:
+    """Building one takes longer than a small program."""
+    return engine.build()
+
+
+def _shown(name: str) -> str:
+    """A module may call things as it likes; nothing of it commands a terminal."""
+    return name[:NAME_SHOWN_MAX] if name.isprintable() else ascii(name[:NAME_SHOWN_MAX])
+
+
 def _named(names: list[str]) -> str:
+    names = [_shown(name) for name in names]
     more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
     return ", ".join(names[:NAMED_MAX]) + more
 

@@ -55,7 +55,8 @@ def place_text(place: Place) -> str:
     """`("steps", "merge", "needs", 0)` -> `steps.merge.needs[0]`."""
     text = ""
     for step in place:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+        word = step if isinstance(step, int) or step.isprintable() else shown(step)
+        text += f"[{word}]" if isinstance(step, int) else f".{word}" if text else str(word)
     return text
 
 

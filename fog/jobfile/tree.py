@@ -92,7 +92,8 @@ def read(data: bytes) -> Value:
         said = ", ".join(part for part in (error.context, error.problem) if part)
         raise _refused(mark.line + 1 if mark else 1, f"not YAML: {said}", _remedy(text, error)) from error
     except yaml.YAMLError as error:
-        raise _refused(1, f"not YAML: {error}", "take the odd characters out") from error
+        said = " ".join(str(error).split())
+        raise _refused(1, f"not YAML: {said}", "take the odd characters out") from error
 
 
 def _remedy(text: str, error: yaml.MarkedYAMLError) -> str:

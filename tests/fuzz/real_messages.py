@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
+
+import wasmtime
 
 from domain.compute.spec import Input, JobSpec, Output, OutputFile, Run, ShardResult
 from fog import invite
@@ -21,6 +24,7 @@ from tests.fuzz.real_events import MOMENT, VECTORS, Real, an_event
 from tests.fuzz.targets_finality import make_vote
 from tests.fuzz.targets_network import HELD, WIDTH
 from tests.ledger.histories import History, talk
+from tests.nodes import programs
 
 PEER = "12D3KooWGjMCwTRAzGLSkXZnMqzMVdYtZNVgR7q7gnTz8bVqB8zR"
 ADDRESSES = [
@@ -235,7 +239,21 @@ def requests() -> Real:
     yield "no text", b'{"id":1,"method":"\xff"}'
 
 
+def job_files() -> Real:
+    yield "example", (Path(__file__).parents[2] / "examples" / "pi.yaml").read_bytes()
+    yield "aliases", b"a: &a [1, 0.5, ~]\nb: {c: *a, d: *a}\n? e\n: |\n  text\n  more\n"
+    yield "odd", 'program: "\\e[31m\\0"\nargs: !!python/name:os {}\n"\\u202e": [é, \'\']\n'.encode()
+
+
+def modules() -> Real:
+    yield "copies", bytes(wasmtime.wat2wasm(programs.copies(1)))
+    foreign = '(import "\\1b[31m" "\\e2\\80\\ae" (func (param i64 f32) (result v128)))'
+    yield "foreign", bytes(wasmtime.wat2wasm(f'(module {foreign} (memory (export "memory") 1 2))'))
+
+
 MESSAGES: dict[str, Callable[[], Real]] = {
+    "job-file": job_files,
+    "program": modules,
     "sync-hello": words("hello", "bye"),
     "sync-welcome": words("hello", "same", "bye"),
     "sync-question": questions,

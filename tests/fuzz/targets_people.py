@@ -6,8 +6,13 @@ import base64
 
 import msgspec
 
+from domain.compute.inspection import require_command
 from domain.compute.spec import JobSpec, ShardResult
 from fog import control, invite, lines
+from fog.jobfile import tree
+from fog.jobfile.fit import fit
+from fog.jobfile.problems import place_text
+from fog.jobfile.schema import JobFile
 from ledger import canonical
 from ledger.errors import UsageError
 from projections import pages
@@ -57,7 +62,36 @@ def read_request(data: bytes) -> None:
     msgspec.json.encode(control.parse_request(data))
 
 
+def read_job_file(data: bytes) -> None:
+    """As far as no file it names is looked at."""
+    try:
+        value = tree.read(data)
+    except tree.Unreadable as error:
+        problem = error.problem
+    else:
+        _, problems = fit(value, JobFile)
+        if not problems:
+            return
+        problem = problems[0]
+    words = f"{problem.line}: {place_text(problem.place)[:100]}: {problem.what}; {problem.remedy}"
+    raise UsageError(words, code=problem.code)
+
+
+def read_program(data: bytes) -> None:
+    require_command("program.wasm", data)
+
+
 TARGETS = (
+    Target(
+        "job-file",
+        read_job_file,
+        frozenset({"bad_job_file"}),
+        error=UsageError,
+        is_raw=True,
+        size_max=2_048,
+        share=0.1,
+    ),
+    Target("program", read_program, frozenset({"bad_program"}), error=UsageError, is_raw=True, share=0.3),
     Target(
         "invite",
         read_invite,
