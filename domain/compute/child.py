@@ -24,7 +24,7 @@ import wasmtime
 
 from domain.compute import calls, confine, engine, modules
 from domain.compute.guest import Ended, Guest, HostFailure
-from domain.compute.spec import FILES_PER_SHARD_MAX, TOGETHER_SIZE_MAX
+from domain.compute.spec import FILES_PER_SHARD_MAX
 from domain.compute.task import Failed, Loaded, Ran, Task, read_task, write_report
 from domain.compute.tree import Quota, Tree
 from domain.compute.wasi import World
@@ -85,11 +85,7 @@ def _enter(task: Task) -> list[str]:
     return (
         confine.yield_to_everyone()
         + confine.die_first()
-        + confine.limit(
-            # An output exists up to four times on its way: as written, as captured, packed, sent.
-            data=confine.DATA_BASE + task.memory + 4 * task.output + TOGETHER_SIZE_MAX * task.together,
-            open_files=len(task.inputs) + confine.OPEN_FILES_SPARE,
-        )
+        + confine.limit(data=task.memory_max, open_files=len(task.inputs) + confine.OPEN_FILES_SPARE)
     )
 
 

@@ -38,7 +38,6 @@ AUTOGROUP_PAUSE_S: Final = 0.1  # the kernel lets those who are not root set one
 AUTOGROUP_TRIES: Final = 50  # as when as many children start together
 OPEN_FILES_SPARE: Final = 32  # above the inputs: pipes, cache files, the interpreter's own
 FILE_SIZE_MAX: Final = 1 << 30  # a compiled module
-DATA_BASE: Final = 2 << 30  # interpreter, engine, compiling the largest module
 ADDRESSES_MAX: Final = 32 << 30
 """A guest takes 4 GiB of it. Page tables for more would be memory that RLIMIT_DATA does not count."""
 STACK_MAX: Final = 8 << 20

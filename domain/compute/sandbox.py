@@ -29,9 +29,19 @@ import msgspec
 import trio
 
 from domain.compute import cache
+from domain.compute.cgroups import Groups
 from domain.compute.engine import ENGINE
 from domain.compute.process import Child, SandboxFailure, printable
-from domain.compute.spec import FILES_PER_SHARD_MAX, INLINE_MAX, JobSpec, Output, OutputFile, Run, ShardResult
+from domain.compute.spec import (
+    FILES_PER_SHARD_MAX,
+    INLINE_MAX,
+    TOGETHER_SIZE_MAX,
+    JobSpec,
+    Output,
+    OutputFile,
+    Run,
+    ShardResult,
+)
 from domain.compute.task import FRAME_SPARE, Failed, Loaded, Ran, Task
 from domain.compute.usage import Usage
 from ledger import blob
@@ -44,6 +54,7 @@ COMPILE_S_PER_MIB: Final = 10  # and more for a larger one: CPython, 25 MiB, tak
 TOO_DEAR_MAX: Final = (
     1024  # programs that did not compile here and are remembered; then the oldest is forgotten
 )
+MEMORY_BASE: Final = 2 << 30  # interpreter, engine, compiling the largest module
 MESSAGE_SIZE_MAX: Final = 500  # of a failure, in characters
 WALL_S_MAX: Final = 3600.0  # of all runs; a shard is meant to take minutes
 
@@ -77,8 +88,10 @@ Progress = Callable[[int, int], None]
 class Sandbox:
     """Runs shards, each in a child of its own, and keeps one spare child warm."""
 
-    def __init__(self, folder: Path, *, compile_s: int = COMPILE_S) -> None:
+    def __init__(self, folder: Path, *, compile_s: int = COMPILE_S, groups: Groups | None = None) -> None:
+        """`groups`: where children are enclosed further, if this system lends a place."""
         self._cache = folder
+        self._groups = groups
         self._compile_s = compile_s
         self._too_dear: dict[Cid, None] = {}
         self.used: Counter[str] = Counter()
@@ -148,16 +161,24 @@ class Sandbox:
         clock = self._running[child] = _Clock()
         if self.suspended:  # while the child was taken
             self.suspend()
+        enclosed = self._groups.enclose(child.pid, memory_max(task.spec)) if self._groups else []
         try:
             outcome = await self._watch(child, clock, task, scratch, wall_s, progress)
+        except SandboxFailure as failure:
+            if self._groups and self._groups.ran_out_of_memory(child.pid):
+                raise SandboxFailure("the shard had no memory left", code="host_memory") from failure
+            raise
         finally:
             del self._running[child]
             await child.close()
+            if self._groups:
+                self._groups.release(child.pid)
             usage = child.meter.usage
             self._count(usage)
         if self._keep_spare:
             self.warm()
-        return msgspec.structs.replace(outcome, usage=usage)
+        self.walls = outcome.confined + enclosed
+        return msgspec.structs.replace(outcome, usage=usage, confined=self.walls)
 
     async def aclose(self) -> None:
         spare, self._spare = self._spare, None
@@ -191,7 +212,6 @@ class Sandbox:
     ) -> ShardOutcome:
         loaded = await self._load(child, clock, task, wall_s)
         names = task.spec.runs_of(task.shard)
-        self.walls = loaded.confined
         capture = _Capture(scratch, task.spec.output)
         progress(0, len(names))
         with clock.within(wall_s):
@@ -288,6 +308,14 @@ class _Clock:
             self._left = None
 
 
+def memory_max(spec: JobSpec) -> int:
+    """Bytes that a child may hold in all: itself, the compiler, the guest, its inputs and its output.
+
+    An output exists up to four times on its way: as written, as captured, packed, sent.
+    """
+    return MEMORY_BASE + spec.memory + 4 * spec.output + TOGETHER_SIZE_MAX * spec.together
+
+
 class _Capture:
     """Turns reports into runs; bytes that are too large to stand inline go to files named by their Cid.
 
@@ -367,6 +395,7 @@ def _message(task: ShardTask, place: cache.Slot, load_cpu_s: int, wall_s: float)
         args=list(spec.args_of(task.shard)),
         env=spec.env_of(task.shard),
         memory=spec.memory,
+        memory_max=memory_max(spec),
         fuel=spec.fuel,
         output=spec.output,
         seed=spec.seed_of(task.shard),

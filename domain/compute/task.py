@@ -30,6 +30,7 @@ class Task(msgspec.Struct, frozen=True):
     inputs    (name, path); empty: one run with empty standard input
     together  one run for all inputs, none of them as standard input
     native    the compiled module, if this machine has it, and its digest;  part  where to write it if not
+    memory, memory_max   bytes of the guest, and of the whole child
     parent    process id of the parent, for the case that it is gone before the child looks
     load_cpu_s, cpu_s   CPU seconds for compiling, and for all runs together
     """
@@ -40,6 +41,7 @@ class Task(msgspec.Struct, frozen=True):
     args: list[str]
     env: dict[str, str]
     memory: int
+    memory_max: int
     fuel: int
     output: int
     seed: bytes
