@@ -207,6 +207,10 @@ class Handlers:
             doing=doing,
             action=worker.gate.action,
             why=worker.gate.sentence,
+            shards=worker.sandbox.used["shards"],
+            cpu_ms=worker.sandbox.used["cpu_ms"],
+            memory_peak=worker.sandbox.memory_peak,
+            walls=worker.sandbox.walls,
         )
 
     async def peers(self, _: methods.Nothing, emit: Emit) -> methods.Peers:

@@ -142,7 +142,7 @@ class Live:
         return self._waiting[:limit]
 
     def counters(self) -> Mapping[str, int]:
-        work = {} if self._worker is None else self._worker.counts
+        work = {} if self._worker is None else self._worker.counts | self._worker.sandbox.counts
         return {
             **self._counters,
             "store_full": self._ledger.room.refused,

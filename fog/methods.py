@@ -97,7 +97,11 @@ class FinalityState(Message, frozen=True, kw_only=True):
 
 
 class WorkerState(Message, frozen=True, kw_only=True):
-    """`price` in micro-credits per Gfuel; `doing` one line a run, `why` what `action` is, both for people."""
+    """`price` in micro-credits per Gfuel; `doing` one line a run, `why` what `action` is, both for people.
+
+    Since the start, measured from outside of the runs: `shards` begun, `cpu_ms` of processor time,
+    `memory_peak` bytes of the largest. `walls`: what stood around the last (docs/sandbox.md).
+    """
 
     enabled: bool
     slots: Uint
@@ -106,6 +110,10 @@ class WorkerState(Message, frozen=True, kw_only=True):
     doing: list[str] = []
     action: Literal["run", "suspend", "evict"] = "run"
     why: str = ""
+    shards: Uint = 0
+    cpu_ms: Uint = 0
+    memory_peak: Uint = 0
+    walls: list[str] = []
 
 
 class Status(Message, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ from typing import Final
 
 import trio
 
+from domain.compute import cgroups
 from domain.compute.sandbox import open_sandbox
 from domain.payloads import Payload
 from domain.rules import FogRules, params
@@ -133,7 +134,7 @@ class Node:
         blobs = Blobs(host, blocks, upload=bound(rates.upload_kib_s), download=bound(rates.download_kib_s))
         outbox = Outbox(ledger, work, device, decides=decides)
         exchange.on_equal(outbox.equal)
-        sandbox = await parts.enter_async_context(open_sandbox(home.modules))
+        sandbox = await parts.enter_async_context(open_sandbox(home.modules, cgroups.claim()))
 
         async def say(payload: Payload) -> Event:
             await self._ready.wait()

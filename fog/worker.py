@@ -115,7 +115,7 @@ class Worker:
         self._agenda = agenda
         self._work = work
         self._blobs = blobs
-        self._sandbox = sandbox
+        self.sandbox = sandbox
         self._scratch = scratch
         self._say = say
         self._peers = peers
@@ -236,7 +236,7 @@ class Worker:
             leases = self._leases
             await trio.sleep(SPARE_S)
             if self._leases == leases and not self._scopes:
-                await self._sandbox.aclose()
+                await self.sandbox.aclose()
 
     def _now(self, lease: Lease, what: str) -> None:
         self.doing[lease] = what
@@ -245,14 +245,14 @@ class Worker:
     def _ran(self, lease: Lease, done: int, total: int) -> None:
         self._now(lease, f"running, {done} of {total} done")
         if done == 0 and self._turns.statistics().tasks_waiting:
-            self._sandbox.warm()  # for the one that waits for its turn
+            self.sandbox.warm()  # for the one that waits for its turn
 
     # -- one lease ---------------------------------------------------------------------------------------
 
     async def _carry(self, lease: Lease, row: Row) -> None:
         """All of one lease; when it is over the agenda no longer lists it."""
         self._leases += 1
-        self._sandbox.warm()  # it starts while inputs are fetched
+        self.sandbox.warm()  # it starts while inputs are fetched
         try:
             with self._scopes[lease]:
                 job = await self._agenda.ask(agenda.job_row, lease.job)
@@ -314,12 +314,12 @@ class Worker:
                     task = await self.gate.when_open(lambda: self._task(spec, lease.shard, scratch, used))
                     self._now(lease, "starting")
                     begun = trio.current_time()
-                    outcome = await self._sandbox.run(
+                    outcome = await self.sandbox.run(
                         task, scratch=scratch, progress=partial(self._ran, lease)
                     )
             self._ahead.ran(trio.current_time() - begun)
             self._now(lease, "keeping the result")
-            self._sandbox.warm()
+            self.sandbox.warm()
             self.counts.update(f"run.{run.status}" for run in outcome.result.runs)
             hold.takes_new = True
             for cid, path in outcome.blobs.items():

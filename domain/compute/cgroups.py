@@ -77,10 +77,10 @@ class Groups:
 def claim(proc: Path = Path("/proc/self")) -> Groups | None:
     """The groups that this process may make, moving itself into a leaf for it; None if it may not.
 
-    To be called once, by a program that is alone in its unit: `fog node`.
+    Only a program that is alone in its group moves: in a shell's it would have to move the shell as well.
     """
     root = _lent(proc)
-    if root is None:
+    if root is None or not set(_read(root / "cgroup.procs").split()) <= {str(os.getpid())}:
         return None
     offered = _read(root / "cgroup.controllers").split()
     wanted = [name for name in CONTROLLERS if name in offered]

@@ -254,15 +254,21 @@ class Sandbox:
         self.used.update(shards=1, cpu_ms=usage.cpu_ms, wall_ms=usage.wall_ms)
         self.memory_peak = max(self.memory_peak, usage.memory_peak)
 
+    @property
+    def counts(self) -> Counter[str]:
+        """What was used, as counters for people."""
+        used = {f"used.{name}": count for name, count in self.used.items()}
+        return Counter({**used, "used.memory_peak": self.memory_peak})
+
     def _load_cpu_s(self, task: ShardTask) -> int:
         size = (task.runtime or task.program).stat().st_size
         return self._compile_s + math.ceil(COMPILE_S_PER_MIB * size / (1 << 20))
 
 
 @asynccontextmanager
-async def open_sandbox(folder: Path) -> AsyncGenerator[Sandbox]:
+async def open_sandbox(folder: Path, groups: Groups | None = None) -> AsyncGenerator[Sandbox]:
     """A sandbox with a warm spare; the spare is gone when the block ends. `folder` keeps compiled modules."""
-    sandbox = Sandbox(folder)
+    sandbox = Sandbox(folder, groups=groups)
     sandbox.warm()
     try:
         yield sandbox

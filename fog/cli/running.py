@@ -124,6 +124,11 @@ def _status_table(state: Status) -> Table:
         else "off",
         "why": worker.why,
         "doing": "\n".join(worker.doing),
+        "used": f"{duration_text(worker.cpu_ms // 1000 * 1000)} of processor time in {worker.shards} shards,"
+        f" at most {worker.memory_peak >> 20} MiB at once"
+        if worker.shards
+        else "",
+        "walls": ", ".join(worker.walls),
     }
     for name, value in rows.items():
         if value:

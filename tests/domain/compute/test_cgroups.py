@@ -22,14 +22,14 @@ from tests.domain.compute.bench import Bench
 ROOT = Path(__file__).parents[3]
 INSIDE = Path(__file__).parent / "inside_cgroups.py"
 
-Lend = Callable[[str], Path]
+Lend = Callable[..., Path]
 
 
 @pytest.fixture
 def lend(tmp_path: Path) -> Lend:
     """A process's view of a system that lends it /unit, with these controllers; returns its /proc/self."""
 
-    def lent(controllers: str, own: str = "/unit") -> Path:
+    def lent(controllers: str, own: str = "/unit", inside: tuple[int, ...] = (os.getpid(),)) -> Path:
         point, proc = tmp_path / "cgroup", tmp_path / "self"
         unit = point / own.lstrip("/")
         (unit / "node").mkdir(parents=True)
@@ -37,6 +37,7 @@ def lend(tmp_path: Path) -> Lend:
         for name in ("cgroup.controllers", "cgroup.procs", "cgroup.subtree_control", "node/cgroup.procs"):
             (unit / name).touch()
         (unit / "cgroup.controllers").write_text(controllers + "\n")
+        (unit / "cgroup.procs").write_text("".join(f"{pid}\n" for pid in inside))
         (proc / "mountinfo").write_text(
             f"30 1 0:26 / /sys rw shared:7 - sysfs sysfs rw\n"
             f"41 30 0:38 / {point} rw,relatime shared:9 - cgroup2 cgroup2 rw\n"
@@ -61,6 +62,11 @@ def test_the_node_moves_into_a_leaf_and_asks_for_what_is_offered(lend: Lend, tmp
 def test_where_nothing_is_lent_nothing_is_claimed(lend: Lend, controllers: str, own: str) -> None:
     """The machine's own root is never taken, even by root."""
     assert claim(lend(controllers, own)) is None
+
+
+def test_who_is_not_alone_does_not_move(lend: Lend) -> None:
+    """As in a terminal: its group is the shell's too."""
+    assert claim(lend("cpu memory pids", inside=(os.getppid(), os.getpid()))) is None
 
 
 def test_a_system_without_control_groups_lends_nothing(tmp_path: Path) -> None:
