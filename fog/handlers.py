@@ -15,6 +15,8 @@ import trio
 
 from domain.payloads import JobAppeal, JobCancel, Payload, Transfer
 from domain.rules.accounts import holdings
+from domain.rules.checking import by_history
+from domain.rules.reputation import standing_in
 from domain.work import Work
 from fog import (
     agenda,
@@ -199,6 +201,7 @@ class Handlers:
         if worker is None:
             return methods.WorkerState(enabled=False, slots=0, busy=0, price=0)
         doing = [f"{lease}: {what}" for lease, what in sorted(worker.doing.items())]
+        streak = standing_in(self._ledger.replica.state, self._ledger.account).streak
         return methods.WorkerState(
             enabled=True,
             slots=worker.settings.slots,
@@ -211,6 +214,9 @@ class Handlers:
             cpu_ms=worker.sandbox.used["cpu_ms"],
             memory_peak=worker.sandbox.memory_peak,
             walls=worker.sandbox.walls,
+            bond=worker.settings.bond,
+            streak=streak,
+            check_ppm=by_history(streak),
         )
 
     async def peers(self, _: methods.Nothing, emit: Emit) -> methods.Peers:

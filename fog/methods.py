@@ -101,6 +101,9 @@ class WorkerState(Message, frozen=True, kw_only=True):
 
     Since the start, measured from outside of the runs: `shards` begun, `cpu_ms` of processor time,
     `memory_peak` bytes of the largest. `walls`: what stood around the last (docs/sandbox.md).
+
+    bond     most micro-credits set aside for a run;  streak: compared runs that agreed in a row
+    check_ppm  how many in a million of its runs are checked by its history; a small bond calls for more
     """
 
     enabled: bool
@@ -114,6 +117,9 @@ class WorkerState(Message, frozen=True, kw_only=True):
     cpu_ms: Uint = 0
     memory_peak: Uint = 0
     walls: list[str] = []
+    bond: Micro = 0
+    streak: Uint = 0
+    check_ppm: Uint = 1_000_000
 
 
 class Status(Message, frozen=True, kw_only=True):

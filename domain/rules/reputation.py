@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from domain.effects import Reputation
 from domain.rules.draft import Draft
 from domain.rules.records import STANDING, Standing
+from ledger.state import State
 
 PPM: Final = 1_000_000
 GOOD_BEFORE: Final = 2
@@ -29,6 +30,12 @@ NEWCOMER: Final = Standing()
 
 def standing_of(draft: Draft, account: bytes) -> Standing:
     return draft.get(STANDING, account) or NEWCOMER
+
+
+def standing_in(state: State, account: bytes) -> Standing:
+    """The same, for whoever looks at a state from outside."""
+    row = state.get(STANDING.name, account)
+    return NEWCOMER if row is None else STANDING.decode(row)
 
 
 def score(standing: Standing) -> int:

@@ -85,6 +85,17 @@ def load_key(session: Session) -> SigningKey:
     return keys.load(path, passphrase=session.known_passphrase() if keys.is_encrypted(path) else None)
 
 
+def _trust_text(worker: methods.WorkerState) -> str:
+    """How often its runs are checked, and what it answers with."""
+    if not worker.enabled:
+        return ""
+    bond = f"{credits_text(worker.bond)} credits set aside for a run" if worker.bond else "no bond"
+    if not worker.bond:
+        return f"every run is checked: {bond}; {worker.streak} agreed in a row"
+    percent = -(-worker.check_ppm // 10_000)
+    return f"{percent} % of its runs are checked, or what {bond} call for; {worker.streak} agreed in a row"
+
+
 def finality_text(state: Status) -> str:
     """Who decides, how many may fail, and who must be up."""
     seats, here = state.finality.validators, any(seat.here for seat in state.finality.validators)
@@ -123,6 +134,7 @@ def _status_table(state: Status) -> Table:
         if worker.enabled
         else "off",
         "why": worker.why,
+        "trust": _trust_text(worker),
         "doing": "\n".join(worker.doing),
         "used": f"{duration_text(worker.cpu_ms // 1000 * 1000)} of processor time in {worker.shards} shards,"
         f" at most {worker.memory_peak >> 20} MiB at once"

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import trio
+from msgspec import structs
 
 from fog.cli import run
 from fog.control import Emit, Handler, serve
@@ -149,6 +150,27 @@ def test_status_says_who_must_be_up(socket: Path, capsys: Capture) -> None:
     assert "lab" in said
     assert "1 of 2 slots busy" in said
     assert f"solo, 1 validator (this node is one); f = 0 may fail; must be up: {ME[:16]}" in said
+
+
+@pytest.mark.parametrize(
+    ("bond", "streak", "ppm", "said"),
+    [
+        (0, 3, 1_000_000, "every run is checked: no bond; 3 agreed in a row"),
+        (
+            2_500_000,
+            11,
+            90_910,
+            "10 % of its runs are checked, or what 2.50 credits set aside for a run call for",
+        ),
+    ],
+)
+def test_status_says_how_far_the_worker_is_trusted(
+    socket: Path, capsys: Capture, bond: int, streak: int, ppm: int, said: str
+) -> None:
+    worker = WorkerState(enabled=True, slots=2, busy=1, price=1000, bond=bond, streak=streak, check_ppm=ppm)
+    with node(socket, "status", structs.replace(STATUS, worker=worker)):
+        assert run(["status"]) == Exit.OK
+    assert said in " ".join(capsys.readouterr().out.split())
 
 
 def test_with_json_the_reply_is_printed_as_it_came(socket: Path, capsys: Capture) -> None:

@@ -99,10 +99,11 @@ def assert_conserved(node: Node) -> None:
     rows = node.items("/v1/balances")
     free = sum(int(row["free"]["value"]) for row in rows)
     escrow = sum(int(row["escrow"]["value"]) for row in rows)
+    pledged = sum(int(row["pledged"]["value"]) for row in rows)
     bonds = node.items("/v1/validators")
     at_stake = sum(int(row["bonded"]) + int(row["unbonding"]) for row in bonds)
     burned = int(node.item("/v1/supply")["burned"])
-    assert free + escrow + at_stake + burned == minted(node.home.read_genesis())
+    assert free + escrow + pledged + at_stake + burned == minted(node.home.read_genesis())
     if all(job["state"] != "running" for job in node.items("/v1/jobs")):
         assert escrow == 0, f"{escrow} micro-credits are in escrow for no job"
 
