@@ -27,6 +27,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from math import inf
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -44,6 +46,9 @@ TOUCH_S: Final = 600.0
 
 EVICTED_PART: Final = 32
 """At least this part of the limit is made free at once: looking for what is oldest reads every name."""
+
+ADDING_MAX: Final = 8
+"""Blocks of one blob that are written at once: the disk takes them together, ten times as fast as in turn."""
 
 EVICTED_MAX: Final = 4_096
 """Blocks removed by one look, 1 GiB of whole chunks: as many names are in memory."""
@@ -257,11 +262,15 @@ class BlockStore:
         It may be removed to make room as soon as this returns, unless somebody pins it. Raises BlobsFull,
         UsageError (`blob_too_big`).
         """
-        cid, folders = None, set[Path]()
-        with self.pins.hold_new():
-            for cid, block in blob.blocks(source):
-                self.put(cid, block, durable=False)
-                folders.add(self._path(cid).parent)
+        cid, folders, blocks = None, set[Path](), blob.blocks(source)
+        with self.pins.hold_new(), ThreadPoolExecutor(ADDING_MAX) as threads:
+            while some := list(islice(blocks, ADDING_MAX)):
+                if len(some) == 1:
+                    self.put(*some[0], durable=False)
+                else:
+                    list(threads.map(lambda named: self.put(*named, durable=False), some))
+                cid = some[-1][0]
+                folders.update(self._path(one).parent for one, _ in some)
             for folder in sorted(folders):  # together: one commit of the file system is enough for many
                 _fsync_folder(folder)
         assert cid is not None, "a blob has at least one block"
