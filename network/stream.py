@@ -18,6 +18,10 @@ from libp2p.exceptions import BaseLibp2pError
 from ledger.errors import RemoteError
 
 READ_SIZE: Final = 64 * 1024  # yamux's largest frame: one read, one window update
+WRITE_SIZE: Final = 65_535 - 16 - 12
+"""With yamux's header what fits into one Noise message, beside its tag. libp2p would fill a frame of yamux to
+64 KiB, and send the last 17 bytes of each as a message of their own."""
+
 TIMEOUT_S: Final = 30.0  # a peer that neither sends nor reads for so long is not there
 CLOSE_TIMEOUT_S: Final = 2.0
 
@@ -69,7 +73,8 @@ class Stream:
     async def write(self, data: bytes, *, timeout_s: float = TIMEOUT_S) -> None:
         with _deadline(timeout_s, self.peer, "take"):
             try:
-                await self._raw.write(data)
+                for start in range(0, len(data), WRITE_SIZE):
+                    await self._raw.write(data[start : start + WRITE_SIZE])
             except LOST as error:
                 raise RemoteError(f"{self.peer} closed the stream", code="stream_closed") from error
         self.bytes_out += len(data)
