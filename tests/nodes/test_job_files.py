@@ -263,7 +263,7 @@ def test_a_workflow_is_cancelled_whole(cluster: Cluster, tmp_path: Path) -> None
     id = submitted(buyer, file)
     eventually(lambda: steps_of(buyer, id)["long"]["jobs"], "it runs")
     seen = buyer.command("top").json
-    assert [flow["workflow"]["workflow"] for flow in seen["workflows"]] == [id]
+    assert id in [flow["workflow"]["workflow"] for flow in seen["workflows"]]
     assert {worker["account"] for worker in seen["workers"]} >= {cluster["anchor"].account}
     ended, drawn = buyer.screen("top", until=cluster["anchor"].account[:16])
     assert (ended, id[-8:] in drawn, "waits for long" in drawn) == (Exit.INTERRUPTED, True, True), drawn
@@ -275,4 +275,4 @@ def test_a_workflow_is_cancelled_whole(cluster: Cluster, tmp_path: Path) -> None
     }
     again = buyer.command("job", "cancel", id[-8:])
     assert again.error["code"] == "workflow_over"
-    assert buyer.command("top").json["workflows"] == []
+    assert id not in [flow["workflow"]["workflow"] for flow in buyer.command("top").json["workflows"]]
