@@ -50,6 +50,7 @@ from ledger import event as events
 from ledger.audit import audit
 from ledger.database import reading
 from ledger.event import HEADER_SIZE_MAX, LANE_BULK, LANE_LEDGER, Event
+from ledger.events_of_archives import signature_in
 from ledger.genesis import Allocation, Genesis, Validator
 from ledger.importing import import_archive
 from ledger.replica import Replica
@@ -172,7 +173,7 @@ def signatures(path: Path) -> Iterator[Signed]:
         for section in archive.Sections(stream):
             if isinstance(section, archive.SignedEvent):
                 data = section.event.data
-                signature = archive.signature_in(section.signature, section.event.cid)
+                signature = signature_in(section.signature.data, section.event.cid)
                 by = canonical.decode(data, size_max=HEADER_SIZE_MAX)["by"]
                 message = Domain.EVENT + data
                 yield Signed(by, message, signature + message)

@@ -54,8 +54,6 @@ Kind = Literal[
 
 HEIGHTS_AT_ONCE: Final = 100
 
-SIGNATURE_BLOCK_SIZE_MAX: Final = 128
-
 _ID_SIZE: Final = 5 + CID_SIZE
 """A link in DAG-CBOR: tag 42, and a byte string of 37 bytes that begins with a zero."""
 
@@ -125,12 +123,14 @@ class Sections:
     `roots` are known from the start; `reading` is the kind of the block that is read, or was read last.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
-        """Raises RemoteError (`bad_archive`), as the iterator does."""
-        reader = car.Reader(stream)
-        self.roots = reader.roots
+    def __init__(self, stream: BinaryIO, *, proves_events: bool = True) -> None:
+        """`proves_events`: compare the three blocks of each event with their Cids, as it is done with all
+        others. Raises RemoteError (`bad_archive`), as the iterator does."""
+        self._reader = car.Reader(stream)
+        self._proves_events = proves_events
+        self.roots = self._reader.roots
         self.reading: Kind = "genesis"
-        self._blocks = iter(reader)
+        self._blocks = iter(self._reader)
         self._sections = self._in_order()
 
     def __iter__(self) -> Iterator[Section]:
@@ -159,8 +159,10 @@ class Sections:
             delta = self._next("delta")
             ids = _parse_delta(delta)
             yield Delta(delta, ids)
+            self._reader.proves = self._proves_events
             for _ in ids:
                 yield SignedEvent(self._next("event"), self._next("signature"), self._next("body"))
+            self._reader.proves = True
             height += 1
             self.reading = "checkpoint"
             block = _there(self._blocks, "finality")
@@ -297,21 +299,6 @@ def _judged_delta(block: Block) -> list[Cid]:
             f"not a list of at most {DELTA_EVENTS_MAX} ids, in {block.where}", code="bad_archive"
         )
     return ids
-
-
-def signature_in(block: Block, id: Cid) -> bytes:
-    """The 64 bytes in a block that must be `{h: id, s: signature}`. Raises RemoteError."""
-    signature = block.data[-64:]
-    if block.data == b"".join((_BEFORE_ID, id, _BEFORE_SIGNATURE, signature)):
-        return signature
-    record = canonical.decode(block.data, size_max=SIGNATURE_BLOCK_SIZE_MAX)
-    if type(record) is not dict or record.keys() != {"h", "s"} or record["h"] != id:
-        raise RemoteError("not followed by its signature", code="bad_signature")
-    raise RemoteError("h must be bytes and s 64 bytes", code="bad_schema")
-
-
-_BEFORE_ID, _BEFORE_SIGNATURE = canonical.encode({"h": Cid.of(b""), "s": bytes(64)})[:-64].split(Cid.of(b""))
-"""What the canonical block has around its two parts, both of fixed length."""
 
 
 def _there(blocks: Iterator[Block], kind: Kind) -> Block:

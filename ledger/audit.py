@@ -14,9 +14,10 @@
 Knows the whole of the ledger's rules, and the meaning of events through `Rules`. Does not know the store, the
 network, or any node's word.
 
-Signatures, half of the work, lag behind the rest: other processes may verify them (`jobs`), and a height
-counts once they have. So heights are executed that turn out not to be true; what was found wrong in the
-meantime is held back until every signature before it is known.
+Step 4 and the hashes of events, more than half of the work, ask nothing of the state: with `jobs` other
+processes do them meanwhile (`ledger.ahead`), and what is executed here was judged there. That way only says
+yes. At the first thing that is not as it should be the audit begins again, in one process, which looks at one
+thing after the other and says what is wrong first. So a report never depends on who was quicker.
 
 What must always hold: a report is `ok` only if all of the above held for every byte of the archive. What the
 report counts was verified, also when it is not `ok`. The report, with the first problem in it, is the one of
@@ -26,14 +27,13 @@ an audit that verifies one event after the other, whatever `jobs` is.
 from __future__ import annotations
 
 import io
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from ledger import archive, cut, finality, order
-from ledger import event as events
 from ledger import genesis as geneses
+from ledger.ahead import Ahead
 from ledger.archive import Delta, Entry, Kind, Section, SignedEvent
 from ledger.car import Block
 from ledger.checkpoint import Checkpoint, parse_checkpoint
@@ -41,6 +41,7 @@ from ledger.cid import Cid
 from ledger.dag import check_structure, place_of
 from ledger.errors import RemoteError, UsageError
 from ledger.event import Event
+from ledger.events_of_archives import judged, known_good
 from ledger.execution import Rules
 from ledger.garbage import seldom_collected
 from ledger.genesis import Genesis
@@ -48,7 +49,7 @@ from ledger.heads import Place
 from ledger.merkle import Frontier
 from ledger.state import State
 from ledger.validators import epoch_length, genesis_set, parse_set, validators_of
-from ledger.verifying_processes import Signatures
+from ledger.verifying_processes import Judges
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,32 +102,28 @@ def audit(source: bytes | Path | BinaryIO, rules: Rules, *, net: Cid | None, job
 
 
 def _audit(stream: BinaryIO, rules: Rules, net: Cid | None, jobs: int) -> AuditReport:
-    with seldom_collected(), Signatures(jobs) as signatures:
-        return _Audit(rules, net, signatures).run(stream)
-
-
-@dataclass(slots=True)
-class _Height:
-    """One height whose signatures are not all known yet. `first` of its events, and after them the rest of
-    what was added, are counted as the queue of signatures counts."""
-
-    height: int
-    first: int
-    headers: list[Block] = field(default_factory=list)
-    roots: tuple[Frontier, bytes] | None = None  # event tree and state root after it, when it was executed
+    with seldom_collected():
+        if jobs > 1 and stream.seekable():
+            begin = stream.tell()
+            with Judges(jobs) as judges:
+                report = _Audit(rules, net, judges).run(stream)
+            if report.ok:
+                return report
+            stream.seek(begin)
+        return _Audit(rules, net).run(stream)
 
 
 class _Audit:
     """One run. `_reading`, `_block` and `_id` say what is in hand, so that any refusal can be placed.
 
     `_last`, `_state` and `_frontier` are where execution is; `_true` is up to where everything is verified.
+    With `judges` events come judged, and what is wrong first may not be what is said.
     """
 
-    def __init__(self, rules: Rules, net: Cid | None, signatures: Signatures) -> None:
+    def __init__(self, rules: Rules, net: Cid | None, judges: Judges | None = None) -> None:
         self._rules = rules
         self._wanted = net
-        self._signatures = signatures
-        self._unsure: deque[_Height] = deque()
+        self._judges = judges
         self._net: Cid | None = None
         self._reading: str | None = None  # empty: what `_sections` reads; None: the header of the archive
         self._block: Block | None = None
@@ -144,11 +141,6 @@ class _Audit:
             self._replay(stream)
         except RemoteError as error:
             problem = Problem(error.code, str(error), self._where())
-        bad = self._signatures.finish()
-        self._confirm()
-        if bad is not None:
-            refused = events.bad_signature(bad)
-            problem = Problem(refused.code, str(refused), self._where_bad())
         count, height, frontier, root = self._true
         return AuditReport(
             ok=problem is None,
@@ -160,27 +152,16 @@ class _Audit:
             problem=problem,
         )
 
-    def _confirm(self) -> None:
-        """Count those heights that were executed and whose signatures are all good."""
-        good = self._signatures.good
-        while self._unsure and self._unsure[0].roots is not None:
-            done = self._unsure[0]
-            count = done.first + len(done.headers)
-            if count > good or done.roots is None:
-                return
-            self._true = (count, done.height, *done.roots)
-            self._unsure.popleft()
-
     @property
     def _height(self) -> int:
         return 0 if self._last is None else self._last.height
 
     def _replay(self, stream: BinaryIO) -> None:
-        self._sections = archive.Sections(stream)
+        self._sections = self._opened(stream)
         roots = self._sections.roots
         genesis = self._begin(roots)
         ended = False
-        while self._signatures.bad is None and (entry := self._next_entry()) is not None:
+        while (entry := self._next_entry()) is not None:
             if entry.kind == "checkpoint":
                 self._advance(genesis, entry.block)
             else:
@@ -190,6 +171,11 @@ class _Audit:
         expected = (genesis.net,) if self._last is None else (self._last.id, genesis.net)
         if roots != expected or ended is (self._last is None):
             raise RemoteError("its roots are not its last checkpoint and its genesis", code="bad_archive")
+
+    def _opened(self, stream: BinaryIO) -> archive.Sections | Ahead:
+        if self._judges is None:
+            return archive.Sections(stream)
+        return Ahead(archive.Sections(stream, proves_events=False), self._judges)
 
     def _begin(self, roots: tuple[Cid, ...]) -> Genesis:
         """Step 2. The root is compared first: it tells a damaged genesis from another network."""
@@ -209,7 +195,6 @@ class _Audit:
 
     def _advance(self, genesis: Genesis, block: Block) -> None:
         """Steps 3 to 7 for one height."""
-        self._unsure.append(_Height(self._height + 1, self._signatures.added))
         parent, length = self._last, epoch_length(genesis)
         self._check_validators(parse_checkpoint(block.data, net=genesis.net))
         shown = b"" if parent is None else self._take("certificate").data
@@ -231,8 +216,7 @@ class _Audit:
         if wrong:
             raise RemoteError(f"executing it gives another {', '.join(wrong)}", code="wrong_roots")
         self._state, self._frontier, self._last = outcome.state, outcome.frontier, checkpoint
-        self._unsure[-1].roots = outcome.frontier, outcome.sroot
-        self._confirm()
+        self._true = (len(self._places), checkpoint.height, outcome.frontier, outcome.sroot)
 
     def _check_validators(self, checkpoint: Checkpoint) -> None:
         """For readers that do not execute: an archive has the next epoch's validators where they are new."""
@@ -269,11 +253,10 @@ class _Audit:
         places = self._places
         if header.cid != id or id in places:
             raise RemoteError("not the event that the delta has here, or once more", code="bad_delta")
-        event = events.from_parts(
-            id, header.data, archive.signature_in(signature, id), body.data, body.cid, net=net
-        )
-        self._unsure[-1].headers.append(header)
-        self._signatures.add(event)
+        if self._judges is None:
+            event = judged(id, header.data, signature.data, body.data, body.cid, net=net)
+        else:
+            event = known_good(id, header.data, signature.data, body.data, net=net)
         for parent in event.parents:
             if parent not in places:
                 raise RemoteError(f"its parent {parent} is not before it", code="not_closed")
@@ -316,13 +299,6 @@ class _Audit:
             return _place("the header of the archive", None, self._block)
         reading = self._reading or self._sections.reading
         return _place(f"height {self._height + 1}, {reading}", self._id, self._block)
-
-    def _where_bad(self) -> str:
-        """`_where` as it was when the event with the bad signature was in hand."""
-        number = self._signatures.good
-        at = next(height for height in self._unsure if number < height.first + len(height.headers))
-        block = at.headers[number - at.first]
-        return _place(f"height {at.height}, body", block.cid, block)
 
 
 def _place(reading: str, id: Cid | None, block: Block | None) -> str:

@@ -72,10 +72,14 @@ def _varint(n: int) -> bytes:
 
 
 class Reader:
-    """Blocks of a file, in order, once. `roots` are known from the start."""
+    """Blocks of a file, in order, once. `roots` are known from the start.
+
+    `proves`: whether the bytes of a block are compared with its Cid. Who turns it off has it done elsewhere.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
+        self.proves = True
         self._ahead = b""  # bytes of the stream from `_base` on, read ahead
         self._base = 0
         self.offset = 0
@@ -105,7 +109,8 @@ class Reader:
         if size < CID_SIZE or end > len(ahead):
             return None
         name, data = ahead[begin : begin + CID_SIZE], ahead[begin + CID_SIZE : end]
-        if name != DAG_CBOR_PREFIX + sha256(data).digest():
+        known = DAG_CBOR_PREFIX + sha256(data).digest() if self.proves else DAG_CBOR_PREFIX
+        if not name.startswith(known):
             return None
         block = Block(Cid(name), data, self.offset, number)
         self.offset = self._base + end

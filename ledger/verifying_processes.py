@@ -1,15 +1,16 @@
-"""Signatures verified by other processes, while this one goes on: how a log is audited on all cores.
+"""Events of an archive judged by other processes, while this one goes on: how a log is audited on all cores.
 
-Batches of events go to workers through memory that both sides map; a byte through a pipe says that a batch is
-there, two bytes say how many of its events, from the first on, are signed by whom they say. When every worker
-has all the work it can hold, this process verifies the batch itself. So the work divides itself, nothing here
-waits before it must, and what is held is bounded.
+Everything that the bytes of an event can be asked without knowing another one is asked here: the hashes of
+its three blocks, canonical form, schema, limits, its signature (`ledger.events_of_archives`). Batches go to
+workers through memory that both sides map; a byte through a pipe says that a batch is there, two bytes say
+what became of it. When every worker has all the work it can hold, this process judges the batch itself. So
+the work divides itself, nothing here waits before it must, and what is held is bounded.
 
-Knows events, batches and processes. Does not know what a refusal means for whoever reads on.
+Knows blocks and processes. Does not know what stands where in a history, or what is wrong with what is not
+good: that is for one process to say, which looks at everything in order.
 
-What must always hold: the answer is that of `signing.verify_alone`, one event after the other in the order in
-which they were added, whichever process was quicker; `good` counts only events before the first bad one. A
-worker that died is not missed: what it had is verified here.
+What must always hold: a batch is good exactly when `is_good` says so of each of its events, whichever process
+was asked. A worker that died is not missed: what it had is judged here.
 """
 
 from __future__ import annotations
@@ -20,49 +21,75 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from struct import Struct
 from typing import Final, Self
 
-from ledger.event import HEADER_SIZE_MAX, Event
-from ledger.signing import Domain, verify_alone
+from ledger import events_of_archives
+from ledger.cid import CID_SIZE, Cid
 
 BATCH: Final = 64
-"""Signatures in a batch, some 3 ms of work: a hundred times what handing it over takes."""
+"""Events in a batch, some 3 ms of work: a hundred times what handing it over takes."""
+
+BATCH_BYTES: Final = 128 * 1024
+"""A batch with so many bytes is full as well."""
 
 SLOTS: Final = 32
 """Batches that one worker holds at most: those of a full checkpoint, which is executed meanwhile."""
 
 WORTH_WORKERS: Final = 2_000
-"""Signatures, 0.1 s, before workers are started: it takes 0.1 s until one has loaded what it needs."""
+"""Events, 0.1 s, before workers are started: it takes 0.1 s until one has loaded what it needs."""
 
-_RECORD_SIZE_MAX: Final = 32 + 64 + 2 + HEADER_SIZE_MAX
-_SLOT_SIZE: Final = 2 + BATCH * _RECORD_SIZE_MAX
+RECORD_SIZE_MAX: Final = 128 * 1024
+"""Of an event with its names: twice what its limits allow. More is no event."""
+
+_LENGTHS: Final = Struct(">III")
+_SLOT_SIZE: Final = CID_SIZE + 2 + BATCH_BYTES + RECORD_SIZE_MAX
 assert SLOTS < 256, "a slot must have a byte for its name"
-assert BATCH < 256, "and a count as well"
+assert BATCH < 2**16, "and a count two bytes"
 
 
-@dataclass(slots=True)
-class _Batch:
-    events: list[Event]
-    good: int | None = None  # until it was answered
+class Batch:
+    """Events to be judged together. `good`: whether all of them are, once that is known."""
+
+    __slots__ = ("good", "net", "records", "size")
+
+    def __init__(self, net: Cid) -> None:
+        self.net = net
+        self.records: list[bytes] = []
+        self.size = 0
+        self.good: bool | None = None
+
+    def add(self, names: Sequence[Cid], parts: Sequence[bytes]) -> None:
+        """The blocks of an event (header, signature, body), and the names that they bear."""
+        record = b"".join((_LENGTHS.pack(*map(len, parts)), *names, *parts))
+        if len(record) > RECORD_SIZE_MAX:
+            self.good = False
+            return
+        self.records.append(record)
+        self.size += len(record)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.records) == BATCH or self.size >= BATCH_BYTES
+
+    def packed(self) -> bytes:
+        return b"".join((self.net, len(self.records).to_bytes(2, "big"), *self.records))
+
+    def judge(self) -> None:
+        self.good = are_good(self.packed())
 
 
-class Signatures:
-    """A queue of events to verify with `jobs` processes, this one included. A context, for one thread."""
+class Judges:
+    """`jobs` processes that judge batches, this one included. A context, for one thread. Workers are started
+    when `workers_after` events have come."""
 
     def __init__(self, jobs: int, *, workers_after: int = WORTH_WORKERS) -> None:
-        self.good = 0
-        """How many events, from the first on, are known to be signed by whom they say."""
-        self.added = 0
         self._jobs = jobs
         self._workers_after = workers_after
-        self._filling: list[Event] = []
-        self._open: deque[_Batch] = deque()  # in order; those that were answered leave from the left
+        self._given = 0
         self._workers: list[_Worker] = []
-        self.bad: Event | None = None
-        """The one after `good`, once it is known to be badly signed; nothing is looked at after that."""
 
     def __enter__(self) -> Self:
         return self
@@ -71,48 +98,38 @@ class Signatures:
         for worker in self._workers:
             worker.close()
 
-    def add(self, event: Event) -> None:
-        """One more, the next in order."""
-        self._filling.append(event)
-        self.added += 1
-        if len(self._filling) == BATCH:
-            self._hand_on()
+    @property
+    def room(self) -> int:
+        """How many events it is of use to give before one waits for an answer."""
+        return SLOTS * BATCH * max(1, self._jobs - 1)
 
-    def finish(self) -> Event | None:
-        """Wait for all that was added; the first that is badly signed, which is the one after `good`."""
-        if self._filling:
-            self._hand_on()
-        while self._open and self.bad is None:
-            self._collect(wait=True)
-        return self.bad
-
-    def _hand_on(self) -> None:
-        batch, self._filling = _Batch(self._filling), []
-        self._open.append(batch)
-        if self._jobs > 1 and not self._workers and self.added >= self._workers_after:
+    def give(self, batch: Batch) -> None:
+        """To a worker that has room; else it is judged here."""
+        self._given += len(batch.records)
+        if batch.good is not None:
+            return
+        if self._jobs > 1 and not self._workers and self._given >= self._workers_after:
             self._workers = [_Worker() for _ in range(self._jobs - 1)]
         self._collect(wait=False)
         free = [worker for worker in self._workers if worker.free]
         if not free or not max(free, key=_by_room).take(batch):
-            batch.good = count_signed_alone(batch.events)
+            batch.judge()
+
+    def is_good(self, batch: Batch) -> bool:
+        """Whether all events of a batch that was given are good; waits until that is known."""
+        while batch.good is None:
+            self._collect(wait=True)
+        return batch.good
 
     def _collect(self, *, wait: bool) -> None:
-        """Take what workers have answered; with `wait`, answer the oldest open batch before returning."""
         asked = {worker.answers: worker for worker in self._workers if worker.busy}
-        must_wait = wait and bool(self._open) and self._open[0].good is None
         if asked:
-            ready, _, _ = select.select(list(asked), [], [], None if must_wait else 0)
+            ready, _, _ = select.select(list(asked), [], [], None if wait else 0)
             for answers in ready:
                 asked[answers].collect()
-        while self._open and self.bad is None and self._open[0].good is not None:
-            batch = self._open.popleft()
-            assert batch.good is not None
-            self.good += batch.good
-            if batch.good < len(batch.events):
-                self.bad = batch.events[batch.good]
 
     def __repr__(self) -> str:
-        return f"<Signatures good={self.good} of {self.added} workers={len(self._workers)}>"
+        return f"<Judges of {self._given} events, workers={len(self._workers)}>"
 
 
 class _Worker:
@@ -135,12 +152,12 @@ class _Worker:
         self._requests = self._process.stdin
         self.answers = self._process.stdout
         self.free = list(range(SLOTS))
-        self.busy: dict[int, _Batch] = {}
+        self.busy: dict[int, Batch] = {}
 
-    def take(self, batch: _Batch) -> bool:
+    def take(self, batch: Batch) -> bool:
         """Whether the worker has it now; its answer comes with a later `collect`."""
         slot = self.free.pop()
-        data = _packed(batch.events)
+        data = batch.packed()
         self._memory[slot * _SLOT_SIZE : slot * _SLOT_SIZE + len(data)] = data
         try:
             self._requests.write(bytes((slot,)))
@@ -158,14 +175,16 @@ class _Worker:
         if not answers or len(answers) % 2:
             return self._give_up()
         for at in range(0, len(answers), 2):
-            self.busy.pop(answers[at]).good = answers[at + 1]
+            batch = self.busy.pop(answers[at])
+            batch.good = answers[at + 1] == 1
+            batch.records.clear()
             self.free.append(answers[at])
         return None
 
     def _give_up(self) -> None:
         """It is dead, by somebody else's hand: do what it had, and give it no more."""
         for batch in self.busy.values():
-            batch.good = count_signed_alone(batch.events)
+            batch.judge()
         self.busy.clear()
         self.free.clear()
 
@@ -181,33 +200,23 @@ def _by_room(worker: _Worker) -> int:
     return len(worker.free)
 
 
-def count_signed_alone(given: list[Event]) -> int:
-    """How many events come before the first with a bad signature, in this thread alone."""
-    for n, event in enumerate(given):
-        if not verify_alone(event.header.by, _DOMAIN + event.header_bytes, event.signature):
-            return n
-    return len(given)
-
-
-def _packed(given: list[Event]) -> bytes:
-    parts = [len(given).to_bytes(2, "big")]
-    for event in given:
-        header = event.header_bytes
-        parts += (event.header.by, event.signature, len(header).to_bytes(2, "big"), header)
-    return b"".join(parts)
-
-
-def _count_packed(data: bytes) -> int:
-    """`count_signed_alone` of a packed batch."""
-    at = 2
-    count = int.from_bytes(data[:2], "big")
-    for n in range(count):
-        header = at + 98
-        end = header + int.from_bytes(data[header - 2 : header], "big")
-        if not verify_alone(data[at : at + 32], _DOMAIN + data[header:end], data[at + 32 : at + 96]):
-            return n
-        at = end
-    return count
+def are_good(data: bytes) -> bool:
+    """Whether all events of a packed batch are good."""
+    net, at = Cid(data[:CID_SIZE]), CID_SIZE + 2
+    for _ in range(int.from_bytes(data[CID_SIZE:at], "big")):
+        lengths = _LENGTHS.unpack_from(data, at)
+        at += _LENGTHS.size
+        names = []
+        for _ in lengths:
+            names.append(Cid(data[at : at + CID_SIZE]))
+            at += CID_SIZE
+        parts = []
+        for length in lengths:
+            parts.append(data[at : at + length])
+            at += length
+        if not events_of_archives.is_good(net, names, parts):
+            return False
+    return True
 
 
 def work(memory_fd: int) -> None:
@@ -215,10 +224,9 @@ def work(memory_fd: int) -> None:
     memory = mmap.mmap(memory_fd, SLOTS * _SLOT_SIZE)
     while request := os.read(0, 1):
         first = request[0] * _SLOT_SIZE
-        os.write(1, request + bytes((_count_packed(memory[first : first + _SLOT_SIZE]),)))
+        os.write(1, request + bytes((are_good(memory[first : first + _SLOT_SIZE]),)))
 
 
-_DOMAIN: Final = Domain.EVENT.value
 _PACKAGES: Final = str(Path(__file__).resolve().parents[1])
 _START: Final = (
     "import sys; sys.path.insert(0, sys.argv[1]); "

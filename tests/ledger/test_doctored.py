@@ -388,6 +388,7 @@ def test_the_audit_finds_each_lie(case: Case) -> None:
     report = audit(archive_of(case.name), MovingRules(), net=None)
     assert report.problem is not None, "it passed"
     assert report.problem.code == case.audit, report.problem
+    assert audit(archive_of(case.name), MovingRules(), net=None, jobs=2) == report
 
 
 @pytest.mark.slow
