@@ -191,6 +191,7 @@ class Handlers:
                     weight=still.weight,
                     total=still.total,
                 ),
+                abstains="" if not replica.abstains else "asking" if replica.is_silent else "lost",
             ),
             worker=self._worker_state(),
             counters=dict(self._live.counters()),

@@ -87,6 +87,8 @@ class FinalityState(Message, frozen=True, kw_only=True):
     tolerates  how many of the smallest set of validators may be down (f)
     needed     accounts without any one of which nothing becomes final
     standstill null while things become final, or nothing waits to
+    abstains   this validator leaves the present slot to others: `asking` until a quorum has said what it
+               holds of its votes; `lost` where it may have voted before it lost what its disk held
     """
 
     kind: Literal["solo", "anchored", "shared"]
@@ -94,6 +96,7 @@ class FinalityState(Message, frozen=True, kw_only=True):
     needed: list[Account]
     validators: list[ValidatorSeat]
     standstill: Standstill | None = None
+    abstains: Literal["", "asking", "lost"] = ""
 
 
 class WorkerState(Message, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """What the control socket answers about stake: what there is, and moving one's own.
 
-Holds no state and repeats no rule: what may be bonded or taken out, the receipt says.
+And the word of an operator whose validator lost what it had voted. Holds no state and repeats no rule:
+what may be bonded or taken out, the receipt says.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from domain.rules.bonds import bond_in
 from fog import stake_methods as methods
 from fog.control import Emit
 from fog.escrow_handlers import Record
-from fog.methods import Message, Recorded
+from fog.methods import Message, Nothing, Recorded
 from fog.replica_thread import ReplicaThread
 from ledger.validators import epoch_length, epoch_of, validators_of
 
@@ -31,6 +32,7 @@ class StakeHandlers:
             "stake.bond": self.bond,
             "stake.unbond": self.unbond,
             "stake.unjail": self.unjail,
+            "stake.forget": self.forget,
         }
 
     async def show(self, request: methods.StakeShow, emit: Emit) -> methods.StakeState:
@@ -59,6 +61,11 @@ class StakeHandlers:
 
     async def unbond(self, request: methods.StakeMove, emit: Emit) -> Recorded:
         return await self._record(StakeUnbond(request.amount), wait=request.wait)
+
+    async def forget(self, request: Nothing, emit: Emit) -> Nothing:
+        """The operator knows that nobody holds votes of ours but those who said so."""
+        await self._ledger.call(self._ledger.replica.forget_votes)
+        return Nothing()
 
     async def unjail(self, request: methods.Wait, emit: Emit) -> Recorded:
         return await self._record(StakeUnjail(), wait=request.wait)

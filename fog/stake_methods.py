@@ -5,13 +5,14 @@ stake.show      StakeShow        StakeState
 stake.bond      StakeMove        Recorded
 stake.unbond    StakeMove        Recorded
 stake.unjail    Wait             Recorded
+stake.forget    Nothing          Nothing
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from fog.methods import Account, Message
+from fog.methods import Account, Message, Nothing
 from ledger.types import Micro, Millis, Positive, Uint
 
 
@@ -61,4 +62,5 @@ PARAMS: Final[dict[str, type[Message]]] = {
     "stake.bond": StakeMove,
     "stake.unbond": StakeMove,
     "stake.unjail": Wait,
+    "stake.forget": Nothing,
 }

@@ -435,6 +435,24 @@ class Replica:
         with self._serving():
             return self._voting.rejoin(answers, now)
 
+    def forget_votes(self) -> None:
+        """Vote in slots again that `abstains` leaves to others. Only an operator can know that this is safe:
+        see `Voting.forget`. Raises UsageError (`not_abstaining`, `votes_not_asked`)."""
+        with self._serving():
+            if not self.abstains:
+                raise UsageError(
+                    "this validator leaves no slot to others",
+                    code="not_abstaining",
+                    next_step="fog status",
+                )
+            if self._voting.is_silent:
+                raise UsageError(
+                    "too few validators have said yet what they hold of this one's votes",
+                    code="votes_not_asked",
+                    next_step="wait until more than two thirds of the stake are here, this node included",
+                )
+            self._voting.forget()
+
     def ballots(self, epoch: int, slot: int) -> list[bytes]:
         """What is known here of open slots from (epoch, slot) on, for `hear` and `rejoin` of another node."""
         with self._serving():

@@ -24,7 +24,7 @@ proposals are kept for open slots only, at most PROPOSALS_PER_SLOT_MAX a slot be
 from __future__ import annotations
 
 import contextlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -121,6 +121,7 @@ class Voting:
         self._length = sets.epoch_length(genesis)
         self._pace = Pace()
         self._proposals: dict[tuple[int, Cid], Proposal] = {}
+        self._heard_of: Counter[int] = Counter()  # slot -> proposals that were kept, forgotten ones too
         self._refused: set[Cid] = set()
         self._lacked: dict[tuple[Cid, ...], tuple[Cid, ...]] = {}  # tips -> those that were missing
         self._proposed_at: int | None = None
@@ -203,14 +204,14 @@ class Voting:
         if checkpoint.cert != (Cid.of(proposal.parent) if proposal.parent else None):
             raise RemoteError("a proposal without its parent's certificate", code="bad_certificate")
         self._hear_vote(signed, now)
-        of_slot = sum(at == slot for at, _ in self._proposals)
-        if of_slot >= PROPOSALS_PER_SLOT_MAX and not self.voter.is_notarized(slot, id):
+        if self._heard_of[slot] >= PROPOSALS_PER_SLOT_MAX and not self.voter.is_notarized(slot, id):
             return False
         if proposal.parent and checkpoint.slot == slot:
             parent = votes.parse_certificate_shape(proposal.parent, net=self.net)
             if parent.epoch == self.voter.epoch and parent.slot > self.voter.base:
                 self._hear_certificate(parent)
         self._proposals[slot, id] = proposal
+        self._heard_of[slot] += 1
         self.to_keep.append(Ballot(self.voter.epoch, slot, False, proposal.encode()))
         self._proposed_at = now
         self._queue += self.voter.proposed(slot, id)
@@ -234,14 +235,14 @@ class Voting:
             return True
         assert self._key is not None
         open_slot, final = (self.voter.epoch, 1), (self.voter.epoch, self.voter.base)
-        forgotten: list[tuple[int, int]] = []
+        forgotten: list[SignedVote] = []
         for message in self._readable(data for messages in answers.values() for data in messages):
             if isinstance(message, Certificate):
                 open_slot = max(open_slot, (message.epoch, message.slot + 1))
                 if message.phase == Phase.FINALIZE:
                     final = max(final, message.place)
             said = message.ballots() if isinstance(message, Certificate) else (message,)
-            forgotten += [one.vote.place for one in said if self._is_forgotten(one)]
+            forgotten += [one for one in said if self._is_forgotten(one)]
         members = self.voter.validators
         ahead = {key for key, messages in answers.items() if any(map(self._is_ahead, messages))}
         asked = members.weight([*(key for key in answers if key not in ahead), self._key.public])
@@ -249,10 +250,24 @@ class Voting:
             return False
         self._abstains_through = (-1, 0)
         if forgotten or (not self.has_voted and open_slot[1] > 1):
-            epoch, slot = max(open_slot, *forgotten) if forgotten else open_slot
+            epoch, slot = max([open_slot, *(one.vote.place for one in forgotten)])
             self._abstain((epoch, slot + 1))
         self._abstain(final)
+        here = [one for one in forgotten if one.vote.epoch == self.voter.epoch]
+        self.voter.restore(here)
+        for one in here:
+            self._queue += self.voter.hear(one)
         return True
+
+    def forget(self) -> None:
+        """Leave no slot to others any more, though we may have voted there and not know how.
+
+        For a validator without which nothing becomes final. Whoever calls this answers for it that nobody is
+        left who holds a vote of ours that those who answered `rejoin` did not have. What they had stays said.
+        """
+        assert self._abstains_through != NEVER, "nobody was asked yet"
+        self._abstains_through = (-1, 0)
+        self.voter.abstains_through = 0
 
     def _readable(self, answers: Iterable[bytes]) -> Iterator[Certificate | SignedVote]:
         """Certificates by quorums, and votes of ours; what else is said proves nothing."""
@@ -476,9 +491,11 @@ class Voting:
         self._wanted_since = None
         self.candidates.settle(candidate)
         self._proposals = {at: one for at, one in self._proposals.items() if at[0] > final.slot}
+        self._heard_of = Counter({slot: n for slot, n in self._heard_of.items() if slot > final.slot})
         if self._is_last(candidate.checkpoint):
             self._queue.clear()
             self._proposals.clear()
+            self._heard_of.clear()
             self.voter = self._new_voter()
         else:
             self._queue += self.voter.settle(final.slot, candidate.checkpoint.id)
@@ -645,6 +662,7 @@ class Voting:
                 case Proposal():
                     slot, id = message.vote.vote.slot, Cid.of(message.checkpoint)
                     self._proposals[slot, id] = message
+                    self._heard_of[slot] += 1
                     self._queue += self.voter.hear(message.vote)
                     self._queue += self.voter.proposed(slot, id)
 

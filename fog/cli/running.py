@@ -96,6 +96,17 @@ def _trust_text(worker: methods.WorkerState) -> str:
     return f"{percent} % of its runs are checked, or what {bond} call for; {worker.streak} agreed in a row"
 
 
+ABSTAINS = {
+    "": "",
+    "asking": "\nthis validator casts no vote yet: more than two thirds of the stake, itself included, must"
+    " first be here and say what it voted before",
+    "lost": "\nthis validator casts no vote in the open slot: it lost what its disk held, and may have voted"
+    " there. It will when others have ended that slot. If they cannot without it: put back its data directory"
+    " as it was last, or see `fog stake forget --help`",
+}
+"""By what `FinalityState.abstains` says."""
+
+
 def finality_text(state: Status) -> str:
     """Who decides, how many may fail, and who must be up."""
     seats, here = state.finality.validators, any(seat.here for seat in state.finality.validators)
@@ -109,6 +120,7 @@ def finality_text(state: Status) -> str:
             f"\nhalted: nothing becomes final; only {still.weight} of {still.total} stake is heard,"
             f" and more than two thirds are needed; silent: {', '.join(silent) or 'nobody'}"
         )
+    halted += ABSTAINS[state.finality.abstains]
     return (
         f"finality: {state.finality.kind}, {len(seats)} validator{'s' * (len(seats) > 1)}"
         f"{' (this node is one)' if here else ''}; f = {state.finality.tolerates} may fail; {need}{halted}"

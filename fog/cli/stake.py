@@ -9,7 +9,7 @@ from rich.table import Table
 
 from fog.cli.session import examples, session_of
 from fog.cli.wallet import account_from
-from fog.methods import Recorded
+from fog.methods import Nothing, Recorded
 from fog.quantities import credits_from, credits_text, moment_text
 from fog.stake_methods import StakeMove, StakeShow, StakeState, Wait
 from ledger.errors import UsageError
@@ -28,6 +28,7 @@ def add_to(app: typer.Typer) -> None:
     stake.command(epilog=examples("fog stake bond 5000"))(bond)
     stake.command(epilog=examples("fog stake unbond 2500.5", "fog stake unbond 5000 --no-wait"))(unbond)
     stake.command(epilog=examples("fog stake unjail"))(unjail)
+    stake.command(epilog=examples("fog stake forget --i-know"))(forget)
 
 
 def show(
@@ -65,6 +66,29 @@ def unjail(context: typer.Context, wait: Waiting = True) -> None:
     session = session_of(context)
     done = session.ask_quietly(Recorded, "stake.unjail", Wait(wait=wait), "waiting for it to be final")
     session.say(done, f"{done.standing}{_at(done)}: out of jail (event {done.event})")
+
+
+def forget(
+    context: typer.Context,
+    i_know: Annotated[bool, typer.Option("--i-know", help="You read the above, and it is so.")] = False,
+) -> None:
+    """Let a validator vote on that lost its disk, where nothing becomes final without it.
+
+    It may have voted in the slots that are open now, and does not know how. If it votes there again and
+    anybody still holds a vote of before that contradicts it, its bond is lost, and two histories may become
+    final.
+    So only do this when: the disk is lost for good, no other copy of this node runs or will ever start again,
+    and every other validator is here (what they heard of its votes is kept to) or is lost as well.
+    """
+    session = session_of(context)
+    if not i_know:
+        raise UsageError(
+            "a validator that forgets its votes may contradict them",
+            code="not_confirmed",
+            next_step="read `fog stake forget --help`, then add --i-know",
+        )
+    done = session.ask_quietly(Nothing, "stake.forget", Nothing(), "asking the node")
+    session.say(done, "The validator votes on.")
 
 
 def _move(context: typer.Context, method: str, amount: str, wait: bool, whither: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from fog.cli import run
 from fog.exits import Exit, Refused
-from fog.methods import Recorded, shape
+from fog.methods import Nothing, Recorded, shape
 from fog.stake_methods import Leaving, StakeMove, StakeShow, StakeState, Wait
 from tests.fog.test_cli_node import CID, ME, node
 from tests.fog.test_cli_node import socket as socket
@@ -71,3 +71,12 @@ def test_leaving_jail_is_one_word_and_may_be_refused(socket: Path, capsys: Captu
     with node(socket, "stake.unjail", Refused("in jail until 5", code="jail_term")):
         assert run(["stake", "unjail"]) == Exit.REFUSED
     assert "jail_term" in capsys.readouterr().err
+
+
+def test_votes_are_forgotten_only_by_who_says_that_they_know(socket: Path, capsys: Capture) -> None:
+    assert run(["stake", "forget"]) == Exit.USAGE
+    assert "--i-know" in capsys.readouterr().err
+    with node(socket, "stake.forget", Nothing()) as asked:
+        assert run(["stake", "forget", "--i-know"]) == Exit.OK
+    assert shape(Nothing, asked[0]) == Nothing()
+    assert "votes on" in capsys.readouterr().out

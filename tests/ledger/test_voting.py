@@ -10,13 +10,15 @@ import msgspec
 import pytest
 
 from ledger.checkpoint import parse_checkpoint
+from ledger.cid import Cid
+from ledger.errors import UsageError
 from ledger.evidence import check_vote_fault
 from ledger.replica import Replica
 from ledger.signing import SigningKey
 from ledger.simplex import Action, Cast, Voter
 from ledger.store import Store
 from ledger.validators import ValidatorSet, validators_of
-from ledger.votes import Phase, SignedVote, Vote, decode_certificate
+from ledger.votes import Phase, Proposal, SignedVote, Vote, decode_certificate
 from ledger.voting import STANDSTILL_MS
 from tests.ledger.council import DELAY_MS, Council
 from tests.ledger.paying import balance
@@ -293,6 +295,79 @@ def test_a_restored_backup_does_not_contradict_itself(tmp_path: Path):
     council.run(10_000)
     assert [paid(node) for node in council.nodes.values()] == [9] * 4
     assert not council.faults
+
+
+def test_who_is_needed_and_lost_its_disk_goes_on_at_its_operator_s_word():
+    """One of two: it leaves the open slots to the other one, who cannot decide alone, for ever."""
+    council = Council(2)
+    trickle(council, 3)
+    council.run(2_000)
+    council.stop("v1")
+    council.say(*payments(council, 4)[3:])
+    council.run(3_000)
+    council.start("v1")
+    with pytest.raises(UsageError, match="too few validators have said"):
+        council.nodes["v1"].forget_votes()
+    council.meet()
+    assert council.rejoin("v1")
+    council.run(60_000)
+    assert council.nodes["v1"].abstains
+    assert paid(council.nodes["v0"]) == 3
+    council.nodes["v1"].forget_votes()
+    council.run(20_000)
+    council.meet()
+    assert [paid(node) for node in council.nodes.values()] == [4, 4]
+    assert not council.faults
+    with pytest.raises(UsageError, match="leaves no slot to others"):
+        council.nodes["v1"].forget_votes()
+
+
+def test_what_others_heard_of_a_lost_vote_stays_said():
+    """Also after the operator's word: it does not skip a slot that others know it to have finalized."""
+    council = Council(2)
+    trickle(council, 3)
+    node = council.nodes["v0"]
+    council.stop("v1")
+    slot = node._voting.voter.slot
+    name = Cid.of(b"a checkpoint")
+    vote = Vote(council.genesis.net, 0, slot, Phase.FINALIZE, name, START)
+    node.hear(SignedVote.make(key_of("v1"), vote).encode(), now=council.now)
+    council.start("v1")
+    council.meet()
+    assert council.rejoin("v1")
+    council.nodes["v1"].forget_votes()
+    council.say(*payments(council, 4)[3:])
+    council.run(30_000)
+    assert not council.faults
+
+
+def test_proposals_of_a_slot_that_were_forgotten_still_count():
+    """A leader of a slot that is over would have two more kept, on the disk too, whenever room is made."""
+    council = Council(4)
+    trickle(council, 2)
+    council.run(2_000)
+    node = council.nodes["v0"]
+    voting, last = node._voting, node.last
+    assert last is not None
+    leader = voting.voter.schedule.leader
+    slot = next(n for n in range(voting.voter.slot, 99) if leader(n) == key_of("v1").public)
+
+    def proposal(n: int) -> bytes:
+        checkpoint = msgspec.structs.replace(
+            last.checkpoint,
+            slot=slot,
+            height=last.checkpoint.height + 1,
+            parent=last.checkpoint.id,
+            cert=last.final.id,
+            sroot=bytes([n]) * 32,
+        )
+        vote = Vote(council.genesis.net, 0, slot, Phase.PROPOSE, checkpoint.id, START)
+        signed = SignedVote.make(key_of("v1"), vote)
+        return Proposal(signed, checkpoint.encode(), last.final.encode()).encode()
+
+    assert [node.hear(proposal(n), now=council.now).is_new for n in range(3)] == [True, True, False]
+    voting._proposals.clear()  # what making room does to slots that are over
+    assert [node.hear(proposal(n), now=council.now).is_new for n in range(3, 5)] == [False, False]
 
 
 # -- liars --------------------------------------------------------------------------------------------------
