@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import ClassVar, Final
 
 from domain.payloads import (
     EscrowOpen,
@@ -19,6 +19,7 @@ from domain.payloads import (
 from fog.sim.habits import Habit, Liar
 from fog.sim.pen import Pen
 from ledger.cid import Cid
+from ledger.event import Event
 from ledger.evidence import VoteFault
 from ledger.forks import ForkProof
 from ledger.pending import PENDING_PER_LANE_MAX
@@ -30,7 +31,7 @@ class SponsorTree(Habit):
     """Pays a few keys of its own, which pay a few more each, and has all of them fill lanes and markets."""
 
     every_ms = 45_000
-    branches: Final = 4
+    branches: ClassVar[int] = 4
     """Keys that each key pays: 4 and 16 of them, every time."""
 
     def __init__(self, liar: Liar) -> None:
@@ -38,16 +39,16 @@ class SponsorTree(Habit):
         self._grown = 0
 
     def act(self) -> None:
-        now, grown = self.liar.now, []
+        now = self.liar.now
         for _ in range(self.branches):
-            child = self._pen()
+            child, grown = self._pen(), list[Event]()
             paid = self.liar.append(Transfer(child.key.public, 5_000))
             grown.append(child.say(self._statement(now), now, seen=[] if paid is None else [paid]))
             for _ in range(self.branches):
                 leaf = self._pen()
                 grown.append(child.say(Transfer(leaf.key.public, 500), now))
                 grown.append(leaf.say(self._statement(now), now))
-        self.tell(*grown)
+            self.tell(*grown)
 
     def _pen(self) -> Pen:
         self._grown += 1
