@@ -224,6 +224,8 @@ class Blobs:
                     if (order := self._orders.get(fetch)) is not None:
                         order.lacking = lacking
                         order.end()
+        for order in self._orders.values():  # there may be room for more
+            order.moved.set()
         self._changed.set()
 
     async def _talk(self, line: _Line) -> None:
@@ -308,8 +310,6 @@ class Blobs:
         if not is_new:
             self.counts["blob.discarded_bytes"] += len(block)
         self._do(self._fetches.had(line.peer, cid, trio.current_time()))
-        for order in self._orders.values():
-            order.moved.set()
         return None
 
     def _lied(self, line: _Line, cid: Cid | None, code: str) -> None:

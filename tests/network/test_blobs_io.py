@@ -12,6 +12,7 @@ from ledger.blob import BLOCK_SIZE_MAX
 from ledger.cid import CID_SIZE, Cid
 from ledger.errors import RemoteError
 from network.blobs import BlobMissing, BlobsFull, BlockStore
+from network.blobs_fetch import KNOWN_MAX
 from network.blobs_io import Blobs
 from network.blobs_peer import BLOCK_S
 from network.blobs_serve import PROTOCOL
@@ -311,3 +312,19 @@ async def test_a_peer_that_answers_what_it_was_not_asked_is_blamed(tmp_path: Pat
             await blobs.fetch(cid, [liar, peer])
         assert blobs.store.is_whole(cid)
         assert host.counts["blame.unasked"] + host.counts["blame.bad_block"] >= 1
+
+
+async def test_more_blobs_than_are_known_at_once_all_arrive(tmp_path: Path):
+    """Small ones, and a large one among them whose manifest is read when its turn comes."""
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, blobs = await world.client()
+        servers = [await world.server(host) for _ in range(2)]
+        for _, server in servers:
+            cids = [server.store.add(b"%d" % n) for n in range(KNOWN_MAX + 100)]
+            cids.insert(7, server.store.add(content(5 * BLOCK_SIZE_MAX)))
+        with trio.fail_after(120):
+            await blobs.fetch_all(cids, [peer for peer, _ in servers])
+        assert all(blobs.store.is_whole(cid) for cid in cids)
+        assert blobs.counts["blob.fetched"] == len(cids) + 5
+        assert blobs.counts["blob.discarded_bytes"] == 0
