@@ -196,7 +196,8 @@ class Run(msgspec.Struct, frozen=True):
 
     worker  the account;  device  its machine whose offer was taken
     bond  pledged for it, and at stake while it is live
-    late  1 when a result of the shard was public before it was leased: it could have been copied
+    late  1 when a result of the shard was public before it was leased, in an appeal the one that is doubted:
+          it could have been copied
     """
 
     worker: bytes

@@ -99,7 +99,10 @@ def begin(draft: Draft, spot: Spot, device: bytes, role: int) -> None:
     offer = offers.occupy(draft, device)
     before = draft.get(SHARD, spot.key) or Shard()
     until = draft.time + spot.job.lease
-    bond, late = spot.job.bond, any(run.result is not None for run in before.runs)
+    bond, late = (
+        spot.job.bond,
+        spot.job.appeals is not None or any(run.result is not None for run in before.runs),
+    )
     run = Run(
         offer.account,
         device,

@@ -182,6 +182,7 @@ class Bazaar:
         self._salts = stream(plan.seed, "salts")
         self._doubted: list[Cid] = []
         self._appeals: dict[Cid, Cid] = {}
+        self._settled: dict[Cid, dict[bytes, Opening]] = {}  # what is doubted, as it was opened
 
     def _key(self, name: str) -> SigningKey:
         return SigningKey(stream(self.plan.seed, "market", name).randbytes(32))
@@ -258,7 +259,7 @@ class Bazaar:
         shard.runs[run.attempt] = run
         if before is None:
             self.books.leased(run)
-            if shard.opened:
+            if shard.opened or run.job in self._appeals:
                 shard.late.add(run.attempt)
         if run.state == "paid":
             self.books.paid(run, right=self._is_right(run))
@@ -284,6 +285,9 @@ class Bazaar:
                 self.books.counts["vouched" if self._are_partners(paid) else "overlooked"] += 1
         if told.state == "settled" and paid and self._is_canary(told.job) and not self._is_right(paid[0]):
             self._doubted.append(told.job)
+            self._settled[told.job] = {
+                run.worker: shard.opened[run.attempt] for run in paid if run.attempt in shard.opened
+            }
         self._open.discard(told.job)
         del self.shards[told.job]
 
@@ -435,7 +439,8 @@ class Bazaar:
             pulse.is_ready(self.state),
             others,
             {shard.runs[n].worker: what for n, what in shard.committed.items() if n != run.attempt},
-            {shard.runs[n].worker: what for n, what in shard.opened.items() if n != run.attempt},
+            self._settled.get(self.origin(run.job), {})
+            | {shard.runs[n].worker: what for n, what in shard.opened.items() if n != run.attempt},
         )
 
     # -- the end --------------------------------------------------------------------------------------------

@@ -38,6 +38,14 @@ def test_one_seed_is_one_market() -> None:
     assert one.state_root != other.state_root
 
 
+def test_canaries_catch_what_no_check_did() -> None:
+    """Here every job is one: each wrong result that was paid is appealed, and overturned."""
+    report = simulate_market(Plan(3, 500, patience=11, canaries_ppm=1_000_000))
+    counts = report.books.counts
+    assert report.ok, report.broken
+    assert counts["appeals.open"] == counts["appeals.overturned"] > 3
+
+
 def test_a_market_of_honest_workers_loses_no_bond() -> None:
     report = simulate_market(Plan(4, 300, liars=()))
     assert report.ok, report.broken

@@ -131,6 +131,18 @@ def test_an_appeal_without_a_jury_leaves_the_time_to_appeal_again() -> None:
     """)
 
 
+def test_a_jury_could_copy_what_is_doubted_and_so_makes_no_history() -> None:
+    world = settled("right")
+    world.check("appeal zoe A J 1 ok")
+    jury(world, "right", "right")
+    world.check("""
+        standing  j0 agreed=1
+        standing  j1 agreed=1
+        streak    j0 0
+        streak    j1 0
+    """)
+
+
 def test_all_of_a_jury_are_drawn_and_none_is_cheaper() -> None:
     """Work goes to the cheapest, whom a liar can be; a judge is drawn."""
     names = set()
