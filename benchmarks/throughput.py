@@ -313,8 +313,7 @@ STEPS: Final = {
     "starting": "its turn",
     "running": "child, walls, load",
     "keeping": "run",
-    "committed": "keep the result",
-    "revealed": "commit",
+    "revealed": "keep the result, commit, reveal",
 }
 """The first word of what a worker says it does -> the step that ends there."""
 

@@ -142,8 +142,11 @@ class Node:
             await exchange.announce([event.wire])
             return event
 
-        async def insist(payload: Payload) -> Event:
-            return await ledger.room.wait_for(partial(say, payload))
+        async def insist(*payloads: Payload) -> Event:
+            await self._ready.wait()
+            events = [await ledger.room.wait_for(partial(ledger.append, payload)) for payload in payloads]
+            await exchange.announce([event.wire for event in events])
+            return events[-1]
 
         def peers() -> list[str]:
             return [link.peer for link in host.peers()]

@@ -21,7 +21,7 @@ from projections.schedules import RUN
 FEW: Final = 2
 """Runs of a lone job: the work and its check."""
 
-SLOWEST_MS: Final = 250
+SLOWEST_MS: Final = 400
 """Between two checkpoints: some three of them lie between a commitment and the next lease."""
 
 

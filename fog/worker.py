@@ -29,7 +29,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Set
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 import trio
 
@@ -75,6 +75,12 @@ Say = Callable[[Payload], Awaitable[Event]]
 """Sign, store, announce."""
 
 
+class SayTogether(Protocol):
+    """`Say` of several in this order, in one message; the last one's event."""
+
+    def __call__(self, *payloads: Payload) -> Awaitable[Event]: ...
+
+
 class Lease(NamedTuple):
     """Which run of which shard."""
 
@@ -99,7 +105,7 @@ class Worker:
         blobs: Blobs,
         sandbox: Sandbox,
         scratch: Path,
-        say: Say,
+        say: SayTogether,
         peers: Callable[[], list[str]],
         clock: Callable[[], int],
         gate: Gate,
@@ -260,15 +266,18 @@ class Worker:
                 held = await self._computed(lease, row, job)
                 if held is None:
                     await trio.sleep_forever()  # given back; wait until the ledger says so too
+                unsaid: list[Payload] = []
                 if row["state"] == "leased":
-                    self._now(lease, "committed, waiting for the checker")
-                    self._committed[lease] = trio.current_time()
                     seal = sealed(held.result, held.fuel, held.salt, Sealing(self.account, *lease))
-                    await self._say(SealedCommit(*lease, seal))
+                    unsaid.append(SealedCommit(*lease, seal))
+                    self._committed[lease] = trio.current_time()
                 if job["checks"] != Checks.NEVER:
+                    self._now(lease, "committed, waiting for the checker")
+                    if unsaid:
+                        await self._say(unsaid.pop())
                     await self._until(lambda: lease in self._revealable)
+                await self._say(*unsaid, LeaseReveal(*lease, held.result, held.fuel, held.salt))
                 self._now(lease, "revealed, waiting to be settled")
-                await self._say(LeaseReveal(*lease, held.result, held.fuel, held.salt))
                 await trio.sleep_forever()
         finally:
             self.doing.pop(lease, None)
