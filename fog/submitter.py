@@ -227,8 +227,8 @@ class Submitter:
             await trio.sleep(FETCH_AGAIN_S)
         self._fetching.discard((job, shard))
         self.fetched.advance()
-        if not self._fetching:
-            self._agenda.folded.advance()  # it may have been the last one
+        if all(other != job for other, _ in self._fetching):
+            self._agenda.folded.advance()  # it may have been the job's last one
 
     async def _brought(self, record: SubmittedJob, job: Cid, shard: int, cid: Cid) -> bool:
         """One try. True also for what no other try can mend."""
