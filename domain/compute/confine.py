@@ -33,6 +33,7 @@ from typing import Final
 
 from domain.compute import calls
 
+NICE_MIN: Final = -20
 NICE_MAX: Final = 19
 AUTOGROUP_PAUSE_S: Final = 0.1  # the kernel lets those who are not root set one in so many seconds
 AUTOGROUP_TRIES: Final = 50  # as when as many children start together
@@ -79,14 +80,21 @@ def yield_to_everyone() -> list[str]:
 
 
 def let_stop(pid: int) -> None:
-    """After SIGSTOP or SIGKILL: give the session of `pid` the priority that `yield_to_everyone` took.
+    """After SIGSTOP: the best priority that we may give, until `let_wait`.
 
     Stopping takes a turn on a core, and on a busy machine the lowest priority waits half a second for it.
-    None of its own code runs in that turn.
+    None of its own code runs in that turn, so it costs nobody anything.
     """
     if sys.platform == "linux":
-        with suppress(ProcessLookupError, PermissionError):
-            os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
+        _be_ordinary(pid)
+        if _set_autogroup(pid, NICE_MIN) is None:  # that takes root
+            _set_autogroup(pid, 0)
+
+
+def let_die(pid: int) -> None:
+    """After SIGKILL: an ordinary priority, for the same reason; giving back its memory may take a while."""
+    if sys.platform == "linux":
+        _be_ordinary(pid)
         _set_autogroup(pid, 0)
 
 
@@ -97,6 +105,11 @@ def let_wait(pid: int) -> bool:
     with suppress(ProcessLookupError, PermissionError):
         os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
     return _set_autogroup(pid, NICE_MAX) is not False
+
+
+def _be_ordinary(pid: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _set_autogroup(pid: int, nice: int) -> bool | None:

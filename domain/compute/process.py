@@ -136,7 +136,7 @@ class Child:
         """The whole group, at once, also while suspended. Safe to repeat."""
         if self._may_be_told:
             os.killpg(self._process.pid, signal.SIGKILL)
-            confine.let_stop(self._process.pid)
+            confine.let_die(self._process.pid)
         self._ending = True
 
     @property
