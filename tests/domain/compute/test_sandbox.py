@@ -118,7 +118,8 @@ async def test_a_shard_without_inputs_runs_once(bench: Bench) -> None:
 
 async def test_a_run_leaves_nothing_to_the_next(bench: Bench) -> None:
     """A shard may have 256 inputs: each run's memory is given back before the next one begins."""
-    outcome = await bench.outcome("hello.c", {f"{n}": b"" for n in range(INPUTS_PER_SHARD_MAX)})
+    inputs = {f"{n}": b"" for n in range(INPUTS_PER_SHARD_MAX)}
+    outcome = await bench.outcome("hello.c", inputs, wall_s=300)
     assert outcome.result.ok
 
 
