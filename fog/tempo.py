@@ -27,7 +27,7 @@ SLOWEST_MS: Final = 400
 
 def interval(usual_ms: int, live: int) -> int:
     """Least milliseconds between two checkpoints while `live` runs are leased, committed or revealed."""
-    slower = usual_ms * live // FEW
+    slower = usual_ms * (1 + max(0, live - FEW))
     return max(usual_ms, min(slower, SLOWEST_MS))
 
 
