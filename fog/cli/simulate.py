@@ -38,7 +38,7 @@ def simulate(
     hours: Annotated[str, typer.Option(help="Virtual hours of storm, up to 6 decimals.")] = "0.04",
     processes: Annotated[int, typer.Option(min=1, help="For --seeds.")] = 2,
     market: Annotated[bool, typer.Option("--market", help="Workers who cheat, instead of a ledger.")] = False,
-    jobs: Annotated[int, typer.Option(min=1, max=JOBS_MAX, help="For --market.")] = 2_000,
+    jobs: Annotated[int, typer.Option(min=1, max=JOBS_MAX, help="For --market.")] = 10_000,
 ) -> None:
     """Run the real ledger among liars and faults, and check every invariant. Exit 1 if one breaks."""
     from fog.sim import campaign, plan  # the whole ledger: only this command needs it
@@ -84,7 +84,8 @@ def simulate(
 
 
 def _market(session: Session, seed: int, jobs: int) -> None:
-    from fog.sim.bazaar import Plan, simulate_market
+    from fog.sim.bazaar import simulate_market
+    from fog.sim.bazaar_plan import Plan
 
     found = simulate_market(Plan(seed, jobs)).plain()
     earned = Table(

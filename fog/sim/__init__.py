@@ -18,6 +18,7 @@ answering halves of sync. Only what is not theirs is made here: clocks, links, d
     plan          what a seed decides;  world   all of it together: one run, one report
     campaign      many seeds
     bazaar        another world: workers of whom a third cheat, the rules alone;  traders: one sentence each
+    bazaar_plan   what such a run is made from
     bazaar_books  what everybody earned, and six sentences about it
 
 What must always hold: a run is a function of its plan alone. Nothing here reads a clock, the system's random

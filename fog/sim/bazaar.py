@@ -16,7 +16,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from domain import effects
 from domain.effects import AppealIs, Forfeited, RunIs, ShardIs
@@ -27,9 +27,10 @@ from domain.rules.execute import VERSION
 from domain.rules.records import SHARD, Checks, Fate
 from domain.rules.runs import runs_for
 from domain.rules.terms import payment, unit
-from fog.sim.bazaar_books import Account, Books, formula, per_run
+from fog.sim.bazaar_books import Account, Books, formula
+from fog.sim.bazaar_plan import FUEL_MAX, GFUEL, PRICE, BazaarReport, Plan
 from fog.sim.scheduler import stream
-from fog.sim.traders import LIARS, Honest, Opening, Seen
+from fog.sim.traders import Honest, Opening, Seen
 from ledger import event as events
 from ledger.cid import Cid
 from ledger.event import Event
@@ -42,9 +43,6 @@ CLOSE_MS: Final = 1_000
 LEASE_MS: Final = 10_000
 APPEAL_MS: Final = 30_000
 OFFER_MS: Final = 86_400_000
-GFUEL: Final = 1_000_000_000
-FUEL_MAX: Final = 2 * GFUEL
-PRICE: Final = 1_000_000  # a credit a Gfuel
 ENGINE: Final = hashlib.sha256(b"simulated").digest()
 SPEC: Final = Cid.of(b"simulated")
 COST_PPM: Final = 700_000
@@ -58,75 +56,6 @@ CAPITAL_BONDS: Final = 200
 
 COUNT_EVERY: Final = 250
 """Checkpoints between two counts of all the money."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """liars         the first of the workers
-    bond_in_pays  a run's bond, in what it can be paid at most
-    patience      compared runs that a patient liar waits for
-    canaries_ppm  of a million jobs, those whose answer the buyer knows, and appeals when it gets another
-    """
-
-    seed: int
-    jobs: int = 10_000
-    workers: int = 20
-    liars: tuple[type[Honest], ...] = LIARS
-    slots: int = 4
-    bond_in_pays: int = 39
-    patience: int = 30
-    canaries_ppm: int = 100_000
-
-    @property
-    def bond(self) -> int:
-        return self.bond_in_pays * unit(FUEL_MAX, PRICE)
-
-    @property
-    def command(self) -> str:
-        return f"fog sim --market --seed {self.seed} --jobs {self.jobs}"
-
-
-@dataclass(frozen=True)
-class BazaarReport:
-    plan: Plan
-    books: Books
-    heights: int
-    state_root: bytes
-    broken: tuple[tuple[str, str], ...]
-
-    @property
-    def ok(self) -> bool:
-        return not self.broken
-
-    def plain(self) -> dict[str, Any]:
-        sums = self.books.by_strategy()
-        return {
-            "ok": self.ok,
-            "seed": self.plan.seed,
-            "jobs": self.plan.jobs,
-            "heights": self.heights,
-            "state_root": self.state_root.hex(),
-            "strategies": {
-                name: {
-                    "runs": one.runs,
-                    "paid": one.paid,
-                    "cost": one.cost,
-                    "bounties": one.bounties,
-                    "bonds_lost": one.forfeits,
-                    "lost": one.lost,
-                    "earned": one.earned,
-                    "earned_per_run": per_run(one),
-                }
-                for name, one in sums.items()
-            },
-            "checks": {f"{5 * n}%": drawn.plain() for n, drawn in sorted(self.books.draws.items())},
-            "wrong": self.books.wrong.plain(),
-            "established": self.books.established.plain(),
-            "counts": dict(sorted(self.books.counts.items())),
-            "broken": [
-                {"invariant": name, "what": what, "again": self.plan.command} for name, what in self.broken
-            ],
-        }
 
 
 @dataclass

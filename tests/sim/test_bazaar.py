@@ -18,8 +18,9 @@ from domain.rules.draft import Draft
 from domain.rules.records import Run
 from domain.rules.runs import Spot
 from fog.sim import traders
-from fog.sim.bazaar import Plan, simulate_market
+from fog.sim.bazaar import simulate_market
 from fog.sim.bazaar_books import Drawn, formula
+from fog.sim.bazaar_plan import Plan
 from fog.sim.traders import Copier, Patient
 
 JOBS = 700
