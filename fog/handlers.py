@@ -23,6 +23,7 @@ from fog import (
     blob_methods,
     collect_methods,
     escrow_methods,
+    fleet_methods,
     harvest_methods,
     identity_methods,
     invite,
@@ -38,6 +39,7 @@ from fog.control import Emit, Handler
 from fog.escrow_handlers import EscrowHandlers
 from fog.exits import Refused
 from fog.export import export
+from fog.fleet import FleetHandlers
 from fog.harvest_handlers import HarvestHandlers
 from fog.harvesting import Harvesting
 from fog.identity_handlers import IdentityHandlers
@@ -66,6 +68,7 @@ PARAMS: Final = (
     | blob_methods.PARAMS
     | collect_methods.PARAMS
     | escrow_methods.PARAMS
+    | fleet_methods.PARAMS
     | harvest_methods.PARAMS
     | identity_methods.PARAMS
     | stake_methods.PARAMS
@@ -93,7 +96,8 @@ class Handlers:
         work: Work,
         workflows: Workflows,
         blobs: BlockStore,
-        harvesting: Harvesting | None = None,
+        harvesting: Harvesting | None,
+        fleet: FleetHandlers,
     ) -> None:
         self._host = host
         self._ledger = ledger
@@ -109,6 +113,7 @@ class Handlers:
         self._escrows = EscrowHandlers(ledger, agenda, self._record)
         self._identities = IdentityHandlers(ledger, self._record)
         self._harvest = HarvestHandlers(harvesting)
+        self._fleet = fleet
         self._blobs = BlobHandlers(blobs)
         self._stake = StakeHandlers(ledger, ledger.account, self._record)
         self._flows = WorkflowHandlers(workflows, work, agenda, submitter)
@@ -144,7 +149,7 @@ class Handlers:
         handlers |= (
             self._collecting.table() | self._escrows.table() | self._identities.table() | self._stake.table()
         )
-        handlers |= self._harvest.table()
+        handlers |= self._harvest.table() | self._fleet.table()
         handlers |= self._blobs.table()
         handlers |= self._flows.table() | self._watching.table()
         assert handlers.keys() == PARAMS.keys(), "a method without a handler, or the other way round"

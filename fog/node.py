@@ -36,6 +36,7 @@ from fog.agenda import Agenda
 from fog.cosigning import Notes, outside
 from fog.exchange import Exchange
 from fog.fast_start import open_store
+from fog.fleet import FleetHandlers, Own
 from fog.gate import Gate
 from fog.handlers import Handlers
 from fog.harvest_record import RecordFile
@@ -63,6 +64,7 @@ from ledger.store import Store
 from network.blobs import BlockStore
 from network.blobs_io import Blobs
 from network.discovery import Bootstrap, Reunion
+from network.fleet import Fleet
 from network.host import open_host
 from network.mdns import Mdns
 from network.peer_exchange import PeerExchange
@@ -191,11 +193,15 @@ class Node:
         notes = Notes(
             ledger, self._key, home.cosigned, outside(cosigning.witnesses), cosigning.witnesses_needed
         )
-        live = Live(ledger, host, worker, notes, harvesting, started=now_ms())
+        started = now_ms()
+        live = Live(ledger, host, worker, notes, harvesting, started=started)
         live.others["accused"] = accuser.counts
         live.others["blobs"] = blocks.counts
         live.mode = settings.ledger.mode
         api = None if socket is None else "http://{}:{}".format(*socket.getsockname()[:2])
+        own = Own(settings.device, worker, harvesting, started)
+        told = Fleet(host, own.report, lambda key: may_act(replica.state, account, key))
+        fleet = FleetHandlers(ledger, agenda, own.report, told.ask, lambda: live.status().time)
         handlers = Handlers(
             host,
             ledger,
@@ -211,6 +217,7 @@ class Node:
             workflows,
             blobs.store,
             harvesting,
+            fleet,
         )
 
         async with trio.open_nursery() as nursery:

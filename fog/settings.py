@@ -201,6 +201,16 @@ class Identity(Section, frozen=True):
     ] = ""
 
 
+class Device(Section, frozen=True):
+    """What this machine is called among the owner's others. Told to them alone."""
+
+    name: Annotated[str, Meta(max_length=64, description="A name for people; empty: the host's name.")] = ""
+    labels: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[a-z0-9_.-]{1,32}=[^=]{0,64}\Z")], ...],
+        Meta(max_length=16, description="Words to find machines by, each `name=value`: `room=attic`."),
+    ] = ()
+
+
 class Log(Section, frozen=True):
     """What the node says while it runs."""
 
@@ -221,4 +231,5 @@ class Settings(Section, frozen=True):
     blobs: Blobs = Blobs()
     finality: Finality = Finality()
     identity: Identity = Identity()
+    device: Device = Device()
     log: Log = Log()

@@ -17,3 +17,8 @@ def key_of(peer: str) -> bytes | None:
     """The 32 bytes of the device key behind a peer id; None for a key of another kind."""
     data = ID.from_string(peer).to_bytes()
     return data[len(_PREFIX) :] if len(data) == 38 and data.startswith(_PREFIX) else None
+
+
+def peer_of(key: bytes) -> str:
+    """The peer id of a device key of 32 bytes."""
+    return str(ID(_PREFIX + key))

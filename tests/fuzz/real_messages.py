@@ -17,7 +17,7 @@ from ledger.genesis import Allocation, Genesis, Validator
 from ledger.item_set import ItemSet
 from ledger.reconcile_frames import encode_frame
 from ledger.store import Store
-from network import gossip, sync_messages
+from network import fleet, gossip, sync_messages
 from projections import pages
 from tests.fuzz.cast import NET, SIGNERS
 from tests.fuzz.real_events import MOMENT, VECTORS, Real, an_event
@@ -102,6 +102,15 @@ def peers() -> Real:
     yield "none", canonical.encode([])
     yield "some", canonical.encode(ADDRESSES)
     yield "many", canonical.encode([f"/ip4/10.0.0.{n}/tcp/7419/p2p/{PEER}" for n in range(33)])
+
+
+def reports() -> Real:
+    labels = (("room", "attic"), ("owner", "zoë"))
+    doing = ("qm3f2a7x/0.0: running, 3 of 16 done",)
+    fields = ("fog 0.1", "Linux x86_64", 8, 16 << 30, "laptop", 2, "suspend", "suspended: on battery")
+    yield "nothing", canonical.encode(None)
+    yield "laptop", canonical.encode(fleet.Report("attic", labels, *fields, doing, 1_764_000_000_000))
+    yield "bare", canonical.encode(fleet.Report("", (), "", "", 1, 0, "", 0, "off", "", (), 0))
 
 
 def addresses() -> Real:
@@ -263,6 +272,7 @@ MESSAGES: dict[str, Callable[[], Real]] = {
     "gossip-events": batches,
     "gossip-votes": said_votes,
     "peers": peers,
+    "fleet": reports,
     "address": addresses,
     "car": cars,
     "archive": archives,

@@ -9,7 +9,7 @@ from ledger.errors import UsageError
 from ledger.holdings import UNORDERED_WIDTH as WIDTH
 from ledger.item_set import ItemSet
 from ledger.reconcile_frames import decode_frame, encode_frame
-from network import gossip, peer_exchange, sync_messages
+from network import fleet, gossip, peer_exchange, sync_messages
 from network.host import parse_address
 from tests.fuzz.target import SCHEMA, Target
 
@@ -73,6 +73,10 @@ def read_peers(data: bytes) -> bytes | None:
     return canonical.encode(addresses) if len(addresses) < peer_exchange.ADDRESSES_MAX else None
 
 
+def read_report(data: bytes) -> bytes:
+    return canonical.encode(fleet.decode(data))
+
+
 def read_address(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     peer_exchange.reach(text)
@@ -93,6 +97,7 @@ TARGETS = (
     Target("reconcile-answer", read_answer_frame, FRAMES, is_raw=True, share=0.4),
     Target("gossip-votes", read_votes, SCHEMA, share=0.5),
     Target("peers", read_peers, SCHEMA, share=0.3),
+    Target("fleet", read_report, SCHEMA, share=0.3),
     Target(
         "address",
         read_address,
