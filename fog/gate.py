@@ -53,7 +53,6 @@ class Gate:
         self._closed_at = -math.inf
         self._while_open: set[trio.CancelScope] = set()
         self._until_shut: set[trio.CancelScope] = set()
-        sandbox.suspend()
 
     @property
     def is_open(self) -> bool:
