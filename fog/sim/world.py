@@ -2,7 +2,7 @@
 
     storm   people pay, liars lie, faults befall the honest, for as long as the plan says
     calm    faults stop and liars do not; all that is valid must become final, within so many slots of honest
-            leaders (`promptness`) and within `Plan.settle_ms`   (I13)
+            leaders once all have it (`promptness`) and within `Plan.settle_ms`   (I13)
     finale  what is too dear for every height: replay, copies with a tail, other orders of arrival, proofs
 
 What must always hold: a run raises nothing for what it finds; the report says it.
@@ -155,6 +155,8 @@ class World:
         enough = begun  # when there last were enough to vote
         for moment in range(begun + LOOK_MS, begun + self.plan.settle_ms, LOOK_MS):
             scheduler.run(moment)
+            if not self._is_spread(begun):
+                before = self.observer.promptness.slots  # sync brings it, in its own time
             slots = self.observer.promptness.slots - before
             late = self.observer.unsettled(begun + 1)
             if late is None:
@@ -170,6 +172,11 @@ class World:
                 return
         late = self.observer.unsettled(begun + 1)
         self.observer.broken("I13", f"{self.plan.settle_ms} ms after the last fault {late}")
+
+    def _is_spread(self, moment: int) -> bool:
+        """Whether what was said by then (run ms) and is not final stands at every honest node."""
+        said = [id for id in self.observer.open if self.observer.valid[id][1] <= moment]
+        return not any(node.replica.missing(said) for node in self.honest)
 
     def _are_enough(self) -> bool:
         """Whether more than two thirds of the stake are honest and may vote. Who lost a disk may not, until
