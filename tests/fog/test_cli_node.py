@@ -46,6 +46,8 @@ from fog.methods import (
     shape,
 )
 from fog.paths import DataDir
+from fog.watching_methods import Found
+from fog.workflow_methods import Workflows
 
 ME = "ab" * 32
 CID = "b" + "a" * 58
@@ -87,7 +89,10 @@ Node = Callable[[str, Message | Exception], list[dict[str, Any]]]
 
 @contextmanager
 def node(path: Path, method: str, *answers: Message | Exception) -> Iterator[list[dict[str, Any]]]:
-    """Answer `method` with the last of `answers`, after the others as progress; gives what was asked."""
+    """Answer `method` with the last of `answers`, after the others as progress; gives what was asked of it.
+
+    Whatever id is looked for is that of a job, and there is no workflow.
+    """
     asked: list[dict[str, Any]] = []
 
     async def handler(params: dict[str, Any], emit: Emit) -> dict[str, Any]:
@@ -100,11 +105,17 @@ def node(path: Path, method: str, *answers: Message | Exception) -> Iterator[lis
             raise last
         return plain(last)
 
+    async def find(params: dict[str, Any], emit: Emit) -> dict[str, Any]:
+        return plain(Found(kind="job", id=CID, name="primes"))
+
+    async def flows(params: dict[str, Any], emit: Emit) -> dict[str, Any]:
+        return plain(Workflows(workflows=[]))
+
     up = threading.Event()
     ends: list[Callable[[], None]] = []
 
     async def main() -> None:
-        handlers: dict[str, Handler] = {method: handler}
+        handlers: dict[str, Handler] = {"job.find": find, "workflow.list": flows, method: handler}
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
                 await nursery.start(serve, path, handlers)
@@ -301,14 +312,14 @@ def test_jobs_are_listed_and_shown(socket: Path, capsys: Capture) -> None:
     line = RunLine(shard=0, attempt=1, worker=ME, role="check", state="paid", fuel=10**9, paid=1000)
     with node(socket, "job.show", JobDetail(job=JOB, shards=[], runs=[line])) as asked:
         assert run(["job", "show", CID[-8:]]) == Exit.OK
-    assert asked == [{"job": CID[-8:]}]
+    assert asked == [{"job": CID}]
     assert "check" in capsys.readouterr().out
 
 
 def test_a_job_is_cancelled_by_the_end_of_its_id(socket: Path, capsys: Capture) -> None:
     with node(socket, "job.cancel", Recorded(event=CID, standing="final", height=3, code="ok")) as asked:
         assert run(["job", "cancel", "aaaaaa"]) == Exit.OK
-    assert asked == [{"job": "aaaaaa"}]
+    assert asked == [{"job": CID}]
     assert "final: cancelled" in capsys.readouterr().out
 
 
