@@ -60,7 +60,9 @@ class Gate:
 
     @property
     def closed_s(self) -> float:
-        """For how long it has not been open."""
+        """For how long it has not been open; for ever, once evicted: nobody should count on us."""
+        if self.action == "evict":
+            return math.inf
         return 0.0 if self.is_open else trio.current_time() - self._closed_at
 
     def flinch(self) -> None:

@@ -107,6 +107,16 @@ async def test_nothing_begins_while_it_is_shut(gate: Gate) -> None:
         await trio.sleep_forever()
 
 
+async def test_an_eviction_is_told_at_once_and_a_short_stop_is_not(gate: Gate) -> None:
+    """The offer follows `closed_s`."""
+    await gate.turn("run", "")
+    assert gate.closed_s == 0
+    await gate.turn("suspend", "somebody is here")
+    assert gate.closed_s < HOLD_S
+    await gate.turn("evict", "no memory is left")
+    assert gate.closed_s > HOLD_S
+
+
 async def test_it_tells_of_a_turn_and_not_of_the_same_again(gate: Gate) -> None:
     await gate.turn("run", "")
     seen = gate.changed.beat
