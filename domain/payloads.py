@@ -27,7 +27,8 @@ LEASE_MAX_MS: Final = 24 * 3_600_000
 GUARDIANS_MAX: Final = 8
 
 Shard = Annotated[int, Meta(ge=0, lt=SHARDS_MAX)]
-Attempt = Annotated[int, Meta(ge=0, lt=64)]
+ATTEMPTS_MAX: Final = 64
+Attempt = Annotated[int, Meta(ge=0, lt=ATTEMPTS_MAX)]
 """Which run of a shard: 0 for the first lease, then 1, 2 … in the order they were leased."""
 
 

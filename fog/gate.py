@@ -65,6 +65,11 @@ class Gate:
             return math.inf
         return 0.0 if self.is_open else trio.current_time() - self._closed_at
 
+    @property
+    def has_flinched(self) -> bool:
+        """Stopped until the next turn, though that may be to go on."""
+        return self._flinched
+
     def flinch(self) -> None:
         """Stop every child until the next turn: something is new, and asking takes longer than a stop."""
         if self.is_open:

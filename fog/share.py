@@ -97,7 +97,7 @@ async def throttle(gate: Gate, sandbox: Sandbox, percent: int) -> None:
         await trio.sleep(THROTTLE_S * percent / 100)
         sandbox.suspend()
         await trio.sleep(THROTTLE_S * (100 - percent) / 100)
-        if gate.is_open:
+        if gate.is_open and not gate.has_flinched:
             await sandbox.resume()
 
 

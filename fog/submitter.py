@@ -236,7 +236,7 @@ class Submitter:
             try:
                 await self._write(cid, record, shard)
                 await self._keep(self._work.fetched, record, shard)
-            except FogError as error:
+            except (FogError, OSError) as error:  # OSError: this machine's disk
                 log.warning("result %d of %s is not here yet: %s", shard, job, error)
                 return False
         return True

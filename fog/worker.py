@@ -126,6 +126,7 @@ class Worker:
         self._say = say
         self._peers = peers
         self._clock = clock
+        self._is_leaving = False
         self._scopes: dict[Lease, trio.CancelScope] = {}
         self._leases = 0  # carried since the start
         self._ahead = Ahead()
@@ -189,7 +190,9 @@ class Worker:
                 seen = await self._turned(seen, slots)
 
     def _slots(self) -> int:
-        """Leases to hold at once."""
+        """Leases to hold at once; none any more while leaving."""
+        if self._is_leaving:
+            return 0
         return min(self.settings.slots * (1 + self._ahead.count), SLOTS_MAX)
 
     async def _turned(self, seen: int, slots: int) -> int:
@@ -223,6 +226,7 @@ class Worker:
         Returns when that is final: only then is it sure that anybody heard of it, and a lease that nobody
         knows to be given back runs its whole time. The caller sets the deadline.
         """
+        self._is_leaving = True
         last = await self._say(BondedOffer(0, self.settings.price, self._clock(), ENGINE, 0))
         for row in await self._agenda.ask(agenda.owed_by, self.device):
             lease = _lease(row)

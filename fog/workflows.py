@@ -177,7 +177,7 @@ class Workflows:
                 for flow in await self._keep(self._work.open_workflows):
                     try:
                         await self._go_on(flow)
-                    except FogError as error:
+                    except (FogError, OSError) as error:  # OSError: this machine's disk
                         log.warning("workflow %s is looked at again later: %s", flow.name, error)
                 with trio.move_on_after(LOOK_AGAIN_S):
                     seen = await self.moved.after(seen)

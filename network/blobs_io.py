@@ -287,7 +287,8 @@ class Blobs:
             if not block:
                 self._do(self._fetches.lacks(line.peer, cid, trio.current_time()))
             else:
-                await self._storing.acquire()
+                with trio.CancelScope(shield=True):  # the block is answered for: it must come to an end
+                    await self._storing.acquire()
                 self._nursery.start_soon(self._keep, line, cid, block)
             self._fetches.reading(line.peer, trio.current_time())
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import struct
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -185,7 +186,7 @@ HOSTILE: Final = NUMBERS.keys() - _COMPUTE - _LOAD
 def loading() -> Calls:
     """Compiling writes machine code and makes it executable; the last call is the next filter."""
     own = {
-        "tgkill": (Condition(0, equal=os.getpid()),),  # abort() says it to itself
+        "tgkill": (Condition(0, equal=os.getpid()), Condition(2, equal=signal.SIGABRT)),  # abort(), no more
         "prlimit64": (Condition(0, mask=0xFFFF_FFFF),),  # pid 0: its own limits, which only go down
     }
     return Calls(_COMPUTE | _LOAD, own)
@@ -195,7 +196,7 @@ def running() -> Calls:
     """A shared or a downward growing mapping is memory that RLIMIT_DATA does not count."""
     outside = _MAP_SHARED | _MAP_GROWSDOWN | _MAP_HUGETLB
     own = {
-        "tgkill": (Condition(0, equal=os.getpid()),),
+        "tgkill": (Condition(0, equal=os.getpid()), Condition(2, equal=signal.SIGABRT)),
         "mmap": (Condition(2, mask=_PROT_EXEC), Condition(3, mask=outside)),
         "mprotect": (Condition(2, mask=_PROT_EXEC),),
     }

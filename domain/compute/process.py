@@ -180,7 +180,7 @@ class Child:
         code = _DEATHS.get(-status, "child_died")
         if status == -signal.SIGABRT and b"memory allocation of" in said:
             code = "host_memory"
-        name = signal.Signals(-status).name if status < 0 else f"exit {status}"
+        name = f"exit {status}" if status >= 0 else signal.strsignal(-status) or f"signal {-status}"
         return SandboxFailure(f"the sandbox ended early ({name}): {printable(said)[-500:]}", code=code)
 
 

@@ -21,7 +21,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -109,7 +109,8 @@ class Sandbox:
         """Keep a spare child from now on. Starting one takes the caller some milliseconds."""
         self._keep_spare = True
         if self._spare is None and not self.suspended:
-            self._spare = Child()
+            with suppress(OSError):  # no memory or no process to be had: the next run says so
+                self._spare = Child()
 
     @property
     def suspended(self) -> bool:

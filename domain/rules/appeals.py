@@ -9,7 +9,7 @@ first as well as the second, after it was said, and of which none had to do with
 
     upheld       their result is the one that was taken      the appeal cost what they were paid
     overturned   it is another                               those who were paid for it forfeit their bonds
-    void         they came to no result                      the time to appeal begins again
+    void         they came to no result                      the time to appeal begins again, once
 
 So that there is something to take, the bonds of runs that were paid stay pledged for `appeal_ms` after their
 shard settled, and while an appeal runs. Trusted runs too: a lie that no check met is met here.
@@ -59,6 +59,10 @@ LEASES_TO_DEADLINE: Final = 8
 """Of an appeal: enough for a jury of seven, one after another."""
 
 
+VOIDS_MAX: Final = 1
+"""Void appeals after which the time to appeal begins again: they cost nothing, and hold others' bonds."""
+
+
 class Paid(msgspec.Struct, frozen=True):
     """A run that was paid, and has its bond still pledged."""
 
@@ -69,7 +73,10 @@ class Paid(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What a shard settled on, while it can be appealed. `until`: ledger time; `appeal`: one that runs."""
+    """What a shard settled on, while it can be appealed.
+
+    until  ledger time;  appeal  one that runs;  voids  appeals so far that came to no result
+    """
 
     job: Job
     result: Cid
@@ -77,17 +84,19 @@ class Verdict(msgspec.Struct, frozen=True):
     until: int
     paid: tuple[Paid, ...]
     appeal: Cid | None = None
+    voids: int = 0
 
 
 def _encode(verdict: Verdict) -> bytes:
     paid = [list(astuple(one)) for one in verdict.paid]
     fields = [list(astuple(verdict.job)), verdict.result, verdict.fuel, verdict.until, paid, verdict.appeal]
+    fields.append(verdict.voids)
     return canonical.encode(fields)
 
 
 def _decode(data: bytes) -> Verdict:
-    job, result, fuel, until, paid, appeal = as_list(data)
-    return Verdict(Job(*job), result, fuel, until, tuple(Paid(*one) for one in paid), appeal)
+    job, result, fuel, until, paid, appeal, voids = as_list(data)
+    return Verdict(Job(*job), result, fuel, until, tuple(Paid(*one) for one in paid), appeal, voids)
 
 
 VERDICT: Final = Table("verdict", _encode, _decode)
@@ -147,11 +156,11 @@ def appeal(draft: Draft, order: JobAppeal) -> None:
 
 
 def is_party(draft: Draft, job: Job, shard: int, account: bytes) -> bool:
-    """Whether an account was paid for the result that this job appeals."""
+    """Whether an account was paid for the result that this job appeals, or paid for it."""
     if job.appeals is None:
         return False
     verdict = draft.row(VERDICT, shard_key(job.appeals, shard))
-    return any(one.worker == account for one in verdict.paid)
+    return account == verdict.job.submitter or any(one.worker == account for one in verdict.paid)
 
 
 def ended(draft: Draft, spot: Spot, outcome: tuple[Cid | None, int] | None, paid: int) -> None:
@@ -161,10 +170,14 @@ def ended(draft: Draft, spot: Spot, outcome: tuple[Cid | None, int] | None, paid
     key = shard_key(spot.job.appeals, spot.shard)
     verdict = draft.row(VERDICT, key)
     if outcome is None:
-        until = draft.time + draft.params.appeal_ms
-        draft.put(VERDICT, key, replace(verdict, until=until, appeal=None))
-        agenda.write_run(draft, until, spot.job.appeals, spot.shard, 0, kind=agenda.VERDICT)
         _tell(draft, spot, "void")
+        if verdict.voids < VOIDS_MAX:
+            until = draft.time + draft.params.appeal_ms
+            draft.put(VERDICT, key, replace(verdict, until=until, appeal=None, voids=verdict.voids + 1))
+            agenda.write_run(draft, until, spot.job.appeals, spot.shard, 0, kind=agenda.VERDICT)
+        else:
+            draft.drop(VERDICT, key)
+            _release(draft, verdict)
         return
     draft.drop(VERDICT, key)
     if outcome == (verdict.result, verdict.fuel):

@@ -37,7 +37,7 @@ from domain.rules.accounts import move
 from domain.rules.bonds import Bond
 from domain.rules.codes import Refused
 from domain.rules.draft import Draft
-from domain.rules.records import ONLY, Table, flat, raw
+from domain.rules.records import DELEGATION, ONLY, Table, flat, raw
 from ledger import cut, forks, warrants
 from ledger.errors import RemoteError
 from ledger.event import Header
@@ -62,7 +62,6 @@ class Guilt(msgspec.Struct, frozen=True):
 
 
 CLOSED: Final[Table[bytes]] = raw(cut.CLOSED)
-_DELEGATION: Final[Table[bytes]] = raw(cut.DELEGATION)
 OFFENCE: Final[Table[bytes]] = raw("offence")
 """Key: a letter, the offender, and what tells its offences of that sort apart; a row: it was punished."""
 
@@ -160,7 +159,7 @@ def answerable(delegates: Callable[[bytes], bool], *headers: Header) -> list[byt
 
 
 def _delegates(draft: Draft, key: bytes) -> bool:
-    return draft.get(_DELEGATION, key) is not None
+    return draft.get(DELEGATION, key) is not None
 
 
 # -- what it costs ------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ from domain.rules.agenda import Entry
 from domain.rules.codes import Refused
 from domain.rules.draft import Draft
 from domain.rules.evidence import CLOSED
-from domain.rules.records import ACCOUNT, Table, flat, raw
+from domain.rules.records import ACCOUNT, DELEGATION, Table, flat
 from ledger import canonical, cut
 from ledger.cut import LaneHead
 from ledger.event import LANES, Event
@@ -84,7 +84,6 @@ def _lane_head(data: bytes) -> LaneHead:
 
 IDENTITY: Final = flat("identity", Identity)
 RECOVERY: Final = flat("recovery", Recovery)
-DELEGATION: Final = raw(cut.DELEGATION)
 LANE: Final[Table[LaneHead]] = Table(cut.LANE, canonical.encode, _lane_head)
 
 NOBODY: Final = Identity()

@@ -118,14 +118,14 @@ def running_job(draft: Draft, id: Cid) -> Job:
 def fall_due(draft: Draft, id: Cid) -> int:
     """The job's entry in the agenda has come: its deadline, or after that its last moment.
 
-    Returns how many of its shards had not ended: that many may have ended now.
+    Returns how many shards were looked at.
     """
     job, tally = draft.row(JOB, id), draft.row(TALLY, id)
     if tally.state == JobState.RUNNING:
         _give_up(draft, id, job, JobState.EXPIRED)
     else:
         _end_all(draft, id, job, tally.state)
-    return tally.live
+    return job.count
 
 
 def _give_up(draft: Draft, id: Cid, job: Job, state: int) -> None:
@@ -138,7 +138,7 @@ def _give_up(draft: Draft, id: Cid, job: Job, state: int) -> None:
     draft.drop(QUEUE, queue_key(job, id))
     agenda.strike(draft, job.deadline, agenda.JOB, id)
     agenda.write(draft, last_moment(job), agenda.JOB, id)
-    for shard in range(before.cursor):
+    for shard in range(job.first, before.cursor):
         row = draft.get(SHARD, Spot(id, job, shard).key)
         if row is not None and not has_committed(row):
             end(draft, Spot(id, job, shard), tallies.ENDINGS[state], reason="job_ended")
@@ -146,7 +146,7 @@ def _give_up(draft: Draft, id: Cid, job: Job, state: int) -> None:
 
 
 def _end_all(draft: Draft, id: Cid, job: Job, state: int) -> None:
-    for shard in range(job.shards):
+    for shard in range(job.first, job.shards):
         spot = Spot(id, job, shard)
         if draft.get(SHARD, spot.key) is not None:
             end(draft, spot, tallies.ENDINGS[state], reason="out_of_time")

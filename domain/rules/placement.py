@@ -207,8 +207,8 @@ def _spot_at(draft: Draft, key: bytes) -> Spot:
 
 
 def _draw_one(draft: Draft, bench: Bench, spot: Spot) -> bool:
-    if draft.time + spot.job.lease > last_moment(spot.job):
-        return False
+    if draft.time + 2 * spot.job.lease > last_moment(spot.job):
+        return False  # no time for a lease and then for revealing: who had committed could not open it
     device = bench.draw(spot, draft.row(SHARD, spot.key))
     if device is None:
         return False

@@ -46,7 +46,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from domain.rules.params import Params
-from ledger import canonical
+from ledger import canonical, cut
 from ledger.cid import Cid
 from ledger.types import INT63_MAX
 
@@ -98,7 +98,8 @@ class Offer(msgspec.Struct, frozen=True):
     """`busy` of `slots` are computing; `slots` 0 is an offer withdrawn or expired with runs still busy.
 
     `account` is who the device acts for. `since` is the height from which the device has had an offer for it
-    without a break, whatever its terms. `bond` is the most that it pledges for one run.
+    without a break, open to no less than now: else whoever knows a draw could step into it. `bond` is the
+    most that it pledges for one run.
     """
 
     account: bytes
@@ -319,6 +320,8 @@ WINDOW: Final = raw("window")
 AGENDA: Final = raw("agenda")
 DUE: Final = raw("due")
 PULSE: Final = raw("pulse")
+
+DELEGATION: Final = raw(cut.DELEGATION)
 
 ESCROW: Final = flat("escrow", Escrow)
 ESCROWS: Final = raw("escrows")

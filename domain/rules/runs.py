@@ -150,9 +150,15 @@ def turn(
 
 
 def start_clock(draft: Draft, spot: Spot) -> None:
-    """Runs that may be revealed have a lease's time for it from now on, but not beyond the last moment."""
+    """Runs that may be revealed have a lease's time for it from now on.
+
+    Where the job ends before that, no clock runs: its end drops them without blame, and nobody is made to
+    hide a result by a window of milliseconds.
+    """
     shard = draft.row(SHARD, spot.key)
-    until = min(draft.time + spot.job.lease, last_moment(spot.job))
+    until = draft.time + spot.job.lease
+    if until > last_moment(spot.job):
+        return
     for attempt, run in enumerate(shard.runs):
         if run.state == RunState.COMMITTED and not run.until:
             after = replace(run, until=until)

@@ -13,6 +13,7 @@ A shard that has used up its attempts and needs another run fails.
 
 from __future__ import annotations
 
+from domain.payloads import ATTEMPTS_MAX
 from domain.rules import pulse, tallies
 from domain.rules.draft import Draft
 from domain.rules.records import (
@@ -23,12 +24,13 @@ from domain.rules.records import (
     WINDOW,
     Checks,
     Fate,
+    Job,
     JobState,
     RunState,
     Shard,
     draw_key,
 )
-from domain.rules.runs import Spot, draw_fate, runs_needed
+from domain.rules.runs import Spot, draw_fate, is_disputed, runs_needed
 from domain.rules.settlement import end, judge
 
 
@@ -50,11 +52,22 @@ def advance(draft: Draft, spot: Spot) -> None:
     tallies.conclude(draft, spot.id, spot.job)
 
 
+def attempts_max(draft: Draft, job: Job, shard: Shard) -> int:
+    """Runs after which a shard is given up.
+
+    Where bonds stand against each other it takes as many as there can be: else whoever is drawn and gives
+    back would let a liar keep its bond.
+    """
+    if job.bond and is_disputed(shard):
+        return ATTEMPTS_MAX
+    return draft.params.attempts_max
+
+
 def _need_run(draft: Draft, spot: Spot, shard: Shard) -> None:
     tally = draft.row(TALLY, spot.id)
     if not shard.live and tally.state != JobState.RUNNING:
         end(draft, spot, tallies.ENDINGS[tally.state], reason="job_ended")
-    elif len(shard.runs) >= draft.params.attempts_max:
+    elif len(shard.runs) >= attempts_max(draft, spot.job, shard):
         end(draft, spot, "failed", reason="attempts_exhausted")
     elif not shard.live and spot.job.appeals is None:
         draw_fate(draft, spot, Fate.UNDRAWN)

@@ -61,7 +61,7 @@ class Bus:
     async def signals(self, **match: str) -> AsyncIterator[DBusConnection]:
         """A connection of its own on which the signals that match arrive. Raises ProbeFailed."""
         rule = MatchRule(type="signal", **match)
-        with _failures("signals"), trio.fail_after(CALL_S_MAX):
+        with failures("signals"), trio.fail_after(CALL_S_MAX):
             connection = await _connect(self.address)
             await _answer(connection, message_bus.AddMatch(rule))
         try:
@@ -78,7 +78,7 @@ class Bus:
         async with self._one_call:
             good = False
             try:
-                with _failures(service), trio.fail_after(CALL_S_MAX):
+                with failures(service), trio.fail_after(CALL_S_MAX):
                     if self._connection is None:
                         self._connection = await _connect(self.address)
                     answer = await _answer(self._connection, message)
@@ -132,7 +132,7 @@ async def _answer(connection: DBusConnection, message: Message) -> Message:
 
 
 @contextmanager
-def _failures(service: str) -> Iterator[None]:
+def failures(service: str) -> Iterator[None]:
     """Everything that jeepney, trio and the system raise for what a bus does."""
     try:
         yield

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 from domain.harvest.probes import ProbeFailed
-from domain.harvest.probes.bus import Bus
+from domain.harvest.probes.bus import Bus, failures
 from domain.harvest.readings import Readings
 
 SERVICE: Final = "org.freedesktop.login1"
@@ -63,7 +63,8 @@ class Logind:
         """
         async with self.bus.signals(sender=SERVICE, path_namespace=MANAGER) as connection:
             while True:
-                await connection.receive()
+                with failures("signals"):
+                    await connection.receive()
                 yield
 
 

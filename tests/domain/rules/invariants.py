@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 from domain.effects import Contribution, JobIs, RunIs, ShardIs
-from domain.payloads import GUARDIANS_MAX
+from domain.payloads import ATTEMPTS_MAX, GUARDIANS_MAX
 from domain.rules import agenda, calendar, conservation, packed, terms
 from domain.rules.appeals import VERDICT
 from domain.rules.bonds import BOND, BONDS_MAX, LEAVING_MAX, Bond
@@ -47,7 +47,7 @@ from domain.rules.records import (
     idle_key,
     queue_key,
 )
-from domain.rules.runs import STAGES_BONDED, has_committed, may_reveal, runs_needed, votes_to_win
+from domain.rules.runs import STAGES_BONDED, has_committed, is_disputed, may_reveal, runs_needed, votes_to_win
 from domain.rules.tallies import has_open
 from ledger.cid import Cid
 from ledger.genesis import VALIDATORS_MAX
@@ -179,7 +179,8 @@ def _check_job(job: Job, tally: Tally, shards: dict[int, Shard], params: Params)
     assert tally.reopened == (b"" if job.appeals else still_open)
     for number, shard in shards.items():
         assert number < tally.cursor
-        assert (0 if job.appeals else 1) <= len(shard.runs) <= params.attempts_max
+        most = ATTEMPTS_MAX if job.bond and is_disputed(shard) else params.attempts_max
+        assert (0 if job.appeals else 1) <= len(shard.runs) <= most
         workers = [run.worker for run in shard.live]
         assert len(set(workers)) == len(workers), "two live runs of one account"
         assert len(workers) <= (STAGES_BONDED[-1] if job.bond else terms.RUNS_CHECKED)

@@ -131,6 +131,38 @@ def test_an_appeal_without_a_jury_leaves_the_time_to_appeal_again() -> None:
     """)
 
 
+def test_appeals_without_a_jury_do_not_hold_a_bond_for_ever() -> None:
+    """They cost nothing, so there is a second one and no third."""
+    world = settled()
+    for name in PEOPLE[1:]:
+        world.check(f"offer {name} slots=0 ok")
+    world.check("""
+        appeal    zoe A J 1                       ok
+        close     80000
+        close
+        verdict   A void
+        appeal    zoe B J 1                       ok
+        close     80000
+        close
+        verdict   B void
+        balance   bob 4011 0 990
+        appeal    zoe C J 1                       no_verdict
+    """)
+
+
+def test_who_paid_for_the_result_is_not_drawn_to_judge_it() -> None:
+    world = settled()
+    for name in PEOPLE[1:]:
+        world.check(f"offer {name} slots=0 ok")
+    world.check("""
+        offer     alice slots=9 price=10 bond=990 ok
+        close     1
+        appeal    zoe A J 1                       ok
+        place
+        run       A 1 0 none
+    """)
+
+
 def test_a_jury_could_copy_what_is_doubted_and_so_makes_no_history() -> None:
     world = settled("right")
     world.check("appeal zoe A J 1 ok")

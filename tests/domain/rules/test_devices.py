@@ -8,6 +8,7 @@ import pytest
 
 from domain.effects import Contribution
 from domain.payloads import IdentityDelegate, IdentityRevoke, LeaseCommit, LeaseReveal, Offer
+from domain.rules.records import OFFER
 from domain.rules.settlement import commitment
 from ledger.cid import Cid
 from tests.domain.rules.world import ENGINE, World
@@ -131,6 +132,25 @@ def test_a_machine_that_may_not_act_any_more_is_leased_nothing() -> None:
         place
         run     J 0 0 none
     """)
+
+
+def test_a_delegation_that_ended_just_before_offers_nothing() -> None:
+    world = World(alice=10_000, olga=100)
+    owner(world, "laptop")
+    assert world.do("olga", IdentityRevoke(world.account("laptop"))) == "ok"
+    assert lends(world, "laptop", "olga") == "not_delegated"
+
+
+def test_whoever_asks_less_than_before_is_drawn_only_from_the_next_beacon_on() -> None:
+    """Else an offer that nobody takes could be made one that is drawn, by who knows the draw."""
+    world = World(alice=10_000)
+    assert lends(world, "carol", "carol", price=9) == "ok"
+    since = OFFER.decode(world.state.get("offer", world.account("carol"))).since  # type: ignore[arg-type]
+    world.close()
+    assert lends(world, "carol", "carol", price=9, slots=2) == "ok"
+    assert OFFER.decode(world.state.get("offer", world.account("carol"))).since == since  # type: ignore[arg-type]
+    assert lends(world, "carol", "carol", price=8) == "ok"
+    assert OFFER.decode(world.state.get("offer", world.account("carol"))).since == since + 1  # type: ignore[arg-type]
 
 
 def test_an_offer_for_another_account_is_a_new_one() -> None:

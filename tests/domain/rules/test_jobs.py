@@ -177,33 +177,28 @@ def test_charges_round_up_and_payments_round_down() -> None:
     assert terms.escrow(shards=3, fuel=1_500_000_000, price=3, checks=0) == 3 * 5
 
 
-def test_the_time_to_reveal_does_not_reach_beyond_the_last_moment() -> None:
-    """And no checker is drawn that could not have a whole lease before it."""
-    world = World(alice=1000)
-    world.check("""
+def test_who_committed_has_a_whole_lease_to_reveal() -> None:
+    """No checker is drawn who would leave the one it checks less."""
+    story = """
         offer     bob slots=1 until=+90000              ok
         submit    alice J lease=10000 deadline=+20000   ok
         place
         commit    bob J 0 0 right 7        ok
         close     20000
-        close     29900
+        close     {wait}
         offer     carol slots=1            ok
         place
-        run       J 0 1 carol check leased
-        close     9000
+        run       J 0 1 {drawn}
+    """
+    world = World(alice=1000)
+    world.check(story.format(wait=19_900, drawn="carol check leased"))
+    world.check("""
+        close     9800
         commit    carol J 0 1 right 7      ok
         place
     """)
-    assert {run.until for run in world.history.runs.values()} == {CREATED + 1 + 20_000 + 4 * 10_000}
+    last = CREATED + 1 + 20_000 + 4 * 10_000
+    (until,) = {run.until for run in world.history.runs.values()}
+    assert last - 500 < until <= last
     late = World(alice=1000)
-    late.check("""
-        offer     bob slots=1 until=+90000              ok
-        submit    alice J lease=10000 deadline=+20000   ok
-        place
-        commit    bob J 0 0 right 7        ok
-        close     20000
-        close     30000
-        offer     carol slots=1            ok
-        place
-        run       J 0 1 none
-    """)
+    late.check(story.format(wait=20_000, drawn="none"))
