@@ -246,7 +246,12 @@ class Node:
                 if select.select([terminal], [], [], LOOK_EVERY_S)[0]:
                     seen += terminal.read(65_536)
             drawn.send_signal(signal.SIGINT)
-            return drawn.wait(STOP_S_MAX), seen.decode(errors="replace")
+            deadline = time.monotonic() + STOP_S_MAX
+            while drawn.poll() is None and time.monotonic() < deadline:  # it cannot end while nobody reads it
+                if select.select([terminal], [], [], LOOK_EVERY_S)[0]:
+                    with contextlib.suppress(OSError):  # it has let go of the terminal
+                        terminal.read(65_536)
+            return drawn.wait(1), seen.decode(errors="replace")
 
     def export(self, path: Path) -> bytes:
         """The archive of everything final here."""
