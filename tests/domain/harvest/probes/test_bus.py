@@ -92,6 +92,30 @@ async def test_a_word_of_logind_is_heard_at_once(folder: Path) -> None:
         await changes.aclose()
 
 
+async def test_a_bus_that_goes_away_while_it_is_listened_to_is_a_source_that_failed(folder: Path) -> None:
+    """As when the system renews its D-Bus: it must not end the node."""
+    heard, failed = trio.Event(), trio.Event()
+    with trio.fail_after(20):
+        async with daemon(folder) as bus, trio.open_nursery() as nursery:
+
+            async def listen() -> None:
+                try:
+                    async for _ in Logind(Bus(bus.address)).changes():
+                        heard.set()
+                except ProbeFailed:
+                    failed.set()
+
+            nursery.start_soon(listen)
+            async with service(bus, LOGIN1, logind(IDLE_DESKTOP)) as login1:
+                while not heard.is_set():
+                    await login1.changed(
+                        "/org/freedesktop/login1/session/_30", f"{LOGIN1}.Session", IdleHint=("b", False)
+                    )
+                    await trio.lowlevel.checkpoint()
+            bus.stop()
+            await failed.wait()
+
+
 @pytest.mark.parametrize(
     ("value", "metered"), [(0, None), (1, True), (2, False), (3, True), (4, False), (9, None)]
 )
