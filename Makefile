@@ -42,7 +42,7 @@ layers: setup
 check: lint types layers ## for every commit: format, lint, types, layers, quick tests; under 2 minutes
 	$(PYTEST) -q -m "not slow and not long"
 
-test: setup-system setup setup-interop lint types layers ## everything that CI runs; under 12 minutes
+test: setup-system setup setup-interop lint types layers ## everything that CI runs; some 20 minutes
 	$(PYTEST) -m "not long" || { echo "failed once; those that failed, once more:"; \
 	  $(PYTEST) -m "not long" --last-failed --last-failed-no-failures none; }
 
