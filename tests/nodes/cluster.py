@@ -27,6 +27,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -238,6 +239,8 @@ class Node:
                 stdout=its,
                 stderr=its,
                 env=self._environment | {"TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
+                # A shell that runs these tests in the background has them, and so this, ignore Ctrl-C.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             )
             os.close(its)
             seen = b""
