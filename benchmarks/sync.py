@@ -18,7 +18,7 @@ Reference, in the same run: the bytes of naming everything, that is each side's 
 and what no protocol that names ids can do without, 32 bytes a difference.
 
 Prints a table and, last, one line of JSON. Exits with 1 when equal nodes take more than one round trip or
-EQUAL_BYTES_MAX, or 10,000 contiguous differences more than CONTIGUOUS_BYTES_MAX each.
+EQUAL_BYTES_MAX, or 100 or 10,000 contiguous differences more than CONTIGUOUS_BYTES_MAX each.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ from ledger.genesis import Genesis, Validator
 from ledger.holdings import UNORDERED_WIDTH, frontier_set, id_of, unordered_item
 from ledger.item_set import ID_SIZE, ItemSet
 from ledger.reconcile import FRAME_MAX, Initiator, answer, lacking
+from ledger.reconcile_frames import SALT_SIZE
 from ledger.replica import Replica
 from ledger.signing import SigningKey
 from ledger.store import Store
@@ -62,6 +63,7 @@ EQUAL_BYTES_MAX = 400
 CONTIGUOUS_BYTES_MAX = 1.3 * ID_SIZE
 DIFFERENCES = (0, 1, 100, 10_000)
 EVENT_SIZE = 400  # bytes of a typical event: how many come at once in answer to lists
+SALT = bytes(SALT_SIZE)
 FRAMING = 4  # bytes of length before each frame on a stream
 GENESIS = Genesis(1, "bench", CREATED, 1, (Validator(SigningKey(bytes(32)).public, 1),), (), {})
 LISTEN = ["/ip4/127.0.0.1/tcp/0"]
@@ -94,13 +96,14 @@ class Cost:
 
 def session(ours: ItemSet, theirs: ItemSet, cost: Cost, *, direct: bool) -> ItemSet:
     """What one side holds after it asked the other."""
-    initiator = Initiator(ours, direct=direct, differs=not direct)
+    initiator = Initiator(ours, direct=direct, differs=not direct, salt=SALT if direct else b"")
     found: list[bytes] = []
     while (question := initiator.question()) is not None:
         cost.bytes += len(question) + 2 * FRAMING
         cost.round_trips += 1
         if initiator.is_listing:
-            names = lacking(theirs, question)
+            cost.bytes += SALT_SIZE
+            names = lacking(theirs, question, SALT)
             given = list(islice(names, ANSWER_BYTES_MAX // EVENT_SIZE))
             initiator.given(given)
             initiator.given_all(cut=next(names, None) is not None)
@@ -297,7 +300,8 @@ def show(console: Console, parts: dict[str, dict[str, dict[str, Any]]]) -> None:
 
 def holds(parts: dict[str, dict[str, dict[str, Any]]]) -> bool:
     equal = parts["nodes"]["contiguous.0"]
-    contiguous = [parts["sets"]["contiguous.10000"], parts["nodes"]["contiguous.2000"]]
+    contiguous = [parts["sets"][f"contiguous.{count}"] for count in (100, 10_000)]
+    contiguous.append(parts["nodes"]["contiguous.2000"])
     return (
         equal["round_trips"] == 1
         and equal["bytes"] < EQUAL_BYTES_MAX

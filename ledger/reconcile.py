@@ -17,7 +17,7 @@ That is for items that are themselves what is wanted. When they only name someth
     `list`, where there are few there and
     too many here to name                    ->     its items
     last and on their own (`is_listing`):
-    lists of ours, where there are few       ->     what they lack, whatever it is, in order (`given`)
+    short names of ours, where there are few ->     what they do not name, whatever it is, in order (`given`)
 
 Sans-IO and pure. Knows sets of byte strings (`ledger.item_set`) and frames (`ledger.reconcile_frames`); does
 not know what an item means or how frames travel.
@@ -43,13 +43,13 @@ from typing import Final
 
 from ledger.errors import RemoteError
 from ledger.item_set import ItemSet, fingerprint
-from ledger.reconcile_frames import FRAME_MIN, FrameWriter, Mode, Span, decode_frame
+from ledger.reconcile_frames import FRAME_MIN, SALT_SIZE, FrameWriter, Mode, Span, decode_frame, name_of
 
 FRAME_MAX: Final = 64 * 1024  # bytes; a link of small packets chooses less, down to FRAME_MIN
 PARTS: Final = 16  # of a range that differs
 LIST_MAX: Final = 2 * PARTS - 1  # items that are listed rather than split
 PART_MIN: Final = (
-    6  # items in a part, if `direct`: there each part that differs is said twice, and listed then
+    12  # items in a part, if `direct`: there each part that differs is said twice, and named then
 )
 AMPLIFICATION: Final = 4
 ANSWER_FREE: Final = 16 * 1024  # bytes of answer that a question has for nothing: 350 lane heads at once
@@ -85,8 +85,11 @@ def _answer_span(items: ItemSet, span: Span, writer: FrameWriter, *, direct: boo
         span.mode is Mode.FINGERPRINT and items.fingerprint(lower, upper) == span.fingerprint
     ):
         return upper
+    if span.mode is Mode.NAMES:
+        raise RemoteError("names among fingerprints", code="bad_frame")
     if span.mode is Mode.ITEMS:
-        given = list(_without(items, span))
+        theirs = set(span.items)
+        given = [item for item in items.between(lower, upper) if item not in theirs]
         return writer.add_items(lower, upper, given) if given else upper
     few = items.count(lower, upper) <= LIST_MAX
     if span.mode is Mode.LIST or (few and not direct):
@@ -97,13 +100,13 @@ def _answer_span(items: ItemSet, span: Span, writer: FrameWriter, *, direct: boo
     return upper
 
 
-def lacking(items: ItemSet, question: bytes) -> Iterator[bytes]:
-    """What the lists of a question lack, in order: the answer to the last questions of a `direct` session.
+def lacking(items: ItemSet, question: bytes, salt: bytes) -> Iterator[bytes]:
+    """What the names of a question lack, in order: the answer to the last questions of a `direct` session.
 
     Raises RemoteError (`oversize`, `bad_frame`) at once.
     """
     spans = decode_frame(question, width=items.width, size_max=FRAME_MAX)
-    return (item for span in spans if span.mode is Mode.ITEMS for item in _without(items, span))
+    return (item for span in spans if span.mode is Mode.NAMES for item in _unnamed(items, span, salt))
 
 
 def _parts(items: ItemSet, lower: bytes, upper: bytes, direct: bool) -> Iterator[tuple[bytes, bytes]]:
@@ -112,9 +115,9 @@ def _parts(items: ItemSet, lower: bytes, upper: bytes, direct: bool) -> Iterator
     return pairwise([lower, *items.split(lower, upper, parts)])
 
 
-def _without(items: ItemSet, span: Span) -> Iterator[bytes]:
-    theirs = set(span.items)
-    return (item for item in items.between(span.lower, span.upper) if item not in theirs)
+def _unnamed(items: ItemSet, span: Span, salt: bytes) -> Iterator[bytes]:
+    names = set(span.items)
+    return (item for item in items.between(span.lower, span.upper) if name_of(item, salt) not in names)
 
 
 # -- the side that asks
@@ -141,6 +144,7 @@ class Initiator:
 
     `question` until it gives None; each answer to `receive`, or to `given` while `is_listing`. `limit`: the
     largest frame in bytes, either way. `differs`: whether it is known beforehand that the sets are not equal.
+    `salt`: SALT_SIZE bytes that nobody knew before, for the names of a `direct` session.
     """
 
     def __init__(
@@ -150,6 +154,7 @@ class Initiator:
         limit: int = FRAME_MAX,
         direct: bool = False,
         differs: bool = True,
+        salt: bytes = b"",
         rounds_max: int = ROUNDS_MAX,
         open_max: int = OPEN_MAX,
     ) -> None:
@@ -158,14 +163,17 @@ class Initiator:
         self.rounds = 0
         self.gave_up = False
         self.is_listing = False  # what was asked last is answered by `given`
-        self._direct = direct
+        self._direct, self._salt = direct, salt
+        assert len(salt) == SALT_SIZE * direct
         self._rounds_max, self._open_max = rounds_max, open_max
         self._fill = max(FRAME_MIN, limit // 8)  # bytes of the next question: about what an answer settles
+        self._fill_names = limit  # likewise, of a question of names: what an answer has room for
         self._question = 0
         self._asked: list[_Open] = []
         self._open: deque[_Open] = deque()  # ascending
         self._lists: deque[_Open] = deque()  # `direct`: small ranges that differ, ascending when asked
         self._given = b""  # the last of the items given in answer to the lists
+        self._named = 0  # ranges in the question that it answers
         self._put_back([_Open(b"", items.end, How.SPLIT if differs else How.WHOLE)])
 
     def question(self) -> bytes | None:
@@ -182,11 +190,12 @@ class Initiator:
             self._lists = deque(sorted(self._lists, key=lambda entry: entry.lower))
             self._given = b""
         waiting = self._lists if self.is_listing else self._open
-        writer = FrameWriter(self.items.width, self.limit if self.is_listing else self._fill)
+        writer = FrameWriter(self.items.width, self._fill_names if self.is_listing else self._fill)
         while waiting and self._ask(writer, waiting):
             pass
         assert self._asked, "a frame in which nothing fits"
         frame = writer.finish(self._asked[-1].upper)
+        self._named = len(self._asked)
         self._question = len(frame)
         return frame
 
@@ -196,7 +205,11 @@ class Initiator:
         lower, upper = entry.lower, entry.upper
         count = self.items.count(lower, upper)
         if not count or self.is_listing or (count <= LIST_MAX and entry.how is How.SPLIT):
-            reached = writer.add_items(lower, upper, self.items.between(lower, upper))
+            held = self.items.between(lower, upper)
+            if self._direct:
+                reached = writer.add_names(lower, upper, list(held), self._salt)
+            else:
+                reached = writer.add_items(lower, upper, held)
             if reached > lower:
                 self._asked.append(replace(entry, upper=reached, how=How.LISTED))
             if reached < upper:
@@ -298,7 +311,10 @@ class Initiator:
         assert self.is_listing
         if cut and not self._given:
             raise RemoteError("an answer that settles nothing", code="no_progress")
+        self._fill_names = min(self.limit, 2 * self._fill_names)
         if cut:
+            named = self._named - len(self._asked) + 1
+            self._fill_names = max(FRAME_MIN, self._question * named // self._named)
             rest = [replace(entry, lower=max(entry.lower, _next(self._given))) for entry in self._asked]
             self._lists.extendleft(entry for entry in reversed(rest) if entry.lower < entry.upper)
         self._asked = []

@@ -155,12 +155,14 @@ class Delivered:
 class Puller:
     """One session of the asking side.
 
+    `salt`: SALT_SIZE bytes that nobody else knew before this session, for short names of what we hold.
     `wanted`: ids that somebody already misses; asked for first. `limit`: of frames of a reconciliation.
     `patient`: leave the differences to a later session (and say so, `postponed`) if heads differed: then each
     side has more than the other, and all of that would be listed, until the peer has asked as well.
     """
 
     hello: Hello
+    salt: bytes
     wanted: tuple[Cid, ...] = ()
     limit: int = FRAME_MAX
     patient: bool = False
@@ -295,7 +297,7 @@ class Puller:
             self._frontier = Initiator(items, limit=self.limit)
         else:
             self._base = base
-            self._unordered = Initiator(items, limit=self.limit, direct=True, differs=False)
+            self._unordered = Initiator(items, limit=self.limit, direct=True, differs=False, salt=self.salt)
         return self._go_on()
 
     def delivered(self, result: Delivered) -> list[Action]:
@@ -383,7 +385,7 @@ class Puller:
             self._stalled |= self._unordered.gave_up
             return self._finish()
         if self._unordered.is_listing:
-            return self._ask(Stage.LACKING, GetLacking(self._base, frame))
+            return self._ask(Stage.LACKING, GetLacking(self._base, frame, self.salt))
         return self._ask(Stage.DIFFERENCES, GetDifferences(self._base, frame, self.limit))
 
     def _want(self, ids: Iterable[Cid]) -> None:

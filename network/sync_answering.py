@@ -166,16 +166,16 @@ class Answering:
                 ours, above = await self._source.unordered()
                 differing = await _answered(above, frame, limit, direct=True) if ours == base else None
                 await stream.write_frame(encode(Differences(differing)))
-            case GetLacking(base, frame):
+            case GetLacking(base, frame, salt):
                 ours, above = await self._source.unordered()
-                await self._send_events(stream, *await self._lacking(above, frame if ours == base else None))
+                names = await trio.to_thread.run_sync(_lacking, above, frame, salt) if ours == base else []
+                await self._send_events(stream, *await self._named(names))
             case Bye():
                 return False
         return True
 
-    async def _lacking(self, items: ItemSet, frame: bytes | None) -> tuple[list[tuple[int, bytes]], bool]:
-        """(events that the lists in the frame lack, whether there are more of them)."""
-        names = [] if frame is None else await trio.to_thread.run_sync(_lacking, items, frame)
+    async def _named(self, names: Sequence[bytes]) -> tuple[list[tuple[int, bytes]], bool]:
+        """(events of these items as far as they fit into an answer, whether there are more of them)."""
         events: list[tuple[int, bytes]] = []
         size = 0
         for at in range(0, min(len(names), LACKING_MAX), IDS_MAX):
@@ -199,9 +199,9 @@ class Answering:
             await stream.write_frame(frame, timeout_s=TAKE_S)
 
 
-def _lacking(items: ItemSet, frame: bytes) -> list[bytes]:
+def _lacking(items: ItemSet, frame: bytes, salt: bytes) -> list[bytes]:
     """One more than fit into an answer, if there are so many."""
-    return list(islice(lacking(items, frame), LACKING_MAX + 1))
+    return list(islice(lacking(items, frame, salt), LACKING_MAX + 1))
 
 
 async def _answered(items: ItemSet, frame: bytes, limit: int, *, direct: bool = False) -> bytes:

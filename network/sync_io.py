@@ -7,6 +7,7 @@ session a peer at a time, never twice within GAP_S. The stream of a session is k
 from __future__ import annotations
 
 import logging
+import secrets
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -17,6 +18,7 @@ import trio
 from ledger.cid import Cid
 from ledger.errors import RemoteError
 from ledger.reconcile import FRAME_MAX
+from ledger.reconcile_frames import SALT_SIZE
 from ledger.voting import BALLOTS_BYTES_MAX
 from network.host import Host
 from network.links import Connected, Disconnected
@@ -183,7 +185,8 @@ class Sync:
         async def session(stream: Stream) -> str:
             ours = await self._source.hello()
             patient = self._postponed[peer] < POSTPONED_MAX
-            puller = Puller(ours, tuple(wanted)[:IDS_MAX], self._frame_max, patient)
+            salt = secrets.token_bytes(SALT_SIZE)
+            puller = Puller(ours, salt, tuple(wanted)[:IDS_MAX], self._frame_max, patient)
             try:
                 code = await self._converse(puller, stream)
             finally:

@@ -1,4 +1,4 @@
-"""The words of `/fog/sync/2`, and their limits. Each frame is one of these in canonical DAG-CBOR.
+"""The words of `/fog/sync/3`, and their limits. Each frame is one of these in canonical DAG-CBOR.
 
     who asks                              who answers
     Hello(net, height, checkpoint, …)     Hello, or Same when it stands there too, or Bye(wrong_network)
@@ -11,7 +11,8 @@
     GetPart(checkpoint, kind, index)      PartOf(data) of that snapshot; null when it is not kept any more
     GetDifferences(base, frame, limit)    Differences(frame) among the events above the checkpoint `base`;
                                           null when the answerer does not stand on it
-    GetLacking(base, frame)               Events… that the lists in the frame lack, sorted by (lc, id)
+    GetLacking(base, frame, salt)         Events… that the frame does not name, sorted by (lc, id); its names
+                                          are short, and of this salt
     Bye(code)
 
 The frames inside are those of `ledger.reconcile`, over the sets of `ledger.holdings`; `limit` is the largest
@@ -37,14 +38,14 @@ from ledger.cid import Cid
 from ledger.event import WIRE_SIZE_MAX
 from ledger.item_set import FINGERPRINT_SIZE
 from ledger.reconcile import FRAME_MAX
-from ledger.reconcile_frames import FRAME_MIN
+from ledger.reconcile_frames import FRAME_MIN, SALT_SIZE
 from ledger.snapshot import MANIFEST_SIZE_MAX, Kind
 from ledger.state_parts import PART_SIZE_MAX
 from ledger.types import Digest, Key, Name, Uint
 from ledger.votes import CERTIFICATE_SIZE_MAX
 from ledger.voting import BALLOTS_BYTES_MAX
 
-PROTOCOL: Final = "/fog/sync/2"
+PROTOCOL: Final = "/fog/sync/3"
 
 RANGES_MAX: Final = 256  # lanes asked about at once: 12 KB
 IDS_MAX: Final = 256  # what a peer may have pending here
@@ -187,6 +188,7 @@ class Differences(Message, frozen=True, tag="differences"):
 class GetLacking(Message, frozen=True, tag="get_lacking"):
     base: Cid | None
     frame: Frame
+    salt: Annotated[bytes, Meta(min_length=SALT_SIZE, max_length=SALT_SIZE)]
 
 
 _Welcome: Any = Hello | Same | Bye

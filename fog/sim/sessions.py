@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 from ledger import reconcile
 from ledger.cid import Cid
 from ledger.errors import RemoteError
 from ledger.holdings import id_of
+from ledger.reconcile_frames import SALT_SIZE
 from ledger.replica import Replica
 from ledger.store import Store
 from network.sync import (
@@ -70,7 +72,8 @@ class Session:
         self.asker = asker
         self.peer = peer
         self._lives = asker.life, peer.life
-        self._puller: Puller = asker.ground.parts.puller(hello_of(asker), wanted)
+        salt = blake2b(repr((asker.index, peer.index, asker.ground.time)).encode(), digest_size=SALT_SIZE)
+        self._puller: Puller = asker.ground.parts.puller(hello_of(asker), salt.digest(), wanted)
         self._greeted = False
         self._arrival = [0, 0]  # of the last frame in either direction
         self._moves = 0
@@ -213,9 +216,9 @@ def _answer(question: Question, node: Node) -> Iterator[bytes]:
             ours, above = replica.unordered_set()
             differing = reconcile.answer(above, frame, limit, direct=True) if ours == base else None
             yield encode(Differences(differing))
-        case GetLacking(base, frame):
+        case GetLacking(base, frame, salt):
             ours, above = replica.unordered_set()
-            names = tuple(reconcile.lacking(above, frame)) if ours == base else ()
+            names = tuple(reconcile.lacking(above, frame, salt)) if ours == base else ()
             wires = store.wires([id_of(item) for item in names[:IDS_MAX]])
             held = [(0, wires[id_of(item)]) for item in names[:IDS_MAX] if id_of(item) in wires]
             yield from event_frames(held, more=len(names) > IDS_MAX)

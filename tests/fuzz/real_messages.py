@@ -86,12 +86,14 @@ def frames() -> Real:
     for name, held in others.items():
         theirs = ItemSet.of(sorted(set(held)), width=WIDTH)
         for direct in (False, True):
-            asking = reconcile.Initiator(theirs, direct=direct)
+            asking = reconcile.Initiator(theirs, direct=direct, salt=b"a grain." if direct else b"")
             for turn in range(3):
                 question = asking.question()
-                if question is None or asking.is_listing:
+                if question is None:
                     break
                 yield f"{name} {direct} question {turn}", question
+                if asking.is_listing:
+                    break
                 answer = reconcile.answer(HELD, question, reconcile.FRAME_MAX)
                 yield f"{name} {direct} answer {turn}", answer
                 asking.receive(answer)

@@ -1,6 +1,6 @@
 // A node made of stock js-libp2p that meets one of ours. Argument: JSON with `address`, `net`, `topic`, `expect`.
 //
-// It dials, pings, identifies, asks /fog/sync/2 for everything, listens to the events topic until `expect`
+// It dials, pings, identifies, asks /fog/sync/3 for everything, listens to the events topic until `expect`
 // events came, then publishes one event that it signed itself. Each step is told as a line of JSON. It trusts
 // nothing: every event is decoded, encoded again, hashed, and its signature checked with noble (ZIP215).
 
@@ -27,7 +27,7 @@ const dagCbor = await import('@ipld/dag-cbor')
 const { ed25519 } = await import('@noble/curves/ed25519.js')
 
 const { address, net, topic, expect } = JSON.parse(process.argv.at(-1))
-const SYNC = '/fog/sync/2'
+const SYNC = '/fog/sync/3'
 const EVENT_DOMAIN = new TextEncoder().encode('fogledger/v1/event\n')
 const tell = (what) => console.log(JSON.stringify(what))
 const concat = (...parts) => Uint8Array.from(Buffer.concat(parts))

@@ -24,10 +24,20 @@ from ledger.reconcile import (
     answer_max,
     lacking,
 )
-from ledger.reconcile_frames import FRAME_MIN, WIDTH_MAX, Mode, Span, decode_frame, encode_frame
+from ledger.reconcile_frames import (
+    FRAME_MIN,
+    NAME_SIZE,
+    WIDTH_MAX,
+    Mode,
+    Span,
+    decode_frame,
+    encode_frame,
+    name_of,
+)
 
 WIDTH = 40
 END = b"\xff" * (WIDTH + 1)
+SALT = b"a grain."
 AT_ONCE = 50  # items in one answer to lists, where a peer would send events
 
 
@@ -56,7 +66,11 @@ class Talk:
 
     def run(self) -> Talk:
         self.initiator = Initiator(
-            self.ours, limit=self.limit, direct=self.direct, rounds_max=self.rounds_max
+            self.ours,
+            limit=self.limit,
+            direct=self.direct,
+            rounds_max=self.rounds_max,
+            salt=SALT if self.direct else b"",
         )
         while (question := self.initiator.question()) is not None:
             assert len(question) <= self.limit
@@ -71,7 +85,7 @@ class Talk:
         return self
 
     def _take_lacking(self, question: bytes) -> None:
-        names = lacking(self.theirs, question)
+        names = lacking(self.theirs, question, SALT)
         given = list(islice(names, AT_ONCE))
         self.initiator.given(given)
         self.initiator.given_all(cut=next(names, None) is not None)
@@ -125,6 +139,35 @@ def test_few_round_trips_are_needed_and_few_bytes(differences: int, direct: bool
     assert len(talk.union) == 30_000
     assert talk.rounds <= 8 + differences // 2 // AT_ONCE * direct
     assert talk.asked + talk.answered <= 2_500 + 1.3 * 32 * differences * 30
+
+
+@pytest.mark.parametrize("differences", [100, 10_000])
+def test_what_differs_at_the_end_costs_less_than_its_ids_and_a_third(differences: int):
+    """60,000 items, both sides ask in turn: what lies close together is named in few bytes."""
+    old = range(60_000 - differences)
+    new = range(60_000 - differences, 60_000)
+    one = items([*old, *new[::2]], keys=4)
+    other = items([*old, *new[1::2]], keys=4)
+    there = Talk(one, other, direct=True).run()
+    back = Talk(other, there.union, direct=True).run()
+    assert there.union == back.union
+    said = there.asked + there.answered + back.asked + back.answered
+    assert said <= 1.3 * ID_SIZE * differences
+
+
+def test_an_item_with_a_name_that_is_taken_is_missed_under_one_salt_and_not_under_the_next():
+    theirs = items(range(5))
+    missed = next(iter(theirs))
+    question = frame(Span(b"", END, Mode.NAMES, items=(name_of(missed, SALT),)))
+    assert missed not in set(lacking(theirs, question, SALT))
+    assert set(lacking(theirs, question, b"another.")) == set(theirs)
+
+
+def test_names_among_fingerprints_are_refused():
+    """Only a question for events carries the salt that they are of."""
+    with pytest.raises(RemoteError) as refused:
+        answer(items(range(5)), frame(Span(b"", END, Mode.NAMES, items=(b"a name",))), FRAME_MAX)
+    assert refused.value.code == "bad_frame"
 
 
 def test_sessions_that_run_out_of_rounds_are_gone_on_with_by_the_next():
@@ -224,6 +267,9 @@ WRONG = b"\x07" * 16
         pytest.param(b"\x06\x02\x00" + bytes(40) + b"\x28", "bad_frame", id="an item twice"),
         pytest.param(b"\x06\x80\x00", "bad_frame", id="a count in two bytes that one could hold"),
         pytest.param(b"\x06\xff\xff" + bytes(64), "bad_frame", id="a count of what is not there"),
+        pytest.param(b"\x0c\x02" + bytes(11), "bad_frame", id="half a name"),
+        pytest.param(b"\x0c\x02" + bytes(12), "bad_frame", id="a name twice"),
+        pytest.param(b"\x0c\x00", "unasked", id="names in an answer"),
         pytest.param(bytes(FRAME_MAX + 1), "oversize", id="too long"),
     ],
 )
@@ -336,7 +382,7 @@ def test_an_honest_frame_with_a_byte_changed_is_taken_or_refused(data: st.DataOb
 @pytest.mark.parametrize("lie", ["again", "ours", "outside", "backwards"])
 def test_what_the_lists_do_not_lack_is_not_taken(lie: str):
     ours, theirs = items(range(0, 20, 2)), items(range(20))
-    initiator = Initiator(ours, direct=True)
+    initiator = Initiator(ours, direct=True, salt=SALT)
     assert initiator.question() is not None
     assert initiator.is_listing
     good = sorted(set(theirs) - set(ours))
@@ -352,7 +398,7 @@ def test_what_the_lists_do_not_lack_is_not_taken(lie: str):
 
 
 def test_a_cut_answer_to_lists_that_brought_nothing_ends_the_session():
-    initiator = Initiator(items(range(3)), direct=True)
+    initiator = Initiator(items(range(3)), direct=True, salt=SALT)
     assert initiator.question() is not None
     with pytest.raises(RemoteError) as refused:
         initiator.given_all(cut=True)
@@ -386,6 +432,8 @@ def test_a_frame_says_what_was_put_into_it(drawn: list[tuple[Mode, bytes, bytes,
             made.append(Span(lower, upper, mode))
         elif mode is Mode.FINGERPRINT:
             made.append(Span(lower, upper, mode, fingerprint=fingerprint))
+        elif mode is Mode.NAMES:
+            made.append(Span(lower, upper, mode, items=tuple(sorted({one[:NAME_SIZE] for one in listed}))))
         else:
             inside = tuple(sorted(one for one in listed if lower <= one < upper))
             made.append(Span(lower, upper, mode, items=inside))
@@ -409,3 +457,5 @@ def test_the_bytes_of_a_frame_are_pinned():
     assert (
         hashlib.sha256(said).hexdigest() == "5711820c55e8b2cf338908777095c1e4bb1b52f6fa0d3c5c7866451eaee042e7"
     )
+    named = frame(Span(b"", END, Mode.NAMES, items=tuple(sorted(name_of(item(at), SALT) for at in (1, 2)))))
+    assert named.hex() == "0c0241e71adb33f6bd35aeaba7c7"

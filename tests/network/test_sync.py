@@ -63,6 +63,8 @@ from network.sync_messages import (
 )
 from tests.network.ledgers import NET, OTHER_NET, Author, MemoryLedger
 
+SALT = b"a grain."
+
 
 class Session:
     """One puller and the ledger of each side, run in a loop without input or output."""
@@ -77,7 +79,7 @@ class Session:
     ) -> None:
         self.ours, self.theirs = ours, theirs
         self.questions: list[object] = []
-        self.puller = Puller(now(ours.hello()), wanted, limit)
+        self.puller = Puller(now(ours.hello()), SALT, wanted, limit)
 
     def kinds(self) -> list[type]:
         return [type(question) for question in self.questions]
@@ -133,9 +135,11 @@ class Session:
                 yield encode(
                     Differences(reconcile.answer(above, frame, limit, direct=True) if ours == base else None)
                 )
-            case GetLacking(base, frame):
+            case GetLacking(base, frame, salt):
                 ours, above = now(self.theirs.unordered())
-                names = [id_of(item) for item in reconcile.lacking(above, frame)] if ours == base else []
+                names = (
+                    [id_of(item) for item in reconcile.lacking(above, frame, salt)] if ours == base else []
+                )
                 events, more = by_ids(names, now(self.theirs.wires(names)))
                 yield from event_frames([(0, wire) for _, wire in events], more=more)
             case GetRanges(ranges):
@@ -435,7 +439,7 @@ def test_a_peer_may_leave_at_any_time_and_its_reason_is_only_noise(at: str):
 
 def in_stage(stage: Stage) -> Puller:
     """A puller that has just asked its first question of this kind."""
-    puller = Puller(Hello(NET, 0, None, b"\x00" * 32, b"\x00" * 16))
+    puller = Puller(Hello(NET, 0, None, b"\x00" * 32, b"\x00" * 16), SALT)
     puller.start()
     if stage is Stage.HELLO:
         return puller
@@ -515,7 +519,7 @@ WORDS = {
     "get checkpoints": GetCheckpoints(1, 2),
     "get differences": GetDifferences(TIP, DIFFERS, FRAME_MAX),
     "get differences at height 0": GetDifferences(None, DIFFERS, FRAME_MAX),
-    "get lacking": GetLacking(TIP, EQUAL),
+    "get lacking": GetLacking(TIP, EQUAL, SALT),
     "heads": heads_of({(A, 0): (3, TIP), (B, 2): (4, TIP)}),
     "differences": Differences(EQUAL),
     "differences on another checkpoint": Differences(None),
@@ -528,7 +532,7 @@ WORDS = {
 
 @pytest.mark.parametrize("name", WORDS)
 def test_words_survive_the_wire_and_their_bytes_are_pinned(name: str):
-    """A difference cuts the network in two: it needs a new protocol name, `/fog/sync/3`."""
+    """A difference cuts the network in two: it needs a new protocol name, `/fog/sync/4`."""
     word = WORDS[name]
     data = encode(word)
     decoders = (decode_welcome, decode_question, decode_answer)
