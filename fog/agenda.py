@@ -62,8 +62,7 @@ def owed_by(conn: sa.Connection, device: bytes) -> list[Row]:
 
     No page of them: what is missing here is given up. The slots of an offer are the limit.
     """
-    query = sa.select(RUN).where(RUN.c.device == device, RUN.c.live.is_(True))
-    return [dict(row) for row in conn.execute(query.order_by(*schedules.DUE_FIRST.clauses())).mappings()]
+    return [dict(row) for row in conn.execute(_OWED, {"device": device}).mappings()]
 
 
 def run_of(conn: sa.Connection, job: Cid, shard: int, attempt: int) -> Row | None:
@@ -74,24 +73,14 @@ def run_of(conn: sa.Connection, job: Cid, shard: int, attempt: int) -> Row | Non
 
 def revealable(conn: sa.Connection, device: bytes) -> list[Row]:
     """Runs of this device that may be revealed: whatever must not see them has committed too."""
-    mine = sa.select(RUN.c.job, RUN.c.shard).where(
-        RUN.c.device == device, RUN.c.live.is_(True), RUN.c.state == "committed"
-    )
-    spot = mine.subquery()
-    of_shard = (RUN.c.job == spot.c.job) & (RUN.c.shard == spot.c.shard)
     beside: dict[tuple[bytes, int], list[Row]] = {}
-    for row in conn.execute(sa.select(RUN).join(spot, of_shard)).mappings():
+    for row in conn.execute(_BESIDE, {"device": device}).mappings():
         beside.setdefault((row["job"], row["shard"]), []).append(dict(row))
     if not beside:
         return []
-    terms = (
-        sa.select(SHARD.c.job, SHARD.c.shard, SHARD.c.state, JOB.c.checks, JOB.c.bond)
-        .join(spot, (SHARD.c.job == spot.c.job) & (SHARD.c.shard == spot.c.shard))
-        .join(JOB, JOB.c.job == SHARD.c.job)
-    )
     return [
         run
-        for job, shard, state, checks, bond in conn.execute(terms)
+        for job, shard, state, checks, bond in conn.execute(_TERMS, {"device": device})
         if _may_reveal(beside[job, shard], alone=checks == Checks.NEVER or state == "trusted", bond=bond)
         for run in beside[job, shard]
         if run["device"] == device and run["state"] == "committed"
@@ -140,13 +129,8 @@ def offer_of(conn: sa.Connection, device: bytes) -> Row | None:
 
 def takers_of(conn: sa.Connection, job: Row, engine: bytes) -> int:
     """How many accounts offer to run shards of this job, at its price, with its bond and in its engine."""
-    query = sa.select(sa.func.count(OFFER.c.account.distinct())).where(
-        OFFER.c.engine == engine,
-        OFFER.c.slots > 0,
-        OFFER.c.price <= job["price"],
-        OFFER.c.bond >= job["bond"],
-    )
-    return conn.execute(query).scalar_one()
+    terms = {"engine": engine, "price": job["price"], "bond": job["bond"]}
+    return conn.execute(_TAKERS, terms).scalar_one()
 
 
 def common_bond(conn: sa.Connection, submitter: bytes, price: int, engine: bytes) -> int:
@@ -164,5 +148,37 @@ def common_bond(conn: sa.Connection, submitter: bytes, price: int, engine: bytes
 
 def states_of(conn: sa.Connection, job: Cid) -> dict[str, int]:
     """How many shards of a job are in each state."""
-    query = sa.select(SHARD.c.state, sa.func.count()).where(SHARD.c.job == job).group_by(SHARD.c.state)
-    return {row[0]: row[1] for row in conn.execute(query)}
+    return {row[0]: row[1] for row in conn.execute(_STATES, {"job": job})}
+
+
+# -- asked after every fold: built once, since building one takes longer than its answer --------------------
+
+_OWED: Final = (
+    sa.select(RUN)
+    .where(RUN.c.device == sa.bindparam("device"), RUN.c.live.is_(True))
+    .order_by(*schedules.DUE_FIRST.clauses())
+)
+_COMMITTED: Final = (
+    sa.select(RUN.c.job, RUN.c.shard)
+    .where(RUN.c.device == sa.bindparam("device"), RUN.c.live.is_(True), RUN.c.state == "committed")
+    .subquery()
+)
+_BESIDE: Final = sa.select(RUN).join(
+    _COMMITTED, (RUN.c.job == _COMMITTED.c.job) & (RUN.c.shard == _COMMITTED.c.shard)
+)
+_TERMS: Final = (
+    sa.select(SHARD.c.job, SHARD.c.shard, SHARD.c.state, JOB.c.checks, JOB.c.bond)
+    .join(_COMMITTED, (SHARD.c.job == _COMMITTED.c.job) & (SHARD.c.shard == _COMMITTED.c.shard))
+    .join(JOB, JOB.c.job == SHARD.c.job)
+)
+_TAKERS: Final = sa.select(sa.func.count(OFFER.c.account.distinct())).where(
+    OFFER.c.engine == sa.bindparam("engine"),
+    OFFER.c.slots > 0,
+    OFFER.c.price <= sa.bindparam("price"),
+    OFFER.c.bond >= sa.bindparam("bond"),
+)
+_STATES: Final = (
+    sa.select(SHARD.c.state, sa.func.count())
+    .where(SHARD.c.job == sa.bindparam("job"))
+    .group_by(SHARD.c.state)
+)

@@ -44,5 +44,8 @@ async def keep(usual_ms: int, ledger: ReplicaThread, agenda: Agenda) -> None:
 
 def live_runs(conn: sa.Connection) -> int:
     """Runs of all accounts that are not over; more than enough is as good as all."""
-    some = sa.select(RUN.c.job).where(RUN.c.live.is_(True)).limit(FEW * SLOWEST_MS).subquery()
-    return conn.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
+    return conn.execute(_LIVE).scalar_one()
+
+
+_SOME: Final = sa.select(RUN.c.job).where(RUN.c.live.is_(True)).limit(FEW * SLOWEST_MS).subquery()
+_LIVE: Final = sa.select(sa.func.count()).select_from(_SOME)

@@ -54,6 +54,7 @@ class SqlRecorder(ProcessRecorder):
         self._events = events
         self._tracking = tracking
         self._insertion = events.insert()
+        self._noting: postgresql.Insert | sqlite.Insert | None = None
         self._listeners: set[threading.Event] = set()
 
     # -- aggregates -----------------------------------------------------------------------------------------
@@ -199,17 +200,23 @@ class SqlRecorder(ProcessRecorder):
         return list(range(first, first + len(rows)))
 
     def _track(self, connection: sa.Connection, tracking: Tracking) -> None:
-        insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-        statement = insert(self._tracking).values(
-            application_name=tracking.application_name, notification_id=tracking.notification_id
-        )
-        ahead = statement.on_conflict_do_update(
-            index_elements=["application_name"],
-            set_={"notification_id": statement.excluded.notification_id},
-            where=self._tracking.c.notification_id < statement.excluded.notification_id,
-        ).returning(self._tracking.c.notification_id)
-        if connection.execute(ahead).first() is None:
+        row = {
+            "application_name": tracking.application_name,
+            "notification_id": tracking.notification_id,
+        }
+        if connection.execute(self._ahead(connection.dialect.name), row).first() is None:
             raise IntegrityError(f"{tracking} is not ahead of what is recorded")
+
+    def _ahead(self, dialect: str) -> postgresql.Insert | sqlite.Insert:
+        """Built once: it is asked for with every batch."""
+        if self._noting is None:
+            insert = (sqlite if dialect == "sqlite" else postgresql).insert(self._tracking)
+            self._noting = insert.on_conflict_do_update(
+                index_elements=["application_name"],
+                set_={"notification_id": insert.excluded.notification_id},
+                where=self._tracking.c.notification_id < insert.excluded.notification_id,
+            ).returning(self._tracking.c.notification_id)
+        return self._noting
 
 
 class SqlSubscription(ListenNotifySubscription[SqlRecorder]):

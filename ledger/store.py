@@ -408,23 +408,11 @@ class Store:
 
     def finalized(self, after: int, limit: int) -> list[Finalized]:
         """History behind position `after` (0: from the start), at most `limit` lines. Raises StoreCorrupt."""
-        wire = sa.func.coalesce(EVENT.c.wire, RIVAL.c.wire).label("wire")
-        span = (
-            sa.select(OUTCOME)
-            .where(OUTCOME.c.place > after)
-            .order_by(OUTCOME.c.place)
-            .limit(limit)
-            .subquery()
-        )
-        query = (
-            sa.select(span, wire, CHECKPOINT.c.time, CHECKPOINT.c.first)  # as `_finalized` takes them
-            .join(CHECKPOINT, CHECKPOINT.c.height == span.c.height)
-            .outerjoin(EVENT, EVENT.c.id == span.c.event)
-            .outerjoin(RIVAL, RIVAL.c.id == span.c.event)
-            .order_by(span.c.place)
-        )
         with reading(self.engine) as connection:
-            return [self._finalized(*row) for row in connection.execute(query)]
+            return [
+                self._finalized(*row)
+                for row in connection.execute(_FINALIZED, {"after": after, "lines": limit})
+            ]
 
     def counts(self) -> dict[str, int]:
         """How much is here: events, rivals, unordered, lanes, fork_proofs, height, positions."""
@@ -527,6 +515,26 @@ def _count(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[A
     return sa.select(sa.func.count()).select_from(table).where(*where).scalar_subquery()
 
 
+def _lines() -> sa.Select[tuple[Any, ...]]:
+    """At most `lines` of history behind position `after`, as `Store._finalized` takes them."""
+    span = (
+        sa.select(OUTCOME)
+        .where(OUTCOME.c.place > sa.bindparam("after"))
+        .order_by(OUTCOME.c.place)
+        .limit(sa.bindparam("lines"))
+        .subquery()
+    )
+    wire = sa.func.coalesce(EVENT.c.wire, RIVAL.c.wire).label("wire")
+    return (
+        sa.select(span, wire, CHECKPOINT.c.time, CHECKPOINT.c.first)
+        .join(CHECKPOINT, CHECKPOINT.c.height == span.c.height)
+        .outerjoin(EVENT, EVENT.c.id == span.c.event)
+        .outerjoin(RIVAL, RIVAL.c.id == span.c.event)
+        .order_by(span.c.place)
+    )
+
+
+_FINALIZED: Final = _lines()
 _LIVE: Final = (EVENT, RIVAL)
 _ADD_RIVALS: Final = RIVAL.insert()
 _ADD_ANCESTORS: Final = ANCESTOR.insert()

@@ -142,6 +142,12 @@ def first(conn: sa.Connection) -> int:
 
 def last(conn: sa.Connection) -> tuple[int, int, int]:
     """(height, time, position) up to which everything is folded; zeros before the first checkpoint."""
-    query = sa.select(CHECKPOINT.c.height, CHECKPOINT.c.time, CHECKPOINT.c.position)
-    row = conn.execute(query.order_by(CHECKPOINT.c.height.desc()).limit(1)).first()
+    row = conn.execute(_LAST).first()
     return (0, 0, 0) if row is None else (row.height, row.time, row.position)
+
+
+_LAST = (  # built once: every answer to anybody begins with it
+    sa.select(CHECKPOINT.c.height, CHECKPOINT.c.time, CHECKPOINT.c.position)
+    .order_by(CHECKPOINT.c.height.desc())
+    .limit(1)
+)

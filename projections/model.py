@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -114,15 +115,18 @@ class ReadModel:
 
 def upsert(conn: sa.Connection, table: sa.Table, rows: Collection[Row], *, keep: Iterable[str] = ()) -> None:
     """Insert rows; where the primary key is there already, overwrite all columns but those in `keep`."""
-    if not rows:
-        return
-    dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
-    insert = dialect.insert(table)
+    if rows:
+        conn.execute(_upsertion(conn.dialect.name, table, tuple(keep)), list(rows))
+
+
+@cache
+def _upsertion(dialect: str, table: sa.Table, keep: tuple[str, ...]) -> sa.Insert:
+    """Built once: that takes SQLAlchemy longer than the database needs for the rows of a checkpoint."""
+    insert = (sqlite if dialect == "sqlite" else postgresql).insert(table)
     fixed = {column.name for column in table.primary_key} | set(keep)
     changed = {c.name: insert.excluded[c.name] for c in table.columns if c.name not in fixed}
-    conn.execute(
-        insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed), list(rows)
-    )
+    statement: sa.Insert = insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)
+    return statement
 
 
 def rows_by_key(conn: sa.Connection, table: sa.Table, keys: Collection[bytes]) -> Mapping[bytes, Row]:
@@ -131,9 +135,15 @@ def rows_by_key(conn: sa.Connection, table: sa.Table, keys: Collection[bytes]) -
     wanted = sorted(keys)
     found: dict[bytes, Row] = {}
     for start in range(0, len(wanted), LOOKUP_LOT):
-        query = sa.select(table).where(key.in_(wanted[start : start + LOOKUP_LOT]))
-        found.update((row[key.name], dict(row)) for row in conn.execute(query).mappings())
+        some = {"some": wanted[start : start + LOOKUP_LOT]}
+        found.update((row[key.name], dict(row)) for row in conn.execute(_lookup(table), some).mappings())
     return found
+
+
+@cache
+def _lookup(table: sa.Table) -> sa.Select[tuple[Any, ...]]:
+    (key,) = table.primary_key
+    return sa.select(table).where(key.in_(sa.bindparam("some", expanding=True)))
 
 
 LOOKUP_LOT: Final = 500  # SQLite takes 999 parameters a statement in old builds

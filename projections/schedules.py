@@ -155,6 +155,9 @@ def resume(conn: sa.Connection, standing: Standing) -> None:
 MODEL = ReadModel("schedules", (JOB, SHARD, RUN), fold, resume=resume)
 
 
+_ONE = sa.select(JOB).where(JOB.c.job == sa.bindparam("one"))
+
+
 def jobs(
     conn: sa.Connection, state: str | None, submitter: bytes | None, after: str | None, limit: int
 ) -> pages.Page:
@@ -168,7 +171,7 @@ def jobs(
 
 
 def job(conn: sa.Connection, job: bytes) -> Row | None:
-    row = conn.execute(sa.select(JOB).where(JOB.c.job == job)).mappings().one_or_none()
+    row = conn.execute(_ONE, {"one": job}).mappings().one_or_none()
     return None if row is None else dict(row)
 
 

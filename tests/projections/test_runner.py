@@ -13,7 +13,7 @@ from eventsourcing.persistence import IntegrityError, Tracking
 from domain.effects import Transferred
 from ledger.database import reading, writing
 from ledger.errors import StoreCorrupt
-from projections import balances, log, reputation, runner
+from projections import balances, log, model, reputation, runner
 from projections.model import METADATA, Entry, ReadModel
 from projections.runner import MODELS, Runner
 from tests.projections import history
@@ -189,6 +189,17 @@ def test_text_that_a_database_refuses_does_not_stop_the_tables(world: World) -> 
     with reading(world.store.engine) as conn:
         (row,) = log.events(conn, None, "odd\x00kind", None, None, 5).rows
     assert row["kind"] == "odd\ufffdkind"
+
+
+def test_statements_are_built_for_the_first_checkpoint_only(world: World) -> None:
+    """Building them cost twice what folding did, at every node for every checkpoint."""
+    history.tell(world)
+    folding = Runner(world.store)
+    folding.catch_up()
+    built = [cached.cache_info().misses for cached in (model._upsertion, model._lookup)]
+    folding.rebuild()
+    assert [cached.cache_info().misses for cached in (model._upsertion, model._lookup)] == built
+    assert sum(built) > 0
 
 
 def test_tracking_is_the_recorders(world: World) -> None:
