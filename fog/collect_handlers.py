@@ -21,7 +21,7 @@ from fog.control import Emit
 from fog.methods import JobLine, Message, plain
 from fog.submitter import Submitter
 from ledger.cid import Cid
-from ledger.errors import FogError, UsageError
+from ledger.errors import FogError
 from network.blobs import BlockStore
 from projections.model import Row
 from projections.schedules import SHARD
@@ -49,27 +49,24 @@ class CollectHandlers:
     async def collect(self, request: Collect, emit: Emit) -> JobLine:
         job = Cid.parse(request.job)
         told = set(request.have)
-        await self._require_own(job)
+        await self._submitter.require_ours(job)
         await self._require_final(job)
         while True:
             record = await self._submitter.until_fetched(job, told)
             for row in await self._agenda.ask(_rows_of, job, record.fetched - told):
                 await self._tell(row["shard"], Cid(row["result"]), emit)
                 told.add(row["shard"])
+            for shard, loss in sorted(record.lost.items()):
+                if shard not in told:
+                    reason = loss.reason.encode()
+                    await emit(plain(Piece(shard=shard, cid=None, data=reason, state=loss.code)))
+                    told.add(shard)
             if record.ended:
                 break
         for row in await self._agenda.ask(agenda.all_shards, job):
             if row["shard"] not in told:
                 await emit(plain(Piece(shard=row["shard"], cid=None, data=b"", state=row["state"])))
         return (await self._submitter.result(job)).job
-
-    async def _require_own(self, job: Cid) -> None:
-        if not await self._submitter.has(job):
-            raise UsageError(
-                f"{job} was not submitted here",
-                code="no_such_job",
-                next_step="ask the node that submitted it",
-            )
 
     async def _tell(self, shard: int, cid: Cid, emit: Emit) -> None:
         """Outputs first, the result last, one chunk in memory. What cannot be read is said to be so."""

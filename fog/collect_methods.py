@@ -33,9 +33,10 @@ class Piece(Message, frozen=True, kw_only=True):
     """Part of an output of a shard (`state` is null), or how the shard ended.
 
     cid    of the whole output, or of the result; null for a shard without a result
-    data   the next bytes of it (base64 on the socket): a chunk of an output, or a whole result
+    data   the next bytes of it (base64 on the socket): a chunk of an output, or a whole result; of one that
+           is lost, why, as text
     state  a `domain.effects.ShardState` that is an end: `settled` comes with the result; or `unreadable`,
-           when what was settled is no result, or is not here any more
+           when what was settled is no result, or is not here any more; or one of `fog.bringing.LOSSES`
     """
 
     shard: Uint

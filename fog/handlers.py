@@ -34,6 +34,7 @@ from fog import (
 )
 from fog.agenda import Agenda
 from fog.blob_handlers import BlobHandlers
+from fog.bringing import GIVEN_UP
 from fog.collect_handlers import CollectHandlers
 from fog.control import Emit, Handler
 from fog.escrow_handlers import EscrowHandlers
@@ -140,6 +141,7 @@ class Handlers:
             "job.list": self.job_list,
             "job.show": self.job_show,
             "job.cancel": self.job_cancel,
+            "job.fetch": self.job_fetch,
             "job.appeal": self.job_appeal,
             "wallet.balance": self.wallet_balance,
             "wallet.send": self.wallet_send,
@@ -299,7 +301,20 @@ class Handlers:
         )
 
     async def job_cancel(self, request: methods.JobName, emit: Emit) -> methods.Recorded:
-        return await self._record(JobCancel(await self._named(request.job)), wait=True)
+        """Also of a job that the ledger has no more to do with: its results are not waited for any more."""
+        job = await self._named(request.job)
+        if await self._submitter.waits_for_results(job):
+            self._submitter.bringing.give_up(job, at_once=True)
+            return methods.Recorded(event=str(job), standing="final", code=GIVEN_UP)
+        done = await self._record(JobCancel(job), wait=True)
+        self._submitter.bringing.give_up(job, at_once=False)
+        return done
+
+    async def job_fetch(self, request: methods.JobName, emit: Emit) -> methods.JobResult:
+        job = await self._named(request.job)
+        await self._submitter.require_ours(job)
+        await self._submitter.bringing.again(job)
+        return await self._submitter.result(job)
 
     async def job_appeal(self, request: methods.Appeal, emit: Emit) -> methods.Recorded:
         return await self._record(JobAppeal(await self._named(request.job), request.shard), wait=True)

@@ -8,6 +8,7 @@
     job.list        JobList          -              Jobs
     job.show        JobName          -              JobDetail
     job.cancel      JobName          -              Recorded
+    job.fetch       JobName          -              JobResult
     job.appeal      Appeal           -              Recorded
     wallet.balance  WalletBalance    -              Balance
     wallet.send     WalletSend       -              Recorded
@@ -214,7 +215,8 @@ class JobSubmit(Message, frozen=True, kw_only=True):
 
 
 class JobProgress(Message, frozen=True, kw_only=True):
-    """How many of `shards` are in each state; `fetched`: results that are here; `note`: why it waits."""
+    """How many of `shards` are in each state; `fetched`: results that are here; `lost`: that are not waited
+    for any more; `note`: why it waits."""
 
     job: CidText
     shards: Uint
@@ -224,6 +226,7 @@ class JobProgress(Message, frozen=True, kw_only=True):
     failed: Uint
     fetched: Uint
     note: str = ""
+    lost: Uint = 0
 
 
 class ShardLine(Message, frozen=True, kw_only=True):
@@ -231,8 +234,8 @@ class ShardLine(Message, frozen=True, kw_only=True):
 
     inputs     names of its input files, in order
     exit_code  the largest of its runs;  statuses  how they ended (`domain.compute.spec.Status`), each once
-               (null and empty while the result is not here; `bad_result` alone when it is none);
-               details: why, for those that say
+               (null and empty while the result is not here; `bad_result` alone when it is none, one of
+               `fog.bringing.LOSSES` when it is not waited for any more);  details: why, for those that say
     """
 
     shard: Uint
@@ -248,7 +251,10 @@ class ShardLine(Message, frozen=True, kw_only=True):
 
 
 class JobLine(Message, frozen=True, kw_only=True):
-    """One job: `state` a `domain.effects.JobState`; or `pending` before it is ordered, `refused` after."""
+    """One job: `state` a `domain.effects.JobState`; or `pending` before it is ordered, `refused` after.
+
+    `lost`: results that were settled, and are not waited for any more.
+    """
 
     job: CidText
     name: str
@@ -261,6 +267,7 @@ class JobLine(Message, frozen=True, kw_only=True):
     spent: Micro
     submitted: Millis
     deadline: Millis
+    lost: Uint = 0
 
 
 class JobResult(Message, frozen=True, kw_only=True):
@@ -376,6 +383,7 @@ PARAMS: dict[str, type[Message]] = {
     "job.list": JobList,
     "job.show": JobName,
     "job.cancel": JobName,
+    "job.fetch": JobName,
     "job.appeal": Appeal,
     "wallet.balance": WalletBalance,
     "wallet.send": WalletSend,

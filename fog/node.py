@@ -33,6 +33,7 @@ from domain.work import Work
 from fog import acquaintances, control, pruning, tempo
 from fog.accuser import PATIENCE_S, Accuser
 from fog.agenda import Agenda
+from fog.bringing import Bringing
 from fog.cosigning import Notes, outside
 from fog.exchange import Exchange
 from fog.fast_start import open_store
@@ -46,6 +47,7 @@ from fog.outbox import Outbox
 from fog.paths import DataDir
 from fog.pinning import pin_what_is_owed
 from fog.replica_thread import ReplicaThread
+from fog.results import Results
 from fog.said import Said
 from fog.seats import Seats
 from fog.settings import RATE_KIB_S_MAX, Settings
@@ -178,7 +180,9 @@ class Node:
                 gate,
                 share,
             )
-        submitter = Submitter(account, agenda, work, blobs, home.programs, say, peers, now_ms)
+        results = Results(blobs, peers)
+        bringing = Bringing(account, agenda, work, results, settings.blobs.result_patience_ms / 1000)
+        submitter = Submitter(account, agenda, work, results, bringing, home.programs, say, now_ms)
         workflows = Workflows(
             agenda,
             work,
@@ -255,7 +259,7 @@ class Node:
                 if settings.worker.cpu_percent < 100:
                     nursery.start_soon(throttle, worker.gate, sandbox, settings.worker.cpu_percent)
                 nursery.start_soon(lend, worker, ledger, agenda)
-            nursery.start_soon(submitter.run)
+            nursery.start_soon(bringing.run)
             nursery.start_soon(workflows.run)
             name, height = replica.genesis.name, replica.height
             log.info("node %s of network %s is up at height %d", host.peer_id, name, height)

@@ -9,10 +9,13 @@ What must always hold: nothing is written outside the folder, whatever a worker 
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import hashlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from domain.compute.spec import Output, Run, ShardResult
 from ledger.errors import UsageError
@@ -20,6 +23,31 @@ from network.blobs import BlockStore
 
 Stem = Callable[[int, str], str]
 """Shard and the name of a run -> what the names of its outputs begin with."""
+
+
+PART_SIZE: Final = 16
+"""Characters that a name under way takes of its hash: as short as the longest that may follow it."""
+
+FOR_GOOD: Final = frozenset(
+    {
+        errno.ENAMETOOLONG,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+        errno.EINVAL,
+        errno.EILSEQ,
+        errno.ELOOP,
+        errno.ENOTEMPTY,
+    }
+)
+"""What is the matter with a name stays so until somebody changes the folder; room, or a right, may come."""
+
+
+class CannotWrite(UsageError):
+    """This machine did not take an output. `for_good`: it will not by itself."""
+
+    code = "cannot_write"
+    for_good = False
 
 
 def named_after_input(shard: int, run: str) -> str:
@@ -31,7 +59,7 @@ def write_outputs(
 ) -> list[str]:
     """Every output of a shard; the paths of the files below `folder`. All blobs must be in `store`.
 
-    Raises UsageError (`cannot_write`): a full disk, or names that this file system does not take.
+    Raises CannotWrite: a full disk, or names that this file system does not take.
     """
     written: list[str] = []
     try:
@@ -41,11 +69,12 @@ def write_outputs(
                 _write(folder / name, output, store)
                 written.append(name)
     except OSError as error:
-        raise UsageError(
+        refused = CannotWrite(
             f"cannot write the outputs of shard {shard} below {folder}: {error}",
-            code="cannot_write",
-            next_step="make room or give another folder; it is tried again",
-        ) from error
+            next_step="make room, or move what is in the way; then: fog job fetch JOB",
+        )
+        refused.for_good = error.errno in FOR_GOOD
+        raise refused from error
     return written
 
 
@@ -76,10 +105,14 @@ def outputs_of(shard: int, run: Run, stem: Stem) -> Iterable[tuple[str, Output]]
 
 def _write(path: Path, output: Output, store: BlockStore) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as target:
-        _copy(output, store, target)
-    os.replace(part, path)
+    part = path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:PART_SIZE]}.part")
+    try:
+        with part.open("wb") as target:
+            _copy(output, store, target)
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _copy(output: Output, store: BlockStore, target: BinaryIO) -> None:

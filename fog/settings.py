@@ -172,6 +172,14 @@ class Blobs(Section, frozen=True):
             description="Most that is taken of blobs from all peers together, a second.",
         ),
     ] = RATE_KIB_S_MAX
+    result_patience_ms: Annotated[
+        int,
+        Meta(
+            ge=1_000,
+            le=2_592_000_000,
+            description="How long nodes are asked for a settled result that none has before it is lost.",
+        ),
+    ] = 300_000
 
 
 class Finality(Section, frozen=True):

@@ -265,10 +265,19 @@ class Job:
                 return self._settled(piece)
             if piece.state == UNREADABLE:
                 raise RemoteError("its shard was settled with what is no result", code="bad_result")
+            if piece.data:
+                raise self._lost(piece)
             raise JobUnfinished(f"its shard has no result: it is {piece.state}", code=piece.state)
         except FogError as error:
             for call in calls:
                 call.fail(error)
+
+    def _lost(self, piece: Piece) -> JobUnfinished:
+        return JobUnfinished(
+            f"its result was settled and is not here: {piece.data.decode(errors='replace')}",
+            code=piece.state,
+            next_step=f"call it again, or bring that result home: fog job fetch {(self._id or '')[-8:]}",
+        )
 
     def _settled(self, piece: Piece) -> None:
         """Raises RemoteError (`bad_result`)."""

@@ -97,19 +97,9 @@ class WatchingHandlers:
 
     async def wait(self, request: JobName, emit: Emit) -> methods.JobResult:
         job = await self._named(request.job)
-        await self._require_ours(job)
+        await self._submitter.require_ours(job)
         await self._submitter.follow(job, lambda progress: emit(plain(progress)))
         return await self._submitter.result(job)
-
-    async def _require_ours(self, job: Cid) -> SubmittedJob:
-        record = await trio.to_thread.run_sync(self._work.job, job)
-        if record is None:
-            raise UsageError(
-                f"job {str(job)[-8:]} was not submitted by this node",
-                code="not_submitted_here",
-                next_step="ask the node that submitted it; fog job show has what everybody knows",
-            )
-        return record
 
     # -- logs --------------------------------------------------------------------------------------------
 
@@ -131,7 +121,7 @@ class WatchingHandlers:
     async def _told(self, kind: str, key: Cid, request: JobLogs) -> tuple[list[Told], bool]:
         """The jobs there are by now, and whether nothing will be added."""
         if kind == "job":
-            record = await self._require_ours(key)
+            record = await self._submitter.require_ours(key)
             return [Told("", record, list(range(len(record.inputs))))], record.ended
         flow = await self._flows.flow(key)
         assert flow is not None, "found a moment ago"

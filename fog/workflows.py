@@ -6,8 +6,9 @@
       waiting    a step it needs is not done
       running    its newest job runs, or results of it are on their way
       succeeded  every shard is settled, and every run ended well
-      failed     the rules refused its job; shards were lost more often than `retries` allows; a run ended ill
-                 (it would again: programs are pure); or its time was over before it began
+      failed     the rules refused its job; shards or results were lost more often than `retries` allows; a
+                 run ended ill (it would again: programs are pure); its time was over before it began; or a
+                 result that it needs is gone
       skipped    a step it needs did not succeed
       cancelled  by its owner
 
@@ -15,7 +16,7 @@ What is a shard's fault is not retried, what is the network's is: shards that we
 again as a job of their own, under their old numbers.
 
 What must always hold: an attempt is in the record before its job is signed, so that a step is never submitted
-twice; outputs of a step are taken from settled results, never from files that somebody could have changed.
+twice.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -31,23 +33,25 @@ import trio
 
 from domain.compute.engine import ENGINE
 from domain.compute.programs import prepare
-from domain.compute.spec import Input, Output, ShardResult
+from domain.compute.spec import ShardResult
 from domain.payloads import BondedJob, JobCancel
 from domain.work import SubmittedJob, Work, Workflow
 from domain.work.workflows import PLAN_SIZE_MAX, PlannedSource, PlannedStep
 from fog import agenda
 from fog.agenda import Agenda
+from fog.bringing import RESULT_LOST
 from fog.jobs import add_file, input_of, unique_names
-from fog.layout import Laid, lay_out, matches, spec_of
-from fog.outputs import outputs_of
+from fog.layout import Laid, lay_out, spec_of
+from fog.patience import Patience
 from fog.pulse import Pulse
+from fog.step_inputs import StepInputs
 from fog.submitter import Submitter
 from fog.worker import Say
 from fog.workflow_methods import StepSubmit, WorkflowSubmit
 from ledger.cid import Cid
 from ledger.errors import FogError, UsageError
 from ledger.execution import OK
-from network.blobs import BlockStore
+from network.blobs import BlobMissing, BlockStore
 from projections.log import event as final_event
 
 T = TypeVar("T")
@@ -60,6 +64,14 @@ LOOK_AGAIN_S: Final = 5.0
 
 Said = Callable[[Cid], Awaitable[Cid | None]]
 """The event of ours that submits a job of this spec, if one is signed."""
+
+
+@dataclass(slots=True)
+class _Lacking:
+    """`next_at`: when it may be asked for again, on trio's clock."""
+
+    patience: Patience
+    next_at: float
 
 
 class Workflows:
@@ -84,6 +96,8 @@ class Workflows:
         self._said = said
         self._clock = clock
         self._cancelling: set[Cid] = set()
+        self._lacking: dict[tuple[Cid, str], _Lacking] = {}  # steps that wait for a result that is gone
+        self._given = StepInputs(work, store, submitter)
         self.moved = Pulse()
 
     # -- submitting --------------------------------------------------------------------------------------
@@ -190,22 +204,57 @@ class Workflows:
 
     async def _go_on(self, flow: Workflow) -> None:
         for step in flow.plan:
-            state = flow.steps[step.name]
-            if state.outcome is not None:
-                continue
-            needed = {name: flow.steps[name].outcome for name in step.needs}
-            if state.attempts:
-                await self._look_at(flow, step)
-            elif flow.cancelled:
-                await self._end(flow, step, "cancelled")
-            elif bad := [name for name, outcome in needed.items() if outcome not in (None, "succeeded")]:
-                await self._end(flow, step, "skipped", f"{bad[0]} {flow.steps[bad[0]].outcome}")
-            elif all(outcome == "succeeded" for outcome in needed.values()):
-                await self._begin(flow, step)
+            if flow.steps[step.name].outcome is None:
+                try:
+                    await self._step(flow, step)
+                except (FogError, OSError) as error:  # OSError: this machine's disk
+                    await self._hindered(flow, step, error)
+                else:
+                    self._lacking.pop((flow.key, step.name), None)
+
+    async def _step(self, flow: Workflow, step: PlannedStep) -> None:
+        """Raises FogError or OSError when that cannot be done now; BlobMissing for want of a result."""
+        state = flow.steps[step.name]
+        needed = {name: flow.steps[name].outcome for name in step.needs}
+        if state.attempts:
+            await self._look_at(flow, step)
+        elif flow.cancelled:
+            await self._end(flow, step, "cancelled")
+        elif bad := [name for name, outcome in needed.items() if outcome not in (None, "succeeded")]:
+            await self._end(flow, step, "skipped", f"{bad[0]} {flow.steps[bad[0]].outcome}")
+        elif all(outcome == "succeeded" for outcome in needed.values()) and self._may_ask(flow, step):
+            await self._begin(flow, step)
+
+    def _may_ask(self, flow: Workflow, step: PlannedStep) -> bool:
+        """Not while it pauses between two tries."""
+        lacking = self._lacking.get((flow.key, step.name))
+        return lacking is None or trio.current_time() >= lacking.next_at
+
+    async def _hindered(self, flow: Workflow, step: PlannedStep, error: FogError | OSError) -> None:
+        """It could not be looked at: again later, but not for ever."""
+        log.warning("%s: %s is looked at again later: %s", flow.name, step.name, error)
+        code = error.code if isinstance(error, FogError) else "disk"
+        if flow.cancelled:
+            await self._end(flow, step, "cancelled", f"{code}: {error}")
+        elif isinstance(error, BlobMissing):
+            await self._lacks(flow, step, error)
+        elif self._clock() > flow.deadline:
+            await self._end(flow, step, "failed", f"{code}: {error}")
+
+    async def _lacks(self, flow: Workflow, step: PlannedStep, error: BlobMissing) -> None:
+        """A result that was here is gone, and nobody gives it."""
+        now, bringing = trio.current_time(), self._submitter.bringing
+        lacking = self._lacking.setdefault((flow.key, step.name), _Lacking(bringing.patience(), now))
+        pause_s = lacking.patience.failed(now - lacking.next_at, brought=False, alone=bringing.is_alone)
+        if pause_s is None:
+            del self._lacking[flow.key, step.name]
+            await self._end(flow, step, "failed", f"{RESULT_LOST}: {error}")
+        else:
+            lacking.next_at = now + pause_s
 
     async def _begin(self, flow: Workflow, step: PlannedStep) -> None:
         try:
-            laid = lay_out(step, await self._inputs(flow, step))
+            laid = lay_out(step, await self._given.inputs(flow, step))
             await self._attempt(flow, step, laid, range(len(laid)))
         except UsageError as error:
             await self._end(flow, step, "failed", f"{error.code}: {error}")
@@ -261,7 +310,7 @@ class Workflows:
         elif not last.ended:
             if flow.cancelled:
                 await self._cancel_job(flow, step, last.job)
-        else:
+        elif flow.cancelled or self._may_ask(flow, step):
             await self._judge(flow, step, records)
 
     async def _say_again(self, flow: Workflow, step: PlannedStep, record: SubmittedJob) -> None:
@@ -281,6 +330,7 @@ class Workflows:
         if row is None:
             return  # not final yet, or refused, which its record will say
         if row["state"] != RUNNING:
+            self._submitter.bringing.give_up(job, at_once=False)
             await self._end(flow, step, "cancelled")
         elif job not in self._cancelling:
             self._cancelling.add(job)  # said once: said again it would only be refused
@@ -296,7 +346,7 @@ class Workflows:
             code = OK if entry is None else entry["code"]
             await self._end(flow, step, "failed", f"refused: {code}")
             return
-        results = await self._results(flow, step)
+        results = await self._given.results(flow, step)
         attempts = flow.steps[step.name].attempts
         missing = [number for number in attempts[0].shards if number not in results]
         if not missing:
@@ -305,54 +355,11 @@ class Workflows:
             await self._end(flow, step, "cancelled", f"{len(missing)} shards were not settled")
         elif len(attempts) > step.retries:
             lost = f"{len(missing)} of {len(attempts[0].shards)} shards were lost"
-            await self._end(flow, step, "failed", f"lost: {lost}, in {len(attempts)} jobs")
+            words = f"lost: {lost}, in {len(attempts)} jobs{_losses(records)}"
+            await self._end(flow, step, "failed", words)
         else:
             log.info("%s: %d shards of %s are submitted again", flow.name, len(missing), step.name)
-            await self._attempt(flow, step, lay_out(step, await self._inputs(flow, step)), missing)
-
-    async def _results(self, flow: Workflow, step: PlannedStep) -> dict[int, ShardResult]:
-        """All that was settled of a step, by its shards; from the first job that settled each."""
-        results: dict[int, ShardResult] = {}
-        for attempt in flow.steps[step.name].attempts:
-            record = await self._keep(self._work.record_of_job, attempt.record)
-            if record.job is not None:
-                for shard, result in (await self._submitter.settled(record)).items():
-                    results.setdefault(attempt.shards[shard], result)
-        return dict(sorted(results.items()))
-
-    # -- inputs ------------------------------------------------------------------------------------------
-
-    async def _inputs(self, flow: Workflow, step: PlannedStep) -> list[Input]:
-        """Its files, then what its sources made. Raises UsageError (`no_input`)."""
-        if not step.sources:
-            return step.inputs
-        entries = [(Path(entry.name), entry.cid, entry.size) for entry in step.inputs]
-        for source in step.sources:
-            found = await self._made(flow, source)
-            if not found:
-                raise UsageError(f"{source.step} made no file that matches {source.files}", code="no_input")
-            entries += found
-        names = unique_names([path for path, _, _ in entries])
-        return [Input(name, cid, size) for name, (_, cid, size) in zip(names, entries, strict=True)]
-
-    async def _made(self, flow: Workflow, source: PlannedSource) -> list[tuple[Path, Cid, int]]:
-        """Outputs of an earlier step that match, in the order of its shards."""
-        step = next(one for one in flow.plan if one.name == source.step)
-        laid = lay_out(step, await self._inputs(flow, step))
-        found = []
-        for number, result in (await self._results(flow, step)).items():
-            for run in result.runs:
-                for path, output in outputs_of(number, run, lambda shard, name: laid[shard].stem + name):
-                    if matches(path, source.files):
-                        cid = await trio.to_thread.run_sync(self._blob_of, output)
-                        found.append((Path(source.step) / path, cid, output.size))
-        return found
-
-    def _blob_of(self, output: Output) -> Cid:
-        if output.data is not None:
-            return self._store.add(output.data)
-        assert output.cid is not None, "an output has its bytes or their id"
-        return output.cid
+            await self._attempt(flow, step, lay_out(step, await self._given.inputs(flow, step)), missing)
 
     # -- records -----------------------------------------------------------------------------------------
 
@@ -367,6 +374,15 @@ class Workflows:
 
     def __repr__(self) -> str:
         return f"<Workflows open={len(self._work.open_workflows())}>"
+
+
+def _losses(records: list[SubmittedJob]) -> str:
+    """Of the shards that were settled: why their results are not here."""
+    losses = [loss for record in records for loss in record.lost.values()]
+    if not losses:
+        return ""
+    words = ", ".join(sorted({loss.code for loss in losses}))
+    return f"; {len(losses)} settled results are not here ({words}): {losses[0].reason}"
 
 
 def _how(results: dict[int, ShardResult]) -> tuple[str, str]:

@@ -26,6 +26,13 @@ class Record(msgspec.Struct):
     version: int = 0
 
 
+class Loss(msgspec.Struct, frozen=True):
+    """Why a result is not waited for any more: a public word, and a sentence."""
+
+    code: str
+    reason: str
+
+
 class SubmittedJob(Record):
     """A job of ours.
 
@@ -36,6 +43,7 @@ class SubmittedJob(Record):
               does, and what has no input is named after the shard's number
     together  a shard is one run, whatever its inputs
     fetched   shards whose results are here, and written
+    lost      shards that were settled, and whose results are not waited for any more
     """
 
     spec: Cid = NO_CID
@@ -47,6 +55,7 @@ class SubmittedJob(Record):
     ended: bool = False
     stems: list[str] = msgspec.field(default_factory=list)
     together: bool = False
+    lost: dict[int, Loss] = msgspec.field(default_factory=dict)
 
     def runs_of(self, shard: int) -> list[str]:
         """The names of a shard's runs."""
@@ -142,6 +151,21 @@ class ResultFetched(Event, frozen=True):
 
     def apply(self, record: SubmittedJob) -> None:
         record.fetched.add(self.shard)
+        record.lost.pop(self.shard, None)
+
+
+class ResultLost(Event, frozen=True):
+    """It may still be fetched later, when somebody asks for that."""
+
+    TOPIC = "fog.work.job.lost.v1"
+    KIND = SubmittedJob
+
+    shard: int
+    code: str
+    reason: str
+
+    def apply(self, record: SubmittedJob) -> None:
+        record.lost[self.shard] = Loss(self.code, self.reason)
 
 
 class JobEnded(Event, frozen=True):
@@ -230,6 +254,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     JobBegun,
     JobSubmitted,
     ResultFetched,
+    ResultLost,
     JobEnded,
     JobAliased,
     LeaseComputed,

@@ -38,6 +38,7 @@ from domain.work.records import (
     RecordClosed,
     RecordOpened,
     ResultFetched,
+    ResultLost,
     SubmittedJob,
 )
 from domain.work.workflows import (
@@ -143,6 +144,12 @@ class Work:
         with self._lock:
             if shard not in record.fetched:
                 self._change((record, self._next(record, ResultFetched, shard=shard)))
+
+    def lost(self, record: SubmittedJob, shard: int, code: str, reason: str) -> None:
+        """The result of a settled shard is not waited for any more, because of this."""
+        with self._lock:
+            if shard not in record.fetched:
+                self._change((record, self._next(record, ResultLost, shard=shard, code=code, reason=reason)))
 
     def ended(self, record: SubmittedJob) -> None:
         """Nothing is to be done for this job any more. Also for one that was begun and never submitted."""

@@ -104,6 +104,7 @@ def add_to(app: typer.Typer) -> None:
     )
     job.command(name="show", epilog=examples("fog job show k3vq2a"))(show)
     job.command(name="cancel", epilog=examples("fog job cancel k3vq2a"))(cancel)
+    job.command(name="fetch", epilog=examples("fog job fetch k3vq2a"))(fetch)
     job.command(name="appeal", epilog=examples("fog job appeal k3vq2a --shard 3"))(appeal)
 
 
@@ -237,7 +238,33 @@ def cancel(context: typer.Context, job: JobId) -> None:
     done = session.ask_quietly(
         methods.Recorded, "job.cancel", job_name(found.id), "waiting for it to be final"
     )
+    if done.code == statuses.GIVEN_UP:
+        session.say(
+            done,
+            "it is over for everybody else; its results are not waited for any more\n"
+            f"  next: fog job fetch {done.event[-8:]}    (to ask for them again)",
+        )
+        return
     session.say(done, f"{done.standing}: cancelled by event {done.event}")
+
+
+def fetch(context: typer.Context, job: JobId) -> None:
+    """Ask once more for settled results that did not come home, and write their outputs."""
+    session = session_of(context)
+    found = session.ask_quietly(Found, "job.find", job_name(job), "asking the node")
+    names = [found.id]
+    if found.kind == "workflow":
+        flow = session.ask_quietly(WorkflowDetail, "workflow.show", job_name(found.id), "asking the node")
+        names = [id for step in flow.steps for id in step.jobs]
+    missing = 0
+    for name in names:
+        result = session.ask_quietly(JobResult, "job.fetch", job_name(name), "asking who has its results")
+        for line in statuses.told(statuses.lost(result.results)):
+            session.remark(line)
+        missing += result.job.lost
+        session.say(result, _job_text(result.job))
+    if missing:
+        raise _without(missing, found.id)
 
 
 def _request(
@@ -324,6 +351,8 @@ def _require_success(result: JobResult, *, waited: bool) -> None:
             f"{line.shards - line.settled} of {line.shards} shards have no result; the job is {line.state}",
             next_step=f"fog job show {line.job[-8:]}",
         )
+    if waited and line.lost:
+        raise _without(line.lost, line.job)
     if waited and (wrong := statuses.went_wrong(result.results)):
         words = ", ".join(sorted({status for shard in wrong for status in shard.statuses} - {statuses.FINE}))
         raise ProgramFailed(
@@ -332,8 +361,19 @@ def _require_success(result: JobResult, *, waited: bool) -> None:
         )
 
 
+def _without(results: int, id: str) -> JobUnfinished:
+    return JobUnfinished(
+        f"{results} settled results are not here, and are not waited for any more",
+        code="result_lost",
+        next_step=f"fog job fetch {id[-8:]}    (when a node that ran them is up, or there is room); "
+        "or submit those shards again; a result that bonds stand for can be run again by others: "
+        f"fog job appeal {id[-8:]} --shard N",
+    )
+
+
 def _now(news: JobProgress) -> str:
     failed = f", {news.failed} failed" if news.failed else ""
+    failed += f", {news.lost} lost" if news.lost else ""
     return f"{news.leased} running, {news.checking} being checked, {news.fetched} fetched{failed}"
 
 
@@ -342,7 +382,8 @@ def job_name(text: str) -> JobName:
 
 
 def _job_text(line: JobLine) -> str:
+    lost = f" ({line.lost} results lost)" if line.lost else ""
     return (
-        f"job {line.job[-8:]} ({line.name}): {line.state}, {line.settled} of {line.shards} shards settled, "
-        f"{credits_text(line.spent)} credits spent, {line.standing}"
+        f"job {line.job[-8:]} ({line.name}): {line.state}, {line.settled} of {line.shards} shards settled"
+        f"{lost}, {credits_text(line.spent)} credits spent, {line.standing}"
     )

@@ -29,13 +29,25 @@ MEANINGS: Final = {
     "bad_program": "the program is not a module that can run here",
     "not_run": "a run was left out, because those before it used up the fuel or the output of the shard",
     "bad_result": "what the worker gave is no result of this shard, and nothing of it was written",
+    "result_lost": "it is settled, and nobody who could be asked has the result",
+    "cannot_write": "its result came, and this machine did not take the outputs",
+    "given_up": "it is settled, and its result was not waited for any more",
 }
 """Every status but `ok`, and what is none; a test compares with the specification."""
+
+GIVEN_UP: Final = "given_up"
+LOST: Final = frozenset({"result_lost", "cannot_write", GIVEN_UP})
+"""As `fog.bringing` has them; a test compares."""
 
 
 def went_wrong(shards: Iterable[ShardLine]) -> list[ShardLine]:
     """Those with a run that is not `ok`; of results that are not here nothing is known."""
     return [shard for shard in shards if set(shard.statuses) - {FINE}]
+
+
+def lost(shards: Iterable[ShardLine]) -> list[ShardLine]:
+    """Those that are settled, and whose results are not waited for any more."""
+    return [shard for shard in shards if LOST & set(shard.statuses)]
 
 
 def told(shards: Iterable[ShardLine]) -> Iterator[str]:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import get_args
 
 from domain.compute.spec import Status
-from fog.cli.statuses import FINE, MEANINGS, TOLD_MAX, told, went_wrong
+from fog.bringing import GIVEN_UP, LOSSES
+from fog.cli import statuses
+from fog.cli.statuses import FINE, LOST, MEANINGS, TOLD_MAX, told, went_wrong
 from fog.methods import ShardLine
-from fog.submitter import BAD_RESULT
+from fog.results import BAD_RESULT
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -24,7 +26,8 @@ def shard(number: int, *statuses: str, exit_code: int = 0, details: tuple[str, .
 
 
 def test_every_status_has_a_meaning_here_and_in_the_documentation() -> None:
-    assert MEANINGS.keys() | {FINE} == set(get_args(Status)) | {BAD_RESULT}
+    assert MEANINGS.keys() | {FINE} == set(get_args(Status)) | {BAD_RESULT} | LOSSES
+    assert (statuses.GIVEN_UP, LOST) == (GIVEN_UP, LOSSES)
     text = (DOCS / "cli.md").read_text()
     assert all(f"| `{status}` |" in text for status in MEANINGS)
 

@@ -217,3 +217,16 @@ def test_what_cannot_be_a_call_is_refused_where_it_is_made(tmp_path: Path):
 
 def plain_task(x: int) -> int:
     return x
+
+
+def test_a_result_that_nobody_has_any_more_is_an_exception_that_says_so():
+    """Of its calls and of no others."""
+    calls = functions(2)
+    job = job_of(calls)
+    reason = b"bafy is at none of 3 nodes"
+    job._piece(plain(Piece(shard=0, cid=None, data=reason, state="result_lost")))
+    error = calls[0].future.exception(0)
+    assert isinstance(error, JobUnfinished)
+    assert (error.code, reason.decode() in str(error)) == ("result_lost", True)
+    assert "fog job fetch" in (error.next_step or "")
+    assert not calls[1].has_ended

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from domain.work import Work
 from domain.work.journal import Journal, JsonMapper
-from domain.work.records import EVENTS, Index, IndexWritten
+from domain.work.records import EVENTS, Index, IndexWritten, Loss
 from domain.work.work import INDEX_EVERY, JOBS
 from ledger.cid import Cid
 from ledger.database import connect
@@ -197,6 +197,27 @@ def test_several_threads_may_note_things_at_once(engine: sa.Engine) -> None:
     assert kept.fetched == record.fetched == set(range(40))
 
 
+def test_a_result_that_was_lost_is_lost_until_it_is_fetched_after_all(engine: sa.Engine) -> None:
+    """Also after the job was over, and after a restart."""
+    work = opened(engine)
+    record = work.begin_job(SPEC, name="tiles", output=None, inputs=[["a.txt"], []])
+    work.job_submitted(record, JOB)
+    work.fetched(record, 0)
+    work.lost(record, 0, "result_lost", "it is here already")
+    work.lost(record, 1, "result_lost", "nobody has it")
+    work.ended(record)
+    kept = opened(engine).job(JOB)
+    assert kept is not None
+    assert kept.lost == {1: Loss("result_lost", "nobody has it")}
+    work = opened(engine)
+    late = work.job(JOB)
+    assert late is not None
+    work.fetched(late, 1)
+    kept = opened(engine).job(JOB)
+    assert kept is not None
+    assert (kept.fetched, kept.lost, kept.ended) == ({0, 1}, {}, True)
+
+
 def test_topics_are_names_of_their_own() -> None:
     """Stored data names no Python class, and these words never change."""
     assert sorted(event.TOPIC for event in EVENTS) == [
@@ -207,6 +228,7 @@ def test_topics_are_names_of_their_own() -> None:
         "fog.work.job.begun.v1",
         "fog.work.job.ended.v1",
         "fog.work.job.fetched.v1",
+        "fog.work.job.lost.v1",
         "fog.work.job.submitted.v1",
         "fog.work.lease.computed.v1",
         "fog.work.lease.ended.v1",
