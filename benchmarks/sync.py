@@ -301,7 +301,7 @@ def show(console: Console, parts: dict[str, dict[str, dict[str, Any]]]) -> None:
 def holds(parts: dict[str, dict[str, dict[str, Any]]]) -> bool:
     equal = parts["nodes"]["contiguous.0"]
     contiguous = [parts["sets"][f"contiguous.{count}"] for count in (100, 10_000)]
-    contiguous.append(parts["nodes"]["contiguous.2000"])
+    contiguous += [parts["nodes"][f"contiguous.{count}"] for count in (100, 2_000)]
     return (
         equal["round_trips"] == 1
         and equal["bytes"] < EQUAL_BYTES_MAX

@@ -141,6 +141,14 @@ class ItemSet:
         cuts = sorted({start + count * part // parts for part in range(1, parts)} - {start})
         return [*(_between(self.nth(cut - 1), self.nth(cut)) for cut in cuts), upper]
 
+    def taper(self, lower: bytes, upper: bytes, least: int) -> list[bytes]:
+        """Upper bounds of ranges behind each of which lies a quarter of the rest, down to `least` items."""
+        start, end = self.rank(lower), self.rank(upper)
+        cuts = []
+        while (start := end - (end - start) // 4) <= end - least:
+            cuts.append(_between(self.nth(start - 1), self.nth(start)))
+        return [*cuts, upper]
+
     def _is_in_crumbs(self) -> bool:
         """Removals left so many small blocks that the cost of a change is no longer what is promised."""
         return len(self._blocks) > 16 + 8 * len(self) // BLOCK_MAX

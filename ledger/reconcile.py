@@ -112,7 +112,10 @@ def lacking(items: ItemSet, question: bytes, salt: bytes) -> Iterator[bytes]:
 def _parts(items: ItemSet, lower: bytes, upper: bytes, direct: bool) -> Iterator[tuple[bytes, bytes]]:
     """Parts of a range that holds more than LIST_MAX items."""
     parts = min(PARTS, items.count(lower, upper) // PART_MIN) if direct else PARTS
-    return pairwise([lower, *items.split(lower, upper, parts)])
+    cuts = [lower, *items.split(lower, upper, parts)]
+    if direct and upper == items.end:
+        cuts[-1:] = items.taper(cuts[-2], upper, PART_MIN)  # what is new lies at the end
+    return pairwise(cuts)
 
 
 def _unnamed(items: ItemSet, span: Span, salt: bytes) -> Iterator[bytes]:
@@ -198,6 +201,11 @@ class Initiator:
         self._named = len(self._asked)
         self._question = len(frame)
         return frame
+
+    @property
+    def to_name(self) -> int:
+        """Of a `direct` session: how many of our items would be named, as far as is known."""
+        return sum(self.items.count(entry.lower, entry.upper) for entry in self._lists)
 
     def _ask(self, writer: FrameWriter, waiting: deque[_Open]) -> bool:
         """Put the first of the waiting ranges into the frame; False when it is full."""

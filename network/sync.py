@@ -2,7 +2,8 @@
 
 Gossip announces, sync makes it true: whatever was lost, two nodes that meet end with the same events.
 
-    hello        same: done, one round trip. Another network: the peer is dropped
+    hello        same: done, one round trip. Another network: the peer is dropped. On the same checkpoint:
+                 differences first, unless more than FEW of our events would have to be named
     heads        reconcile the heads of lanes; an answer brings some that differ
     ranges       ask for what those lanes have further than ours, until nothing of it is missing
     ids          ask for forks' rivals and for parents that the ledger says are missing
@@ -64,6 +65,9 @@ T = TypeVar("T")
 
 ROUNDS_MAX: Final = 8_192  # questions a session: 8 GiB of events; the next session goes on from there
 WRONG_NETWORK: Final = "wrong_network"
+FEW: Final = (
+    2_048  # events of ours: 12 KiB of names; from there on the heads of some lanes say the same in less
+)
 IDS_ROUNDS_MAX: Final = 64  # questions by id in a row: a chain of missing parents of that depth
 
 
@@ -159,6 +163,7 @@ class Puller:
     `wanted`: ids that somebody already misses; asked for first. `limit`: of frames of a reconciliation.
     `patient`: leave the differences to a later session (and say so, `postponed`) if heads differed: then each
     side has more than the other, and all of that would be listed, until the peer has asked as well.
+    `few`: events of ours that may be named before heads were compared.
     """
 
     hello: Hello
@@ -166,6 +171,7 @@ class Puller:
     wanted: tuple[Cid, ...] = ()
     limit: int = FRAME_MAX
     patient: bool = False
+    few: int = FEW
     postponed: bool = False
     stage: Stage = Stage.NEW
     rounds: int = 0
@@ -173,6 +179,7 @@ class Puller:
     _theirs: Hello | None = None
     _frontier: Initiator | None = None
     _heads_done: bool = False
+    _heads_first: bool = True
     _heads_differed: bool = False
     _found: deque[tuple[Lane, Head]] = field(
         default_factory=deque
@@ -217,7 +224,7 @@ class Puller:
                     if answer.items
                     else self._over("stalled")
                 )
-            case Stage.DIFFERENCES, Differences():
+            case Stage.DIFFERENCES | Stage.LACKING, Differences():
                 return self._on_differences(answer)
         raise RemoteError(f"a {type(answer).__name__} while waiting for {self.stage.value}", code="unasked")
 
@@ -235,6 +242,8 @@ class Puller:
         if theirs == self.hello and not self._ids:
             return self._over("equal")
         self._heads_done = theirs.heads == self.hello.heads
+        stand = (self.hello.height, self.hello.checkpoint)
+        self._heads_first = self._heads_done or (theirs.height, theirs.checkpoint) != stand or not self.few
         return self._go_on()
 
     def _on_heads(self, answer: Heads) -> list[Action]:
@@ -246,8 +255,12 @@ class Puller:
 
     def _on_differences(self, answer: Differences) -> list[Action]:
         assert self._unordered is not None
+        if answer.frame is None and not self._heads_first:
+            return self._begin_with_heads()
         if answer.frame is None:
             return self._finish()  # it went on to another checkpoint; the next session may meet it on ours
+        if self.stage is Stage.LACKING:
+            raise RemoteError("fingerprints where events were asked for", code="unasked")
         self._listed.extend(id_of(item) for item in self._unordered.receive(answer.frame))
         return self._go_on()
 
@@ -293,11 +306,14 @@ class Puller:
     def stocked(self, items: ItemSet, base: Cid | None = None) -> list[Action]:
         """The answer to TakeStock: of the unordered events with the checkpoint they lie above."""
         assert self.stage is Stage.STOCK
-        if not self._heads_done:
+        if self._heads_first and not self._heads_done:
             self._frontier = Initiator(items, limit=self.limit)
+        elif not self._heads_first and base != self.hello.checkpoint:
+            self._heads_first = True  # we have gone on to another checkpoint
         else:
+            differs = not self._heads_first and items.whole == self.hello.unordered
             self._base = base
-            self._unordered = Initiator(items, limit=self.limit, direct=True, differs=False, salt=self.salt)
+            self._unordered = Initiator(items, limit=self.limit, direct=True, differs=differs, salt=self.salt)
         return self._go_on()
 
     def delivered(self, result: Delivered) -> list[Action]:
@@ -333,10 +349,10 @@ class Puller:
         if self._page:
             self._ids_rounds = 0
             return self._look_up()
-        if not self._heads_done:
+        if self._heads_first and not self._heads_done:
             return self._next_heads()
         if self._unordered is None:
-            return self._look_up()
+            return self._look_up() if self._heads_first else self._take_stock(Stock.UNORDERED)
         if self._listed:
             self._ids_rounds = 0
             self._want(_first(self._listed, IDS_MAX))
@@ -380,6 +396,8 @@ class Puller:
 
     def _next_differences(self) -> list[Action]:
         assert self._unordered is not None
+        if not self._heads_first and self._unordered.to_name > self.few:
+            return self._begin_with_heads()
         frame = self._unordered.question()
         if frame is None:
             self._stalled |= self._unordered.gave_up
@@ -387,6 +405,10 @@ class Puller:
         if self._unordered.is_listing:
             return self._ask(Stage.LACKING, GetLacking(self._base, frame, self.salt))
         return self._ask(Stage.DIFFERENCES, GetDifferences(self._base, frame, self.limit))
+
+    def _begin_with_heads(self) -> list[Action]:
+        self._heads_first, self._unordered = True, None
+        return self._go_on()
 
     def _want(self, ids: Iterable[Cid]) -> None:
         for cid in ids:

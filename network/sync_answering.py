@@ -168,8 +168,11 @@ class Answering:
                 await stream.write_frame(encode(Differences(differing)))
             case GetLacking(base, frame, salt):
                 ours, above = await self._source.unordered()
-                names = await trio.to_thread.run_sync(_lacking, above, frame, salt) if ours == base else []
-                await self._send_events(stream, *await self._named(names))
+                if ours != base:
+                    await stream.write_frame(encode(Differences(None)))
+                else:
+                    names = await trio.to_thread.run_sync(_lacking, above, frame, salt)
+                    await self._send_events(stream, *await self._named(names))
             case Bye():
                 return False
         return True

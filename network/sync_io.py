@@ -24,6 +24,7 @@ from network.host import Host
 from network.links import Connected, Disconnected
 from network.stream import Stream
 from network.sync import (
+    FEW,
     WRONG_NETWORK,
     Action,
     DeliverCheckpoints,
@@ -87,10 +88,12 @@ class Sync:
         *,
         interval_s: float = INTERVAL_S,
         frame_max: int = FRAME_MAX,
+        few: int = FEW,
         equal: Callable[[Hello], None] = lambda hello: None,
         snapshots: SnapshotSource | None = None,
     ) -> None:
         self._host, self._source, self._interval_s = host, source, interval_s
+        self._few = few  # events of ours that may be named before heads were compared
         self._frame_max = frame_max  # of a reconciliation, in bytes: a link of small packets wants few
         self._equal = equal
         self._deliver_events, self._deliver_checkpoints = deliver_events, deliver_checkpoints
@@ -186,7 +189,7 @@ class Sync:
             ours = await self._source.hello()
             patient = self._postponed[peer] < POSTPONED_MAX
             salt = secrets.token_bytes(SALT_SIZE)
-            puller = Puller(ours, salt, tuple(wanted)[:IDS_MAX], self._frame_max, patient)
+            puller = Puller(ours, salt, tuple(wanted)[:IDS_MAX], self._frame_max, patient, self._few)
             try:
                 code = await self._converse(puller, stream)
             finally:

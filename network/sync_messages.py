@@ -12,7 +12,7 @@
     GetDifferences(base, frame, limit)    Differences(frame) among the events above the checkpoint `base`;
                                           null when the answerer does not stand on it
     GetLacking(base, frame, salt)         Events… that the frame does not name, sorted by (lc, id); its names
-                                          are short, and of this salt
+                                          are short, and of this salt; Differences(null) as above
     Bye(code)
 
 The frames inside are those of `ledger.reconcile`, over the sets of `ledger.holdings`; `limit` is the largest

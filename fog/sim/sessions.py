@@ -218,7 +218,10 @@ def _answer(question: Question, node: Node) -> Iterator[bytes]:
             yield encode(Differences(differing))
         case GetLacking(base, frame, salt):
             ours, above = replica.unordered_set()
-            names = tuple(reconcile.lacking(above, frame, salt)) if ours == base else ()
+            if ours != base:
+                yield encode(Differences(None))
+                return
+            names = tuple(reconcile.lacking(above, frame, salt))
             wires = store.wires([id_of(item) for item in names[:IDS_MAX]])
             held = [(0, wires[id_of(item)]) for item in names[:IDS_MAX] if id_of(item) in wires]
             yield from event_frames(held, more=len(names) > IDS_MAX)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,6 +65,20 @@ def test_a_split_covers_a_range_in_parts_of_about_one_size(
     counts = [of.count(start, end) for start, end in zip([lower, *cuts], cuts, strict=False)]
     assert sum(counts) == of.count(lower, upper)
     assert max(counts) <= -(-of.count(lower, upper) // parts)
+
+
+@given(items, bounds, st.integers(1, 20))
+def test_a_taper_covers_a_range_in_parts_that_shrink_towards_its_end(
+    held: set[bytes], lower: bytes, least: int
+):
+    of = ItemSet.of(held, width=WIDTH)
+    cuts = [lower, *of.taper(lower, END, least)]
+    assert cuts[-1] == END
+    counts = [of.count(start, end) for start, end in pairwise(cuts)]
+    assert sum(counts) == of.count(lower, END)
+    rests = [sum(counts[at:]) for at in range(len(counts))]
+    assert all(least <= after == before // 4 for before, after in pairwise(rests))
+    assert rests[-1] // 4 < least
 
 
 def test_many_blocks_answer_as_one_would():

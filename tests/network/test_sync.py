@@ -21,6 +21,7 @@ from ledger.reconcile import FRAME_MAX
 from ledger.reconcile_frames import FRAME_MIN, Mode, Span, encode_frame
 from network import sync_messages as words
 from network.sync import (
+    FEW,
     IDS_ROUNDS_MAX,
     Action,
     DeliverCheckpoints,
@@ -76,10 +77,11 @@ class Session:
         wanted: tuple[Cid, ...] = (),
         *,
         limit: int = FRAME_MAX,
+        few: int = FEW,
     ) -> None:
         self.ours, self.theirs = ours, theirs
         self.questions: list[object] = []
-        self.puller = Puller(now(ours.hello()), SALT, wanted, limit)
+        self.puller = Puller(now(ours.hello()), SALT, wanted, limit, few=few)
 
     def kinds(self) -> list[type]:
         return [type(question) for question in self.questions]
@@ -137,9 +139,10 @@ class Session:
                 )
             case GetLacking(base, frame, salt):
                 ours, above = now(self.theirs.unordered())
-                names = (
-                    [id_of(item) for item in reconcile.lacking(above, frame, salt)] if ours == base else []
-                )
+                if ours != base:
+                    yield encode(Differences(None))
+                    return
+                names = [id_of(item) for item in reconcile.lacking(above, frame, salt)]
                 events, more = by_ids(names, now(self.theirs.wires(names)))
                 yield from event_frames([(0, wire) for _, wire in events], more=more)
             case GetRanges(ranges):
@@ -191,10 +194,44 @@ def test_what_they_have_further_is_fetched_and_nothing_else():
     alice, bob = Author(1), Author(2)
     both, more, ours = alice.lane(5), alice.lane(3), bob.lane(4)
     session = Session(ledger(*both, *ours), ledger(*both, *more))
+    session.puller.few = 0
     assert session.run() == "synced"
     assert set(session.ours.events) == {event.id for event in (*both, *more, *ours)}
     assert session.kinds() == [Hello, GetHeads, GetRanges, GetLacking]
     assert session.questions[2] == GetRanges(((alice.key.public, 0, 5, 7),))
+
+
+def test_on_one_checkpoint_a_few_differences_are_asked_for_at_once():
+    """Three questions, where heads and ranges of 40 lanes would be said first."""
+    authors = [Author(number) for number in range(1, 41)]
+    both = [author.write() for author in authors for _ in range(5)]
+    more = [author.write() for author in authors]
+    session = Session(ledger(*both), ledger(*both, *more))
+    assert session.run() == "synced"
+    assert same(session.ours, session.theirs)
+    assert session.kinds() == [Hello, GetDifferences, GetLacking]
+
+
+def test_when_more_than_a_few_would_be_named_the_heads_go_first():
+    """Either has gone on for 40 events: two heads say so in less."""
+    alice, bob = Author(1).lane(40), Author(2).lane(40)
+    session = Session(ledger(*alice, bob[0]), ledger(*bob), few=20)
+    session.puller.patient = True
+    assert session.run() == "synced"
+    assert bob[-1].id in session.ours.events
+    assert session.kinds()[-2:] == [GetHeads, GetRanges]
+
+
+def test_a_peer_that_left_the_checkpoint_meanwhile_is_asked_for_heads():
+    [event] = Author(1).lane(1)
+    session = Session(ledger(), ledger(event))
+    session.puller.start()
+    actions = session.puller.receive(encode(now(session.theirs.hello())))
+    [asked] = session.perform(actions[0], [])
+    assert isinstance(asked, Send)
+    assert isinstance(decode_question(asked.frame), GetLacking)
+    [action] = session.puller.receive(encode(Differences(None)))
+    assert action == TakeStock(Stock.FRONTIER)
 
 
 def test_many_lanes_that_name_each_other_come_parents_first():
@@ -217,6 +254,7 @@ def test_many_lanes_that_name_each_other_come_parents_first():
         return result
 
     session.ours.take_events = counted  # type: ignore[method-assign]
+    session.puller.few = 0
     assert session.run() == "synced"
     assert same(session.ours, session.theirs)
     assert set(frames) == {0}
@@ -225,6 +263,7 @@ def test_many_lanes_that_name_each_other_come_parents_first():
 def test_an_answer_is_bounded_and_the_rest_is_asked_for_again():
     """4 MiB of events take several questions; none is answered with more than a MiB."""
     session = Session(ledger(), ledger(*Author(1).lane(280, 15_000)))
+    session.puller.few = 0
     assert session.run() == "synced"
     assert same(session.ours, session.theirs)
     assert sum(isinstance(question, GetRanges) for question in session.questions) == 5
@@ -233,6 +272,7 @@ def test_an_answer_is_bounded_and_the_rest_is_asked_for_again():
 def test_more_lanes_than_one_question_names_are_worked_through_one_after_the_other():
     authors = [Author(number) for number in range(1, RANGES_MAX + 31)]
     session = Session(ledger(), ledger(*(author.write() for author in authors)))
+    session.puller.few = 0
     assert session.run() == "synced"
     assert same(session.ours, session.theirs)
     assert session.kinds().count(GetRanges) == 2
@@ -245,6 +285,7 @@ def test_a_fork_at_equal_height_is_seen_and_fetched():
     theirs.events = list(common)
     mine, rival = ours.write(mark=1), theirs.write(mark=2)
     session = Session(ledger(*common, mine), ledger(*common, rival))
+    session.puller.few = 0
     assert session.run() == "synced"
     assert rival.id in session.ours.events
     assert GetIds((rival.id,)) in session.questions
@@ -310,6 +351,7 @@ def test_the_patient_leave_differences_for_later_while_heads_still_differ():
     ours, theirs = Author(1).lane(20), Author(2).lane(20)
     session = Session(ledger(*ours, *theirs[:1]), ledger(*theirs))
     session.puller.patient = True
+    session.puller.few = 0
     assert session.run() == "synced"
     assert session.puller.postponed
     assert session.kinds() == [Hello, GetHeads, GetRanges]
@@ -364,6 +406,7 @@ def test_a_chain_of_missing_parents_is_followed_back():
     theirs = ledger(*chain, tip)
     del theirs.tips[alice.key.public, 0]  # as after a fork: no head leads to the chain
     session = Session(ledger(), theirs)
+    session.puller.few = 0
     assert session.run() == "synced"
     assert len(session.ours.events) == 7
     assert sum(isinstance(question, GetIds) for question in session.questions) == 6 < IDS_ROUNDS_MAX
@@ -439,12 +482,13 @@ def test_a_peer_may_leave_at_any_time_and_its_reason_is_only_noise(at: str):
 
 def in_stage(stage: Stage) -> Puller:
     """A puller that has just asked its first question of this kind."""
-    puller = Puller(Hello(NET, 0, None, b"\x00" * 32, b"\x00" * 16), SALT)
+    with_heads = stage in (Stage.HEADS, Stage.STOCK, Stage.RANGES, Stage.LOCAL)
+    puller = Puller(Hello(NET, 0, None, b"\x00" * 32, b"\x00" * 16), SALT, few=0)
     puller.start()
     if stage is Stage.HELLO:
         return puller
     height = 5 if stage is Stage.CHECKPOINTS else 0
-    heads = b"\x01" * 32 if stage in (Stage.HEADS, Stage.STOCK, Stage.RANGES, Stage.LOCAL) else b"\x00" * 32
+    heads = b"\x01" * 32 if with_heads else b"\x00" * 32
     tip = Cid.of(b"final") if height else None
     puller.receive(encode(Hello(NET, height, tip, heads, b"\x01" * 16)))
     if stage in (Stage.CHECKPOINTS, Stage.DIFFERENCES, Stage.LACKING):
