@@ -23,6 +23,7 @@ from domain.compute.programs import prepare
 from domain.compute.spec import INPUTS_PER_SHARD_MAX, SPEC_SIZE_MAX, Input, JobSpec
 from domain.payloads import SHARDS_MAX
 from fog.methods import JobSubmit
+from fog.places import require_short
 from ledger.cid import Cid
 from ledger.errors import RemoteError, UsageError
 from network.blobs import BlockStore
@@ -50,7 +51,7 @@ async def pack(request: JobSubmit, store: BlockStore, cache: Path, *, seed: byte
     """Compile, read and store everything a job needs. `seed` (32 bytes) is the guests' randomness.
 
     Raises what `domain.compute.programs.prepare` raises; UsageError: `no_input`, `too_many_inputs`,
-    `too_few_inputs`, `same_input_twice`, `oversize`, `bad_job`, `bad_lease`; BlobsFull.
+    `too_few_inputs`, `same_input_twice`, `name_too_long`, `oversize`, `bad_job`, `bad_lease`; BlobsFull.
     """
     if request.lease_ms >= request.deadline_ms:  # work is leased only while a whole lease fits
         raise UsageError(
@@ -140,7 +141,10 @@ def share_out(inputs: Sequence[T], shards: int | None) -> list[list[T]]:
 
 
 def unique_names(files: Sequence[Path]) -> list[str]:
-    """A name for each file, different from all others. Raises UsageError (`same_input_twice`)."""
+    """A name for each file, different from all others.
+
+    Raises UsageError (`same_input_twice`, `name_too_long`).
+    """
     depth = 1
     files = [Path(unicodedata.normalize("NFC", str(path))) for path in files]  # as all text of the network
     names = [path.name for path in files]
@@ -157,6 +161,7 @@ def unique_names(files: Sequence[Path]) -> list[str]:
                 f"{twice} is given twice", code="same_input_twice", next_step="give each file once"
             )
         names = longer
+    require_short(names)
     return names
 
 

@@ -33,6 +33,12 @@ class Laid(NamedTuple):
     inputs: tuple[Input, ...]
     stem: str
 
+    @property
+    def stems(self) -> list[str]:
+        """Of its runs."""
+        names = [entry.name for entry in self.inputs] if self.stem.endswith("/") or not self.stem else []
+        return [self.stem + name for name in names] or [self.stem]
+
 
 def lay_out(step: PlannedStep, inputs: Sequence[Input]) -> list[Laid]:
     """The shards of a step. Raises UsageError (`too_many_inputs`, `too_few_inputs`)."""

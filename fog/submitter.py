@@ -32,7 +32,8 @@ from fog.agenda import Agenda
 from fog.bringing import ENDED, Bringing
 from fog.jobs import pack
 from fog.methods import JobLine, JobProgress, JobResult, ShardLine
-from fog.outputs import names_of, read
+from fog.outputs import named_after_input, names_of, read
+from fog.places import require_place
 from fog.pulse import Pulse
 from fog.results import BAD_RESULT, GLANCE_S_MAX, Results
 from fog.worker import Say
@@ -79,10 +80,17 @@ class Submitter:
     async def submit(self, request: methods.JobSubmit) -> Cid:
         """Pack and sign a job; durable here when this returns, with its own record. Its id.
 
-        Raises what `fog.jobs.pack` raises.
+        Raises what `fog.jobs.pack` and `fog.places.require_place` raise.
         """
         with self.store.pins.hold_new():  # from then on the record pins them
             packed = await pack(request, self.store, self._cache, seed=os.urandom(32))
+            if request.output is not None:
+                stems = [
+                    named_after_input(shard, name)
+                    for shard, names in enumerate(packed.inputs)
+                    for name in names or [""]
+                ]
+                await self._keep(require_place, Path(request.output), stems)
             # First the record, then the event: a crash between them leaves a record without a job, no more.
             record = await self._keep(
                 self._work.begin_job,

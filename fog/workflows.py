@@ -43,6 +43,7 @@ from fog.bringing import RESULT_LOST
 from fog.jobs import add_file, input_of, unique_names
 from fog.layout import Laid, lay_out, spec_of
 from fog.patience import Patience
+from fog.places import require_place
 from fog.pulse import Pulse
 from fog.step_inputs import StepInputs
 from fog.submitter import Submitter
@@ -105,7 +106,7 @@ class Workflows:
     async def submit(self, request: WorkflowSubmit) -> Workflow:
         """Read everything and keep the plan; durable when this returns.
 
-        Raises what `prepare` and `fog.jobs` raise; UsageError (`oversize`).
+        Raises what `prepare`, `fog.jobs` and `fog.places` raise; UsageError (`oversize`).
         """
         with self._store.pins.hold_new():  # from then on the plan pins them
             return await self._written_down(request)
@@ -113,13 +114,20 @@ class Workflows:
     async def _written_down(self, request: WorkflowSubmit) -> Workflow:
         plan = [await self._planned(step) for step in request.steps]
         known: set[str] = set()
+        outputs: dict[str, list[str]] = {}
         for step in plan:
             if step.name in known or not known.issuperset(step.needs):
                 raise UsageError(f"step {step.name} is not in order", code="bad_steps")
             known.add(step.name)
+            stems: list[str] = []
             if not step.sources:
                 laid = lay_out(step, step.inputs)
                 spec_of(step, laid, range(len(laid)))
+                stems = [stem for one in laid for stem in one.stems]
+            if step.output is not None:
+                outputs.setdefault(step.output, []).extend(stems)
+        for folder, stems in outputs.items():  # of several steps, perhaps
+            await self._keep(require_place, Path(folder), stems)
         now = self._clock()
         whole = msgspec.json.encode(plan, enc_hook=str)
         if len(whole) > PLAN_SIZE_MAX:
@@ -265,6 +273,9 @@ class Workflows:
         if self._deadline(flow, step) <= self._clock() + step.lease_ms:
             await self._end(flow, step, "failed", "too_late: no lease fits before the deadline")
             return
+        if step.output is not None:
+            stems = [stem for number in numbers for stem in laid[number].stems]
+            await self._keep(require_place, Path(step.output), stems)
         spec = await trio.to_thread.run_sync(self._store.add, spec_of(step, laid, numbers))
         record = await self._keep(
             self._work.begin_job,
