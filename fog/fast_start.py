@@ -2,7 +2,8 @@
 
 `fog join` leaves a note in the data directory (`DataDir.start`): the checkpoint that somebody vouches for, or
 nothing when genesis has to do. It is taken away once the store is there. Everything is proven before it is
-stored, and the store appears whole or not at all: a start that was broken off begins again.
+stored, and the store appears whole or not at all. A start that was broken off goes on with the parts that it
+had (`DataDir.half`), if they are not too old.
 
 What must always hold: nothing of ours is signed or announced before the store is there.
 """
@@ -24,6 +25,7 @@ from ledger.genesis import Genesis
 from ledger.light import Anchor
 from ledger.signing import SigningKey
 from ledger.snapshot import Snapshot
+from ledger.snapshot_folder import SnapshotFolder
 from ledger.state import State
 from ledger.store import Store
 from network.discovery import Bootstrap
@@ -32,6 +34,9 @@ from network.mdns import Mdns
 from network.snapshot_io import Fetcher
 
 log = logging.getLogger(__name__)
+
+HALF_MS_MAX: Final = 24 * 3_600_000
+"""Age of a snapshot that is gone on with. Peers give one for hours at most."""
 
 TELL_EVERY: Final = 20
 """Parts between two words on how far it is: 5 MiB."""
@@ -55,26 +60,41 @@ async def open_store(
         return await trio.to_thread.run_sync(Store.create, url, genesis), None
     note = home.start.read_text().strip()
     anchor = Anchor.parse(note) if note else None
-    snapshot = await _fetch(settings, key, genesis, anchor, now)
+    folder = SnapshotFolder(home.half)
+    snapshot = await _fetch(settings, key, genesis, anchor, now, folder)
     store = await trio.to_thread.run_sync(Store.begin, url, genesis, snapshot)
     home.start.unlink()
+    await trio.to_thread.run_sync(folder.clear)
     log.info("begun at height %d, on what its peers proved", snapshot.checkpoint.height)
     return store, snapshot.state
 
 
 async def _fetch(
-    settings: Settings, key: SigningKey, genesis: Genesis, anchor: Anchor | None, now: int
+    settings: Settings,
+    key: SigningKey,
+    genesis: Genesis,
+    anchor: Anchor | None,
+    now: int,
+    folder: SnapshotFolder,
 ) -> Snapshot:
     age = partial(_check_age, genesis, now)
     found: Snapshot | None = None
     refused: UsageError | None = None
+    halves = await trio.to_thread.run_sync(partial(folder.load, genesis, oldest=now - HALF_MS_MAX))
+    for half in halves:
+        log.info(
+            "%d of %d parts of the snapshot of height %d are here",
+            half.here,
+            half.parts,
+            half.checkpoint.height,
+        )
     async with open_host(key.seed, ["/ip4/127.0.0.1/tcp/0"]) as host, trio.open_nursery() as nursery:
         nursery.start_soon(Bootstrap(host, settings.network.bootstrap).run)
         if settings.network.mdns:
             nursery.start_soon(Mdns(host, genesis.net).run)
         log.info("asking for a snapshot, trusting %s", anchor or "the validators of genesis")
         try:
-            found = await Fetcher(host, genesis, anchor, age, _tell).run()
+            found = await Fetcher(host, genesis, anchor, age, _tell, folder, halves).run()
         except UsageError as error:
             refused = error  # raised in here, it would leave as a group
         nursery.cancel_scope.cancel()

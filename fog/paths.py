@@ -53,6 +53,11 @@ class DataDir:
         return self.root / "start"
 
     @property
+    def half(self) -> Path:
+        """Parts of a snapshot, until the first start has them all."""
+        return self.root / "half"
+
+    @property
     def config(self) -> Path:
         return self.root / "fog.toml"
 

@@ -2,7 +2,7 @@
 
 One peer is asked at a time, one question after the other, on the protocol of sync. Whoever answers with what
 is wrong, late or nothing has had its turn: the next one goes on where it stopped, and is asked for the same
-snapshot first. A part that was proven is never asked for again.
+snapshot first. A part that was proven is never asked for again, also after a restart if there is a folder.
 
 Knows peers, streams and deadlines. Does not know what to believe: the caller brings a genesis object, and an
 anchor if there is one, and gets what `ledger.light` finds good.
@@ -11,7 +11,7 @@ anchor if there is one, and gets what `ledger.light` finds good.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 import trio
@@ -23,7 +23,8 @@ from ledger.genesis import Genesis
 from ledger.holdings import UNORDERED_WIDTH
 from ledger.item_set import ItemSet
 from ledger.light import Anchor
-from ledger.snapshot import Download, Snapshot, parse_manifest
+from ledger.snapshot import Download, Part, Snapshot, parse_manifest
+from ledger.snapshot_folder import SNAPSHOTS_MAX, SnapshotFolder
 from network.host import Host
 from network.stream import Stream
 from network.sync_io import ANSWER_S
@@ -54,7 +55,7 @@ PATIENCE_S: Final = 60.0
 PAUSE_S: Final = 0.5
 """Between two rounds of asking everybody."""
 
-HALVES_MAX: Final = 2
+HALVES_MAX: Final = SNAPSHOTS_MAX
 """Snapshots in the midst of being fetched: peers may offer different ones."""
 
 Known = TypeVar("Known", bound=Message)
@@ -62,7 +63,8 @@ Known = TypeVar("Known", bound=Message)
 
 class Fetcher:
     """`age` is told the ledger time of the anchor (None: there is none), and raises if that is too long
-    ago. `told` hears of each part that came: (how many are here, of how many)."""
+    ago. `told` hears of each part that came: (how many are here, of how many). `folder` keeps what was
+    proven; `halves` is what it kept before."""
 
     def __init__(
         self,
@@ -71,6 +73,8 @@ class Fetcher:
         anchor: Anchor | None,
         age: Callable[[int | None], None],
         told: Callable[[int, int], None] = lambda here, of: None,
+        folder: SnapshotFolder | None = None,
+        halves: Sequence[Download] = (),
     ) -> None:
         self._host = host
         self._genesis = genesis
@@ -78,7 +82,8 @@ class Fetcher:
         self._age = age
         self._told = told
         self._anchored: Checkpoint | None = None
-        self._halves: list[Download] = []  # the one that is furthest first
+        self._folder = folder
+        self._halves = list(halves[:HALVES_MAX])  # in the midst of being fetched
         self._progress = trio.Event()
 
     async def run(self) -> Snapshot:
@@ -130,7 +135,11 @@ class Fetcher:
         if any(half.manifest == manifest for half in self._halves):
             return None
         download = Download(self._genesis, manifest)
-        self._halves = [*self._halves, download][-HALVES_MAX:]
+        while len(self._halves) >= HALVES_MAX:
+            self._halves.remove(min(self._halves, key=lambda half: half.here))
+        self._halves.append(download)
+        if self._folder is not None:
+            await trio.to_thread.run_sync(self._folder.begin, manifest)
         return self._judged(download) if await self._go_on(download, stream) else None
 
     @property
@@ -153,10 +162,15 @@ class Fetcher:
                 answer = await self._ask(stream, GetPart(download.checkpoint.id, kind, index), PartOf)
                 if answer.data is None:
                     return False
-                await trio.to_thread.run_sync(download.take, part, answer.data)
+                await trio.to_thread.run_sync(self._take, download, part, answer.data)
                 self._progress.set()
                 self._told(download.here, download.parts)
         return True
+
+    def _take(self, download: Download, part: Part, data: bytes) -> None:
+        download.take(part, data)
+        if self._folder is not None:
+            self._folder.put(download.checkpoint.id, part, data)
 
     def _judged(self, download: Download) -> Snapshot | None:
         snapshot = download.snapshot()
@@ -167,7 +181,12 @@ class Fetcher:
             if self._anchored is None:
                 return None  # nobody who was asked so far has the checkpoint that is trusted
             self._halves.remove(download)  # if it is of another history, it is not wanted again
-            light.check_history(self._anchored, snapshot.checkpoint, snapshot.leaves)
+            try:
+                light.check_history(self._anchored, snapshot.checkpoint, snapshot.leaves)
+            except RemoteError:
+                if self._folder is not None:
+                    self._folder.drop(download.checkpoint.id)
+                raise
         return snapshot
 
     async def _ask(self, stream: Stream, question: Message, kind: type[Known]) -> Known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import trio
@@ -14,6 +15,7 @@ from ledger.light import Anchor, check_age
 from ledger.replica import Replica
 from ledger.shelf import Shelf
 from ledger.snapshot import Part
+from ledger.snapshot_folder import SnapshotFolder
 from network.host import Host
 from network.snapshot_io import Fetcher
 from network.sync_answering import Answering
@@ -56,11 +58,11 @@ class Source(MemoryLedger):
         host.handle(PROTOCOL, Answering(host, self, snapshots=self).answer)
 
 
-def network(heights: int = 30) -> Replica:
+def network(heights: int = 30, amount: int = 1) -> Replica:
     genesis = make_genesis(alice=10_000, **{f"friend{at}": 10 for at in range(40)})
     node, alice = anchor(genesis), Author(genesis, "alice")
     for at in range(heights):
-        feed(node, alice.says(pay("bob", 1)))
+        feed(node, alice.says(pay("bob", amount)))
         finalize(node, now=START + 10_000 + at)
     return node
 
@@ -149,3 +151,45 @@ def test_an_anchor_is_written_as_it_is_read():
     for text in ("", "7", "7:", ":x", "0:" + str(one.id), "-1:" + str(one.id), "7:bafy", "9" * 30 + ":x"):
         with pytest.raises(UsageError):
             Anchor.parse(text)
+
+
+async def test_after_a_restart_only_what_is_lacking_is_asked_for(tmp_path: Path):
+    folder = SnapshotFolder(tmp_path / "half")
+    async with tcp_host(1) as a, tcp_host(2) as b:
+        leaving, staying = Source(NODE, leaves_after=4), Source(NODE)
+        leaving.serve(a)
+        await b.dial(a.addresses()[0])
+        with trio.move_on_after(60) as life:
+
+            def told(here: int, of: int) -> None:
+                if here == 4:
+                    life.cancel()
+
+            await Fetcher(b, NODE.genesis, None, believing, told, folder).run()
+        staying.shelf.offer(0)  # it has cut the same one
+        staying.serve(a)
+        halves = SnapshotFolder(tmp_path / "half").load(NODE.genesis, oldest=0)
+        with trio.fail_after(60):
+            again = Fetcher(b, NODE.genesis, None, believing, folder=folder, halves=halves)
+            found = await again.run()
+        assert found.state.root == NODE.state.root
+        assert len(leaving.asked) == 4
+        assert not set(leaving.asked) & set(staying.asked)
+        assert set(staying.asked.values()) == {1}
+
+
+async def test_half_of_another_history_is_not_kept(tmp_path: Path):
+    folder = SnapshotFolder(tmp_path / "half")
+    wrong = Anchor(7, Cid.of(b"another"))
+    async with tcp_host(1) as a, tcp_host(2) as b:
+        source = Source(NODE)
+        source.serve(a)
+        await b.dial(a.addresses()[0])
+        fetcher = Fetcher(b, NODE.genesis, wrong, believing, folder=folder)
+        other = network(8, amount=2).last
+        assert other is not None
+        fetcher._anchored = other.checkpoint
+        with trio.fail_after(30):
+            assert await fetcher._try(a.peer_id) is None
+        assert b.counts["banned"] == 1
+        assert folder.load(NODE.genesis, oldest=0) == []
