@@ -24,7 +24,8 @@ SPARE: Final = 2.5
 """Times the usual way from a commitment to what it made room for, since that varies."""
 
 QUEUE_S_MAX: Final = 10.0
-"""A lease that was not begun by then goes back: the run before it is a long one after all."""
+"""A lease that was not begun by then goes back: the run before it is a long one after all. Time in which work
+stands still for the machine's owner does not count."""
 
 
 class Ahead:
@@ -36,7 +37,7 @@ class Ahead:
         self._turn_s: float | None = None
 
     def ran(self, seconds: float) -> None:
-        """A run took so long, from its start to its result."""
+        """A run took so long, from its start to its result, without the time in which it stood still."""
         self._run_s = _mixed(self._run_s, seconds)
         self._settle()
 

@@ -39,6 +39,22 @@ class Evicted(FogError):
     code = "evicted"
 
 
+class _Patience:
+    """Ends its scope after `left_s` more seconds in which the gate is open, or HOLD_S after it shut."""
+
+    def __init__(self, seconds: float) -> None:
+        """Of a gate that is shut."""
+        self.scope = trio.CancelScope(deadline=trio.current_time() + HOLD_S)
+        self._left_s = seconds
+
+    def opened(self) -> None:
+        self.scope.deadline = trio.current_time() + self._left_s
+
+    def shut(self) -> None:
+        self._left_s = self.scope.deadline - trio.current_time()
+        self.scope.deadline = trio.current_time() + HOLD_S
+
+
 class Gate:
     """`sentence` says why, for people; `changed` beats at each turn."""
 
@@ -53,6 +69,14 @@ class Gate:
         self._closed_at = -math.inf
         self._while_open: set[trio.CancelScope] = set()
         self._until_shut: set[trio.CancelScope] = set()
+        self._patient: set[_Patience] = set()
+        self._open_s = 0.0  # in all, before it was opened last
+        self._opened_at = 0.0
+
+    @property
+    def open_s(self) -> float:
+        """For how long it has been open in all: a clock that stands still while work does."""
+        return self._open_s + (trio.current_time() - self._opened_at if self.is_open else 0.0)
 
     @property
     def is_open(self) -> bool:
@@ -83,15 +107,21 @@ class Gate:
         flinched, self._flinched = self._flinched, False
         if action == "run":
             if before != "run":
+                self._opened_at = trio.current_time()
                 self._opened.set()
                 self.changed.advance()
+                for patience in self._patient:
+                    patience.opened()
             if before != "run" or flinched:
                 await self._sandbox.resume()
             return
         self._sandbox.suspend()
         if before == "run":
             self._closed_at = trio.current_time()
+            self._open_s += self._closed_at - self._opened_at
             self._opened = trio.Event()
+            for patience in self._patient:
+                patience.shut()
             _cancel(self._while_open)
         if action == "evict":
             _cancel(self._until_shut)
@@ -122,6 +152,22 @@ class Gate:
                 scope.cancel()
             yield
         if scope.cancelled_caught:
+            raise Evicted(self.sentence)
+
+    @contextmanager
+    def patience(self, seconds: float) -> Iterator[None]:
+        """The block is cut off after so many seconds in which work was allowed: whoever waits behind a run
+        that stands still is not late. Raises Evicted when it is shut for HOLD_S in one go."""
+        patience = _Patience(seconds)
+        if self.is_open:
+            patience.opened()
+        self._patient.add(patience)
+        try:
+            with patience.scope:
+                yield
+        finally:
+            self._patient.discard(patience)
+        if patience.scope.cancelled_caught and not self.is_open:
             raise Evicted(self.sentence)
 
     @contextmanager

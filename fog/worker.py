@@ -326,11 +326,11 @@ class Worker:
                 with self._share.taken(spec, lease.shard):
                     task = await self.gate.when_open(lambda: self._task(spec, lease.shard, scratch, used))
                     self._now(lease, "starting")
-                    begun = trio.current_time()
+                    begun_s = self.gate.open_s
                     outcome = await self.sandbox.run(
                         task, scratch=scratch, progress=partial(self._ran, lease)
                     )
-            self._ahead.ran(trio.current_time() - begun)
+            self._ahead.ran(self.gate.open_s - begun_s)
             self._now(lease, "keeping the result")
             self.sandbox.warm()
             self.counts.update(f"run.{run.status}" for run in outcome.result.runs)
@@ -348,11 +348,17 @@ class Worker:
 
     @asynccontextmanager
     async def _turn(self, row: Row) -> AsyncIterator[None]:
-        """One of as many runs as there are slots. Raises FogError (`busy`) when that takes too long."""
+        """One of as many runs as there are slots.
+
+        Raises FogError (`busy`) when that takes too long: of the time in which work was allowed, or because
+        half of the lease is over. Raises Evicted.
+        """
         lease_s = (row["until"] - row["leased"]) / 1000
-        with trio.move_on_after(min(QUEUE_S_MAX, lease_s / 2)) as patience:
+        has_turn = False
+        with trio.move_on_after(lease_s / 2), self.gate.patience(QUEUE_S_MAX):
             await self._turns.acquire()
-        if patience.cancelled_caught:
+            has_turn = True
+        if not has_turn:
             raise FogError("those before it take too long", code="busy")
         try:
             yield

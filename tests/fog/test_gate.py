@@ -140,3 +140,64 @@ async def test_it_stops_first_and_asks_then(gate: Gate, sandbox: Sandbox) -> Non
     gate.flinch()
     await gate.turn("suspend", "somebody is here")
     assert sandbox.suspended
+
+
+async def test_time_in_which_work_stands_still_is_counted_by_nobody(
+    gate: Gate, autojump_clock: trio.testing.MockClock
+) -> None:
+    assert gate.open_s == 0
+    await trio.sleep(5)
+    await gate.turn("run", "")
+    await trio.sleep(3)
+    await gate.turn("suspend", "somebody is here")
+    await trio.sleep(20)
+    await gate.turn("run", "")
+    await trio.sleep(4)
+    assert gate.open_s == 7
+
+
+async def test_patience_waits_out_a_short_stop(gate: Gate, autojump_clock: trio.testing.MockClock) -> None:
+    """Ten seconds of work are ten seconds of work, whatever lies between them."""
+    await gate.turn("run", "")
+    began, ended = trio.current_time(), list[float]()
+
+    async def wait() -> None:
+        with gate.patience(10):
+            await trio.sleep_forever()
+        ended.append(trio.current_time() - began)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await trio.sleep(6)
+        await gate.turn("suspend", "somebody is here")
+        await trio.sleep(HOLD_S - 1)
+        await gate.turn("suspend", "somebody is here, and it is hot")
+        assert not ended
+        await gate.turn("run", "")
+    assert ended == [6 + HOLD_S - 1 + 4]
+
+
+async def test_patience_ends_with_a_long_stop(gate: Gate, autojump_clock: trio.testing.MockClock) -> None:
+    """Others should not wait for us, whether it was shut before or meanwhile."""
+    with pytest.raises(Evicted), gate.patience(1_000):
+        await trio.sleep_forever()
+    assert trio.current_time() == HOLD_S
+    await gate.turn("run", "")
+    async with trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            with pytest.raises(Evicted, match="somebody"), gate.patience(1_000):
+                await trio.sleep_forever()
+
+        nursery.start_soon(wait)
+        await trio.sleep(10)
+        await gate.turn("suspend", "somebody is here")
+    assert trio.current_time() == HOLD_S + 10 + HOLD_S
+
+
+async def test_what_came_in_time_is_not_cut_off(gate: Gate, autojump_clock: trio.testing.MockClock) -> None:
+    await gate.turn("run", "")
+    with gate.patience(10):
+        await trio.sleep(9)
+    await gate.turn("suspend", "somebody is here")
+    await trio.sleep(1_000)

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from domain.harvest.readings import Readings
+from fog.ahead import QUEUE_S_MAX
 from fog.gate import HOLD_S
 from tests.nodes.cluster import LENDS, Cluster, Node, eventually
 from tests.nodes.jobs import Copying, assert_each_shard_was_paid_once, runs_of, state_of
@@ -61,6 +62,10 @@ class Laptop:
 def is_running(node: Node) -> bool:
     """The program itself: what came before is over."""
     return any(line.endswith("running, 0 of 1 done") for line in node.status()["worker"]["doing"])
+
+
+def waits_for_its_turn(node: Node) -> bool:
+    return any(line.endswith("waiting for its turn") for line in node.status()["worker"]["doing"])
 
 
 def wait_until_done(node: Node, job: str) -> None:
@@ -174,3 +179,17 @@ def test_a_node_that_lends_nothing_says_so(tmp_path: Path) -> None:
         buyer = cluster.found("buyer")
         refused = buyer.command("harvest", "pause", "2h")
         assert (refused.exit, refused.error["code"]) == (2, "not_lending")
+
+
+def test_a_stop_of_some_seconds_gives_no_lease_back(tmp_path: Path) -> None:
+    """Neither what runs nor what is held ahead, though it waits longer than it would behind a long run."""
+    laptop = Laptop(tmp_path / "laptop.json")
+    with Cluster(tmp_path) as cluster:
+        buyer = cluster.found("buyer")
+        [lender] = cluster.join(lender=laptop.settings)
+        job = Copying(tmp_path / "job", shards=80, turns=1_000).submit(buyer, lease_ms=300_000, checks=0)
+        eventually(lambda: waits_for_its_turn(lender), "leases are held ahead")
+        lender.ask("harvest.pause", for_ms=int((QUEUE_S_MAX + 3) * 1_000))
+        wait_until_done(buyer, job)
+        assert {run["state"] for run in runs_of(buyer, job)} == {"paid"}
+        assert log(lender) == [("run", "idle"), ("suspend", "paused"), ("run", "idle")]
