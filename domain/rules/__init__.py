@@ -13,6 +13,7 @@
     identity      devices, guardians, recovery
     escrows       set aside for one payee's vouchers       calendar      what ends at which height
     placement     which offer gets which lease             close         the end of a checkpoint
+    seats         the first offer that fits, at once
     tallies agenda pulse packed                            the indexes that keep a close short
     records draft                                          the state's rows, and how rules change them
     codes params                                           refusals and parameters, each explained once

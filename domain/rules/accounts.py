@@ -8,7 +8,8 @@
 What is pledged for runs, and what becomes of it, is `domain.rules.pledges`. There is no way to make money
 after genesis.
 
-What must always hold: no balance is negative; the sum of all free balances, escrows, pledges and bonds, and
+What must always hold: no balance is negative; of what is free, `old` was there before the height of the last
+movement and through all of it; the sum of all free balances, escrows, pledges and bonds, and
 of what was burned, is what was minted; an account's escrow is the sum of what its running jobs and its open
 escrows hold.
 """
@@ -67,6 +68,16 @@ def require(account: Account, amount: int, what: str) -> None:
         )
 
 
+def held_before(draft: Draft, account: bytes) -> int:
+    """Free micro-credits that the account has had since before this height: what comes in at a height is not
+    among them until the next. Draws ask for these, because who moves money now may know the beacon."""
+    return _old(account_of(draft, account), draft.context.height)
+
+
+def _old(account: Account, height: int) -> int:
+    return account.old if account.height == height else account.free
+
+
 def hold(draft: Draft, account: bytes, amount: int) -> None:
     """Put free micro-credits into escrow; the caller has asked whether they are there."""
     move(draft, account, -amount, +amount)
@@ -87,7 +98,14 @@ def move(draft: Draft, account: bytes, free: int, escrow: int, pledged: int = 0)
     if not free and not escrow and not pledged:
         return
     before = account_of(draft, account)
-    after = Account(before.free + free, before.escrow + escrow, before.pledged + pledged)
+    height, after_free = draft.context.height, before.free + free
+    after = Account(
+        after_free,
+        before.escrow + escrow,
+        before.pledged + pledged,
+        height,
+        min(_old(before, height), after_free),
+    )
     assert after.free >= 0, f"{account.hex()} would hold {after.free}"
     assert after.escrow >= 0, f"{account.hex()} would have {after.escrow} in escrow"
     assert after.pledged >= 0, f"{account.hex()} would have {after.pledged} pledged"

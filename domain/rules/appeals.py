@@ -155,12 +155,12 @@ def appeal(draft: Draft, order: JobAppeal) -> None:
     _tell(draft, Spot(id, job, order.shard), "open")
 
 
-def is_party(draft: Draft, job: Job, shard: int, account: bytes) -> bool:
-    """Whether an account was paid for the result that this job appeals, or paid for it."""
+def parties(draft: Draft, job: Job, shard: int) -> set[bytes]:
+    """Who was paid for the result that this job appeals, and who paid for it."""
     if job.appeals is None:
-        return False
+        return set()
     verdict = draft.row(VERDICT, shard_key(job.appeals, shard))
-    return account == verdict.job.submitter or any(one.worker == account for one in verdict.paid)
+    return {verdict.job.submitter, *(one.worker for one in verdict.paid)}
 
 
 def ended(draft: Draft, spot: Spot, outcome: tuple[Cid | None, int] | None, paid: int) -> None:

@@ -96,7 +96,7 @@ def fork(draft: Draft, order: EvidenceFork) -> None:
         raise Refused("bad_evidence", "the two headers prove no fork") from error
     draft.put(CLOSED, lane, b"")
     draft.tell(LaneClosed(header.by, header.lane))
-    for account in answerable(partial(_delegates, draft), *order.proof.headers(draft.context.net)):
+    for account in answerable(partial(delegates, draft), *order.proof.headers(draft.context.net)):
         _punish(draft, account, "fork", jail=True)
 
 
@@ -106,7 +106,7 @@ def warrant(draft: Draft, order: EvidenceWarrant) -> None:
         header = order.warrant.header(draft.context.net)
         offence = warrant_offence(header.by, header.lane, header.seq)
         _require_new(draft, OFFENCE, offence)
-        accounts = answerable(partial(_delegates, draft), header)
+        accounts = answerable(partial(delegates, draft), header)
         _require_stake(draft, *accounts)
         warrants.check(order.warrant, net=draft.context.net)
     except RemoteError as error:
@@ -148,17 +148,18 @@ def _require_stake(draft: Draft, *offenders: bytes) -> None:
         raise Refused("nothing_at_stake", f"{offenders[0].hex()} has nothing bonded and nothing unbonding")
 
 
-def answerable(delegates: Callable[[bytes], bool], *headers: Header) -> list[bytes]:
+def answerable(delegated: Callable[[bytes], bool], *headers: Header) -> list[bytes]:
     """Who answers for events of one author: its key first, then the accounts that it acted for, by key.
 
-    `delegates` says whether a row of `ledger.cut.DELEGATION` is there.
+    `delegated` says whether a row of `ledger.cut.DELEGATION` is there.
     """
     by = headers[0].by
-    acted_for = {header.acct for header in headers if header.acct is not None and delegates(header.acct + by)}
+    acted_for = {header.acct for header in headers if header.acct is not None and delegated(header.acct + by)}
     return [by, *sorted(acted_for)]
 
 
-def _delegates(draft: Draft, key: bytes) -> bool:
+def delegates(draft: Draft, key: bytes) -> bool:
+    """Whether the account acts through the device; `key`: the one, then the other."""
     return draft.get(DELEGATION, key) is not None
 
 

@@ -43,11 +43,11 @@ from domain.rules import agenda, calendar, offers, packed
 from domain.rules.agenda import Entry
 from domain.rules.codes import Refused
 from domain.rules.draft import Draft
-from domain.rules.evidence import CLOSED
+from domain.rules.evidence import CLOSED, delegates
 from domain.rules.records import ACCOUNT, DELEGATION, Table, flat
 from ledger import canonical, cut
 from ledger.cut import LaneHead
-from ledger.event import LANES, Event
+from ledger.event import LANES
 from ledger.state import State
 
 DEVICES_MAX: Final = 16
@@ -89,12 +89,15 @@ LANE: Final[Table[LaneHead]] = Table(cut.LANE, canonical.encode, _lane_head)
 NOBODY: Final = Identity()
 
 
-def require_not_retired(state: State, event: Event) -> None:
-    """An account's own key may have been retired. Refused: `not_delegated`."""
-    if event.header.acct is None:
-        row = state.get(IDENTITY.name, event.header.by)
-        if row is not None and IDENTITY.decode(row).retired:
-            raise Refused("not_delegated", f"the key {event.header.by.hex()} is retired from its account")
+def require_may_act(draft: Draft) -> None:
+    """Whether the author of what is executed may still act for its account: its own key may be retired, and
+    a delegation may have ended just before. Refused: `not_delegated`."""
+    account, device = draft.author, draft.device
+    if device != account:
+        if not delegates(draft, account + device):
+            raise Refused("not_delegated", f"{device.hex()} does not act for {account.hex()} any more")
+    elif identity_of(draft, account).retired:
+        raise Refused("not_delegated", f"the key {device.hex()} is retired from its account")
 
 
 # -- by the account -----------------------------------------------------------------------------------------
@@ -121,12 +124,11 @@ def revoke(draft: Draft, order: IdentityRevoke) -> None:
         after = replace(before, retired=1)
     elif packed.contains(before.devices, order.device):
         after = replace(before, devices=packed.without(before.devices, order.device))
-        draft.drop(DELEGATION, account + order.device)
     else:
         raise Refused("unknown_device", f"{order.device.hex()} does not act for {account.hex()}")
     if after.retired and not after.devices:
         raise Refused("last_device", f"nothing could act for {account.hex()} any more")
-    offers.withdraw_dropped(draft, order.device, account)
+    _dismiss(draft, account, order.device)
     _write(draft, account, after)
 
 
@@ -215,13 +217,12 @@ def take_effect(draft: Draft, entry: Entry) -> None:
         return _drop_recovery(draft, account, before, "cancelled")
     for one in keys_of(before.devices):
         if one not in kept:
-            draft.drop(DELEGATION, account + one)
-            offers.withdraw_dropped(draft, one, account)
+            _dismiss(draft, account, one)
     draft.put(DELEGATION, account + device, b"")
     devices = b"".join(sorted({*kept, device}))
     after = replace(before, devices=devices, retired=before.retired or int(has_forked(draft, account)))
     if after.retired:
-        offers.withdraw_dropped(draft, account, account)
+        _dismiss(draft, account, account)
     _write(draft, account, after)
     return _drop_recovery(draft, account, after, "done")
 
@@ -261,6 +262,13 @@ def has_forked(draft: Draft, device: bytes) -> bool:
         if draft.get(CLOSED, key) is not None or (head is not None and head.closed):
             return True
     return False
+
+
+def _dismiss(draft: Draft, account: bytes, device: bytes) -> None:
+    """A device, or the account's own key, acts for the account no more: nothing it says, and nothing it
+    offered. The identity itself is the caller's to write."""
+    draft.drop(DELEGATION, account + device)
+    offers.withdraw_dropped(draft, device, account)
 
 
 def _known(draft: Draft, account: bytes) -> Identity:

@@ -20,16 +20,14 @@ from domain.payloads import Offer as PlainOffer
 from domain.rules import agenda, pulse
 from domain.rules.codes import Refused
 from domain.rules.draft import Draft
-from domain.rules.records import DELEGATION, IDLE, OFFER, OFFERS_MAX, ONLY, SUPPLY, Offer, idle_key
+from domain.rules.records import IDLE, OFFER, OFFERS_MAX, ONLY, SUPPLY, Offer, idle_key
 
 
 def offer(draft: Draft, order: PlainOffer | BondedOffer) -> None:
     """Replace the device's standing offer, or withdraw it when `order.slots` is 0. Leases go on.
 
-    Refused without effect: `not_delegated`, `offer_expired`, `offer_too_long`, `market_full`.
+    Refused without effect: `offer_expired`, `offer_too_long`, `market_full`.
     """
-    if draft.device != draft.author and draft.get(DELEGATION, draft.author + draft.device) is None:
-        raise Refused("not_delegated", "the delegation of this device ended just before")
     bond = order.bond if isinstance(order, BondedOffer) else 0
     before = draft.get(OFFER, draft.device)
     busy, since = 0, draft.context.height

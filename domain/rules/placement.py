@@ -4,9 +4,10 @@ First the checkers, because a result that waits for one is money that waits. A c
 idle offers that may check: each account stands on a ring at sha256(beacon || account), and the first one at
 or behind sha256(beacon || job || shard || attempt) is taken. Offers may still change when the beacon is
 known. But who comes, goes or asks another price moves nobody else on the ring, so whoever watches the
-beacon can only step aside; and who had no offer before the beacon is not on the ring, so nobody makes a key
-for a place on it. The account's machines share its place, so that more machines are drawn no more often; of
-those that may, the cheapest takes the lease.
+beacon can only step aside; and who had no offer before the beacon, or not the credits for the bond, is not on
+the ring, so nobody makes a key for a place on it, and nobody funds the one of many that is about to be drawn.
+The account's machines share its place, so that more machines are drawn no more often; of those that may, the
+cheapest takes the lease.
 
 Then work, *greedily*: the job that pays most per fuel goes first, then the oldest; it gets the idle offer
 that is cheapest, then least busy, then of best reputation, then of the smallest account.
@@ -16,22 +17,25 @@ the bond that the job asks for and has it free, it has no live run of that shard
 submitter's own if results are checked. An account that had a run of the shard before gets another only if no
 other account can.
 
-What must always hold: at most PLACEMENTS_MAX leases and LOOKS_MAX looks at what waits in one close; what is
-left waits for the next. No offer is leased more than it has free slots.
+A job may ask for what nobody has, and there may be thousands of such. So a look costs some microseconds
+whatever it finds (`domain.rules.seats`), every job with open shards is looked at in every close, and checkers
+are drawn for one shard of each job in turn: one job's shards do not wait behind another's.
+
+What must always hold: at most PLACEMENTS_MAX leases in one close, JOBS_MAX looks for work and LOOKS_MAX for
+checkers; what is left waits for the next. No offer is leased more than it has free slots.
 """
 
 from __future__ import annotations
 
 import hashlib
-import heapq
-from bisect import bisect_left
-from collections.abc import Iterator
-from itertools import chain, groupby, islice
-from typing import Final, NamedTuple
+from collections import deque
+from collections.abc import Iterable
+from itertools import chain, groupby
+from typing import Final
 
 from msgspec.structs import replace
 
-from domain.rules import appeals, packed, pledges, reputation, tallies
+from domain.rules import accounts, appeals, packed, reputation, tallies
 from domain.rules.draft import Draft
 from domain.rules.records import (
     DRAW,
@@ -42,12 +46,13 @@ from domain.rules.records import (
     SHARD,
     TALLY,
     Job,
-    Offer,
     Role,
     Shard,
+    draw_key,
     queue_key,
 )
 from domain.rules.runs import Spot, begin, runs_needed
+from domain.rules.seats import Seat, Seats
 from domain.rules.terms import last_moment
 from ledger.cid import Cid
 from ledger.types import INT63_MAX
@@ -56,99 +61,101 @@ PLACEMENTS_MAX: Final = 1024
 """Leases given in one close: some 50 ms of work, and 400 KiB of effects."""
 
 LOOKS_MAX: Final = 4096
-"""Shards and jobs looked at in one close, whether they could be placed or not."""
+"""Shards that wait for a checker looked at in one close: some 200 ms. A job of which no shard can have one is
+looked at once."""
 
 ENGINE: Final = 32  # bytes of an engine's digest, the first part of the index keys
 
 
-class Seat(NamedTuple):
-    """An idle offer, as greed ranks it: the smallest first."""
-
-    price: int
-    busy: int
-    worse: int  # minus the account's reputation
-    account: bytes
-    device: bytes
-
-
 class Bench:
-    """The idle offers of one engine, while a close hands out leases.
+    """The idle offers of one engine, while a close hands out leases: in the order of greed, and on the ring.
 
-    `has_newcomers`, once drawn from: some are too new to be drawn, and will not be at the next close.
+    `has_newcomers`, once drawn from: some are too new to be drawn, or their credits are, and will not be at
+    the next close.
     """
 
-    def __init__(self, draft: Draft, rows: Iterator[tuple[bytes, bytes]]) -> None:
+    def __init__(self, draft: Draft, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """`rows` are keys of `idle`: engine, price, device."""
         self._draft = draft
-        self._devices = [key[ENGINE + 8 :] for key, _ in rows]
-        self._ring: list[tuple[int, bytes]] | None = None
-        self._machines: dict[bytes, list[tuple[int, bytes]]] = {}  # of accounts on the ring: (price, device)
+        self._devices: dict[bytes, list[bytes]] = {}  # of each account
+        for key, _ in rows:
+            device = key[ENGINE + 8 :]
+            self._devices.setdefault(draft.row(OFFER, device).account, []).append(device)
+        self._ring: Seats | None = None
+        self._greed: Seats | None = None
         self.has_newcomers = False
 
-    @property
-    def is_empty(self) -> bool:
-        return not self._devices
+    def may_draw(self, job: Job) -> bool:
+        """Whether anybody may be drawn for any of the job's shards, and there is time for a lease and then
+        for revealing: else who had committed could not open it."""
+        if self._draft.time + 2 * job.lease > last_moment(job):
+            return False
+        return self.ring.first(job.price, job.bond, without=_barred_by(job)) is not None
 
     def draw(self, spot: Spot, shard: Shard) -> bytes | None:
         """A device whose account shall check the shard, as nobody could foresee; None when nobody may."""
-        if self._ring is None:
-            self._ring = self._placed()
         point = _number(self._draft.context.beacon + spot.key + bytes((len(shard.runs),)))
-        start = bisect_left(self._ring, (point,))
-        again: bytes | None = None
-        for _, account in chain(islice(self._ring, start, None), islice(self._ring, start)):
-            device = self._machine(spot, shard, account)
-            if device is not None and not has_run(shard, account):
-                return device
-            again = again or device
-        return again
+        return self._first(self.ring, spot, shard, (point,))
 
-    def _machine(self, spot: Spot, shard: Shard, account: bytes) -> bytes | None:
-        """The cheapest device of an account on the ring that may run the shard."""
-        for price, device in self._machines[account]:
-            if price > spot.job.price:
-                return None
-            if may_run(self._draft, spot, shard, self._draft.row(OFFER, device)):
-                return device
-        return None
+    def best(self, spot: Spot, shard: Shard) -> bytes | None:
+        """The device that shall run the shard; None when nobody may."""
+        return self._first(self.greed, spot, shard, ())
 
-    def _placed(self) -> list[tuple[int, bytes]]:
-        """The ring: (place, account) of the offers that are older than the beacon."""
-        context = self._draft.context
-        for device in self._devices:
-            offer = self._draft.row(OFFER, device)
-            if offer.since < context.height:
-                self._machines.setdefault(offer.account, []).append((offer.price, device))
-            else:
-                self.has_newcomers = True
-        for machines in self._machines.values():
-            machines.sort()
-        return sorted((_number(context.beacon + account), account) for account in self._machines)
+    def _first(self, seats: Seats, spot: Spot, shard: Shard, start: tuple[int, ...]) -> bytes | None:
+        """Somebody who had no run of the shard, if there is anybody; else somebody who has none now."""
+        barred = {run.worker for run in shard.live} | _barred_by(spot.job)
+        barred |= appeals.parties(self._draft, spot.job, spot.shard)
+        tried = barred | {run.worker for run in shard.runs}
+        price, bond = spot.job.price, spot.job.bond
+        seat = seats.first(price, bond, without=tried, start=start)
+        if seat is None and tried != barred:
+            seat = seats.first(price, bond, without=barred, start=start)
+        return None if seat is None else seat.device
 
-    def take(self, device: bytes) -> None:
-        """One more slot of the device was leased."""
+    def taken(self, device: bytes) -> None:
+        """A slot of the device was leased, and what its account has for bonds may be less."""
+        for one in self._devices[self._draft.row(OFFER, device).account]:
+            if self._ring is not None:
+                self._ring.change(one, self._on_ring(one))
+            if self._greed is not None:
+                self._greed.change(one, self._by_greed(one))
+
+    @property
+    def ring(self) -> Seats:
+        """The offers that are older than the beacon, with the credits that are."""
+        if self._ring is None:
+            seats = map(self._on_ring, chain.from_iterable(self._devices.values()))
+            self._ring = Seats(seat for seat in seats if seat is not None)
+        return self._ring
+
+    @property
+    def greed(self) -> Seats:
+        if self._greed is None:
+            seats = map(self._by_greed, chain.from_iterable(self._devices.values()))
+            self._greed = Seats(seat for seat in seats if seat is not None)
+        return self._greed
+
+    def _on_ring(self, device: bytes) -> Seat | None:
+        offer, context = self._draft.row(OFFER, device), self._draft.context
+        if offer.busy >= offer.slots:
+            return None
+        if offer.since >= context.height:
+            self.has_newcomers = True
+            return None
+        bond = min(offer.bond, accounts.held_before(self._draft, offer.account))
+        if bond < min(offer.bond, accounts.account_of(self._draft, offer.account).free):
+            self.has_newcomers = True
+        place = _number(context.beacon + offer.account)
+        return Seat((place, offer.price, device), offer.price, bond, offer.account, device)
+
+    def _by_greed(self, device: bytes) -> Seat | None:
         offer = self._draft.row(OFFER, device)
-        if offer.busy < offer.slots:
-            return
-        self._devices.remove(device)
-        if self._ring is not None:
-            machines = self._machines[offer.account]
-            machines.remove((offer.price, device))
-            if not machines:
-                del self._machines[offer.account]
-                self._ring.remove((_number(self._draft.context.beacon + offer.account), offer.account))
-
-    def ranked(self) -> list[Seat]:
-        """A heap: the best offer first."""
-        heap = [seat_of(self._draft, device) for device in self._devices]
-        heapq.heapify(heap)
-        return heap
-
-
-def seat_of(draft: Draft, device: bytes) -> Seat:
-    offer = draft.row(OFFER, device)
-    score = reputation.score(reputation.standing_of(draft, offer.account))
-    return Seat(offer.price, offer.busy, -score, offer.account, device)
+        if offer.busy >= offer.slots:
+            return None
+        worse = -reputation.score(reputation.standing_of(self._draft, offer.account))
+        bond = min(offer.bond, accounts.account_of(self._draft, offer.account).free)
+        rank = (offer.price, offer.busy, worse, offer.account, device)
+        return Seat(rank, offer.price, bond, offer.account, device)
 
 
 def place(draft: Draft) -> bool:
@@ -162,43 +169,41 @@ def place(draft: Draft) -> bool:
     return more or left
 
 
-def may_run(draft: Draft, spot: Spot, shard: Shard, offer: Offer) -> bool:
-    """Whether an offer's account is independent enough of a shard to run it now, and has its bond."""
-    if spot.job.checks and offer.account == spot.job.submitter:
-        return False
-    if any(run.worker == offer.account for run in shard.runs if run.is_live):
-        return False
-    if appeals.is_party(draft, spot.job, spot.shard, offer.account):
-        return False
-    return pledges.may_pledge(draft, spot.job, offer.account, offer.bond)
-
-
-def has_run(shard: Shard, account: bytes) -> bool:
-    return any(run.worker == account for run in shard.runs)
+def _barred_by(job: Job) -> set[bytes]:
+    """Who may not run any of the job's shards."""
+    return {job.submitter} if job.checks else set()
 
 
 def _draw_checkers(draft: Draft, benches: dict[bytes, Bench]) -> tuple[int, bool]:
-    """(leases given, whether there is more to do)."""
+    """(leases given, whether there is more to do). Of every job one shard in turn."""
     waiting = [row for row in draft.items(DRAW) if row[0][:ENGINE] in benches]
-    drawn, more = 0, False
-    for key, since in _from_anywhere(waiting, draft.context.beacon)[:LOOKS_MAX]:
-        bench = benches[key[:ENGINE]]
-        if int.from_bytes(since, "big") >= draft.context.height:
-            more = True  # its commitment may have known this beacon: next time
-        elif not bench.is_empty and _draw_one(draft, bench, _spot_at(draft, key)):
+    # What waits since this height had a commitment that may have known this beacon: next time.
+    ready = [key for key, since in waiting if int.from_bytes(since, "big") < draft.context.height]
+    drawn, more = 0, len(ready) < len(waiting)
+    turns = _in_turn(ready, draft.context.beacon)
+    for _ in range(LOOKS_MAX):
+        if not turns:
+            return drawn, more
+        rows = turns.popleft()
+        bench, spot = benches[rows[0][:ENGINE]], _spot_at(draft, rows.pop())
+        may_draw = bench.may_draw(spot.job)
+        if may_draw and rows:
+            turns.append(rows)
+        if may_draw and _draw_one(draft, bench, spot):
             drawn += 1
-            more = more or draft.get(DRAW, key) is not None
+            more = more or draft.get(DRAW, draw_key(spot.job, spot.id, spot.shard)) is not None
             if drawn == PLACEMENTS_MAX:
                 return drawn, True
         else:
             more = more or bench.has_newcomers
-    return drawn, more or (drawn > 0 and len(waiting) > LOOKS_MAX)
+    return drawn, more or drawn > 0
 
 
-def _from_anywhere(rows: list[tuple[bytes, bytes]], beacon: bytes) -> list[tuple[bytes, bytes]]:
-    """Begin at another row each time, so that no shard waits behind others for ever."""
-    start = _number(beacon) % len(rows) if len(rows) > LOOKS_MAX else 0
-    return rows[start:] + rows[:start]
+def _in_turn(keys: list[bytes], beacon: bytes) -> deque[list[bytes]]:
+    """The keys by job, the first shard last; and the jobs in an order that nobody chose, and in which none
+    that comes or goes moves another."""
+    jobs = [list(of_job)[::-1] for _, of_job in groupby(keys, key=lambda key: key[:-2])]
+    return deque(sorted(jobs, key=lambda keys: _number(beacon + keys[0][:-2])))
 
 
 def _spot_at(draft: Draft, key: bytes) -> Spot:
@@ -207,38 +212,39 @@ def _spot_at(draft: Draft, key: bytes) -> Spot:
 
 
 def _draw_one(draft: Draft, bench: Bench, spot: Spot) -> bool:
-    if draft.time + 2 * spot.job.lease > last_moment(spot.job):
-        return False  # no time for a lease and then for revealing: who had committed could not open it
     device = bench.draw(spot, draft.row(SHARD, spot.key))
     if device is None:
         return False
     begin(draft, spot, device, Role.CHECK)
     shard = draft.row(SHARD, spot.key)
     if len(shard.live) >= runs_needed(shard, spot.job):  # a dispute may need another, at the next close
-        draft.drop(DRAW, spot.job.engine + spot.key)
-    bench.take(device)
+        draft.drop(DRAW, draw_key(spot.job, spot.id, spot.shard))
+    bench.taken(device)
     return True
 
 
 def _lease_work(draft: Draft, benches: dict[bytes, Bench], budget: int) -> bool:
-    """Lease open shards to idle offers; True when the budget ended first."""
-    ranked = {engine: bench.ranked() for engine, bench in benches.items()}
-    looks, given = 0, 0
-    for key, _ in draft.items(QUEUE):
-        heap = ranked.get(key[:ENGINE])
-        if not heap or heap[0].price > INT63_MAX - int.from_bytes(key[ENGINE : ENGINE + 8], "big"):
+    """Lease open shards to idle offers; True when the budget ended first.
+
+    Every job is looked at: a look at one that nobody fits, or only its own submitter, reads none of its rows.
+    """
+    given = 0
+    for key, row in draft.items(QUEUE):
+        bench = benches.get(key[:ENGINE])
+        if bench is None or bench.greed.is_empty:
+            continue
+        price = INT63_MAX - int.from_bytes(key[ENGINE : ENGINE + 8], "big")
+        bond, submitter = int.from_bytes(row[:8], "big"), row[8:]
+        if bench.greed.first(price, bond, without=(submitter,)) is None:
             continue
         if given == budget:
-            break
-        if looks == LOOKS_MAX:
-            return given > 0
-        looks += 1
+            return True
         id = Cid(key[ENGINE + 16 :])
-        given += _lease_job(draft, heap, id, draft.row(JOB, id), budget - given)
+        given += _lease_job(draft, bench, id, draft.row(JOB, id), budget - given)
     return given == budget
 
 
-def _lease_job(draft: Draft, heap: list[Seat], id: Cid, job: Job, budget: int) -> int:
+def _lease_job(draft: Draft, bench: Bench, id: Cid, job: Job, budget: int) -> int:
     """Lease up to `budget` shards of one job; returns how many."""
     if draft.time + job.lease > job.deadline:
         draft.drop(QUEUE, queue_key(job, id))  # too late for a whole lease, now and for ever
@@ -246,12 +252,12 @@ def _lease_job(draft: Draft, heap: list[Seat], id: Cid, job: Job, budget: int) -
     given = 0
     while given < budget and tallies.has_open(job, draft.row(TALLY, id)):
         spot = Spot(id, job, _next_open(draft, id))
-        device = _best(draft, heap, spot)
+        device = bench.best(spot, draft.get(SHARD, spot.key) or Shard())
         if device is None:
             break
         _lease_one(draft, spot, device)
+        bench.taken(device)
         given += 1
-        _put_back(draft, heap, device)
     return given
 
 
@@ -259,27 +265,6 @@ def _next_open(draft: Draft, id: Cid) -> int:
     """Shards that were leased before come first."""
     tally = draft.row(TALLY, id)
     return int.from_bytes(tally.reopened[:2], "big") if tally.reopened else tally.cursor
-
-
-def _best(draft: Draft, heap: list[Seat], spot: Spot) -> bytes | None:
-    """Take the best offer for a shard off the heap."""
-    shard = draft.get(SHARD, spot.key) or Shard()
-    passed: list[Seat] = []
-    best: bytes | None = None
-    again: bytes | None = None
-    while best is None and heap and heap[0].price <= spot.job.price:
-        seat = heapq.heappop(heap)
-        if may_run(draft, spot, shard, draft.row(OFFER, seat.device)):
-            if not has_run(shard, seat.account):
-                best = seat.device
-                break
-            again = again or seat.device
-        passed.append(seat)
-    best = best or again
-    for seat in passed:
-        if seat.device != best:
-            heapq.heappush(heap, seat)
-    return best
 
 
 def _lease_one(draft: Draft, spot: Spot, device: bytes) -> None:
@@ -292,13 +277,6 @@ def _lease_one(draft: Draft, spot: Spot, device: bytes) -> None:
     if not tallies.has_open(spot.job, tally):
         draft.drop(QUEUE, queue_key(spot.job, spot.id))
     begin(draft, spot, device, Role.WORK)
-
-
-def _put_back(draft: Draft, heap: list[Seat], device: bytes) -> None:
-    """A device that has a slot left goes back, one busier."""
-    offer = draft.row(OFFER, device)
-    if offer.busy < offer.slots:
-        heapq.heappush(heap, seat_of(draft, device))
 
 
 def _number(seed: bytes) -> int:

@@ -21,9 +21,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from domain.effects import Forfeited
-from domain.rules.accounts import account_of, move
+from domain.rules import pulse
+from domain.rules.accounts import move
 from domain.rules.draft import Draft
-from domain.rules.records import Job, Run
+from domain.rules.records import Run
 
 if TYPE_CHECKING:
     from domain.rules.appeals import Paid
@@ -33,18 +34,16 @@ BOUNTY_PART: Final = 20
 """As for evidence: enough to be worth a run's pay, too little to make it a trade."""
 
 
-def may_pledge(draft: Draft, job: Job, account: bytes, most: int) -> bool:
-    """Whether an account that pledges at most `most` for a run has what this job asks for."""
-    return not job.bond or (most >= job.bond and account_of(draft, account).free >= job.bond)
-
-
 def pledge(draft: Draft, account: bytes, bond: int) -> None:
     """The caller has asked whether it is there."""
     move(draft, account, -bond, 0, +bond)
 
 
 def release(draft: Draft, account: bytes, bond: int) -> None:
-    move(draft, account, +bond, 0, -bond)
+    """A job may wait for a bond that comes back."""
+    if bond:
+        move(draft, account, +bond, 0, -bond)
+        pulse.stir(draft)
 
 
 def forfeit(

@@ -20,7 +20,8 @@
 Indexes, so that closing a checkpoint looks only at what it acts on:
 
     idle        engine, price (8), device             (nothing): offers with a free slot
-    queue       engine, INT63_MAX - price (8), submitted (8), job     (nothing): jobs with open shards
+    queue       engine, INT63_MAX - price (8), submitted (8), job     bond (8), and who may not run it: jobs
+                                                                      with open shards
     draw        engine, job, shard (2)                height (8): shards that wait for a checker since then
     coin        job, shard (2)                        height (8): whether they are checked is to be drawn
     window      job, shard (2)                        (nothing): shards whose time to reveal must begin
@@ -78,11 +79,14 @@ class Supply(msgspec.Struct, frozen=True):
 
 class Account(msgspec.Struct, frozen=True):
     """Micro-credits. `escrow` is what this account's own jobs and its open escrows hold, `pledged` what is
-    set aside for runs of its own."""
+    set aside for runs of its own. `height` is that of the last movement; `old`, of what is free, was there
+    before it and stayed."""
 
     free: int = 0
     escrow: int = 0
     pledged: int = 0
+    height: int = 0
+    old: int = 0
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -343,6 +347,11 @@ def idle_key(offer: Offer, device: bytes) -> bytes:
 def queue_key(job: Job, id: bytes) -> bytes:
     """Within an engine: who pays most first, then who waits longest."""
     return job.engine + (INT63_MAX - job.price).to_bytes(8, "big") + job.submitted.to_bytes(8, "big") + id
+
+
+def queue_row(job: Job) -> bytes:
+    """What tells an offer that is none for the job: the bond, and its submitter where results are checked."""
+    return job.bond.to_bytes(8, "big") + (job.submitter if job.checks else b"")
 
 
 def draw_key(job: Job, id: bytes, shard: int) -> bytes:

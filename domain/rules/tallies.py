@@ -27,6 +27,7 @@ from domain.rules.records import (
     JobState,
     Tally,
     queue_key,
+    queue_row,
 )
 from domain.rules.terms import escrow_of, last_moment, share_of
 from ledger.cid import Cid
@@ -75,7 +76,7 @@ def has_open(job: Job, tally: Tally) -> bool:
 def requeue(draft: Draft, id: Cid, job: Job, tally: Tally) -> None:
     """Stand in the queue exactly when there is an open shard."""
     if has_open(job, tally):
-        draft.put(QUEUE, queue_key(job, id), b"")
+        draft.put(QUEUE, queue_key(job, id), queue_row(job))
         pulse.stir(draft)
     else:
         draft.drop(QUEUE, queue_key(job, id))

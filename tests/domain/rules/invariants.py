@@ -17,6 +17,7 @@ from domain.rules.escrows import ENDS_PER_CLOSE_MAX
 from domain.rules.identity import DELEGATION, DEVICES_MAX, IDENTITY, RECOVERY, Recovery
 from domain.rules.params import Params
 from domain.rules.records import (
+    ACCOUNT,
     AGENDA,
     CALENDAR,
     COIN,
@@ -46,6 +47,7 @@ from domain.rules.records import (
     draw_key,
     idle_key,
     queue_key,
+    queue_row,
 )
 from domain.rules.runs import STAGES_BONDED, has_committed, is_disputed, may_reveal, runs_needed, votes_to_win
 from domain.rules.tallies import has_open
@@ -131,6 +133,7 @@ def check_state(state: State, now: int) -> None:
     """Money is conserved, and every index says what the rows say. `now` is the present ledger time."""
     count = conservation(state)
     assert count.holds, f"{count}"
+    assert all(0 <= held.old <= held.free for held in _records(state, ACCOUNT).values())
     jobs, offers = _records(state, JOB), _records(state, OFFER)
     tallies, shards = _records(state, TALLY), _records(state, SHARD)
     params = PARAMS.decode(state.get(PARAMS.name, ONLY) or b"")
@@ -210,9 +213,10 @@ def _check_waiting(
     now: int,
 ) -> None:
     """`queue`, `draw` and `window` hold what waits, all of it unless it is too late, and nothing else."""
-    queue = {key for key, _ in state.items(QUEUE.name)}
+    queue = dict(state.items(QUEUE.name))
     open_jobs = {queue_key(job, id): job for id, job in jobs.items() if has_open(job, tallies[id])}
-    assert queue <= open_jobs.keys()
+    assert queue.keys() <= open_jobs.keys()
+    assert all(row == queue_row(open_jobs[key]) for key, row in queue.items())
     assert all(now + job.lease > job.deadline for key, job in open_jobs.items() if key not in queue)
     draw, window, coin = set(), set(), set()
     for id, job in jobs.items():

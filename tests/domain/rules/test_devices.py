@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from domain.effects import Contribution
-from domain.payloads import IdentityDelegate, IdentityRevoke, LeaseCommit, LeaseReveal, Offer
+from domain.payloads import IdentityDelegate, IdentityRevoke, LeaseCommit, LeaseReveal, Offer, Transfer
 from domain.rules.records import OFFER
 from domain.rules.settlement import commitment
 from ledger.cid import Cid
@@ -139,6 +139,20 @@ def test_a_delegation_that_ended_just_before_offers_nothing() -> None:
     owner(world, "laptop")
     assert world.do("olga", IdentityRevoke(world.account("laptop"))) == "ok"
     assert lends(world, "laptop", "olga") == "not_delegated"
+
+
+def test_a_delegation_that_ended_just_before_does_nothing_at_all() -> None:
+    """Whatever the event says, and also where the ledger let it through."""
+    world = World(alice=10_000, olga=100)
+    owner(world, "laptop", "phone")
+    assert world.do("olga", IdentityRevoke(world.account("laptop"))) == "ok"
+    for payload in (
+        Transfer(world.account("alice"), 5),
+        IdentityRevoke(world.account("phone")),
+        IdentityDelegate(world.account("tablet")),
+    ):
+        assert world.order(world.event("laptop", payload, acct="olga")) == "not_delegated"
+    assert world.order(world.event("phone", Transfer(world.account("alice"), 5), acct="olga")) == "ok"
 
 
 def test_whoever_asks_less_than_before_is_drawn_only_from_the_next_beacon_on() -> None:

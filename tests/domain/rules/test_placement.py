@@ -7,8 +7,11 @@ from collections import Counter
 
 import pytest
 
+from domain import effects
+from domain.effects import RunIs
+from domain.payloads import BondedJob, BondedOffer
 from domain.rules import placement
-from tests.domain.rules.world import World
+from tests.domain.rules.world import ENGINE, SECOND, SPEC, World
 
 
 def workers(world: World, job: str, shards: int, attempt: int = 0) -> list[str | None]:
@@ -255,3 +258,49 @@ def test_jobs_that_cannot_be_placed_do_not_keep_the_network_awake() -> None:
         place
         due     1600001
     """)
+
+
+def test_jobs_that_ask_for_a_bond_that_nobody_has_keep_nobody_waiting() -> None:
+    """They pay most, so they go first; and there are more of them than shards may be looked at."""
+    world = World(alice=10**9, mallory=10**9, bob=5)
+    terms = BondedJob(SPEC, 1, 1, 1_000, 10 * SECOND, world.time + 600 * SECOND, ENGINE, 1, 10**6)
+    for _ in range(placement.LOOKS_MAX + 1):
+        event = world.event("mallory", terms)
+        world.state, receipt = world.rules.execute(world.state, event, world.context)
+        assert receipt.ok
+    offers = [world.event("bob", BondedOffer(1, 1, world.time + 600 * SECOND, ENGINE, 5))]
+    offers.append(world.event("mallory", BondedOffer(1, 2, world.time + 600 * SECOND, ENGINE, 10**7)))
+    job = world.event("alice", BondedJob(SPEC, 1, 1, 10, 10 * SECOND, terms.deadline, ENGINE, 1, 5))
+    for event in (*offers, job):
+        world.state, receipt = world.rules.execute(world.state, event, world.context)
+        assert receipt.ok
+    runs = []
+    for _ in range(2):
+        world.state, receipt = world.rules.close(world.state, world.context)
+        runs += [run for data in receipt.effects if isinstance(run := effects.decode(data), RunIs)]
+        world.height, world.time = world.height + 1, world.time + 1
+    assert [(run.job, world.name(run.worker)) for run in runs] == [(job.id, "bob")]
+
+
+def test_of_every_job_a_shard_is_drawn_for_before_the_second_of_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mallory's many shards ask for a checker that is not there, or are many; alice's one does not wait."""
+    monkeypatch.setattr(placement, "LOOKS_MAX", 3)
+    world = World(alice=10**6, mallory=10**6, bob=10_000)
+    world.check("""
+        offer   bob slots=99 price=1 bond=90          ok
+        submit  mallory M shards=30 fuel=10 bond=90 checks=1  ok
+        submit  mallory N shards=30 fuel=10 checks=1  ok
+        submit  alice J fuel=10 checks=1              ok
+        place
+        offer   bob slots=0                           ok
+    """)
+    for job, shards in (("M", 30), ("N", 30), ("J", 1)):
+        for shard in range(shards):
+            world.check(f"seal bob {job} {shard} 0 right 7 ok")
+    world.close(1)
+    world.check("""
+        offer   carol slots=1 price=2                 ok
+        offer   dave slots=1 price=2                  ok
+        place
+    """)
+    assert (world.jobs["J"], 0, 1) in world.history.runs
