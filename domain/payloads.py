@@ -77,9 +77,10 @@ class JobSubmit(Payload, frozen=True):
 
     spec      blob with the program, arguments, limits and inputs (`domain.compute.spec.JobSpec`)
     fuel      limit for each shard;  price  highest micro-credits per Gfuel
-    lease     ms from a lease to its commitment, and again from when it may be revealed to the reveal
+    lease     ms from a lease to its commitment, and again from when it may be revealed to the reveal (with a
+              bond, at least a minute)
     deadline  ledger time (unix ms) at which shards without a committed run are refunded; what had committed
-              has four leases more to be checked and revealed
+              has twice that time more to be checked and revealed
     checks    1: each result is re-executed by another account before it is paid; 0: the submitter trusts
     """
 

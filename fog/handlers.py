@@ -16,7 +16,7 @@ import trio
 from domain.payloads import JobAppeal, JobCancel, Payload, Transfer
 from domain.rules.accounts import holdings
 from domain.rules.checking import by_history
-from domain.rules.reputation import standing_in
+from domain.rules.reputation import history, standing_in
 from domain.work import Work
 from fog import (
     agenda,
@@ -209,7 +209,7 @@ class Handlers:
         if worker is None:
             return methods.WorkerState(enabled=False, slots=0, busy=0, price=0)
         doing = [f"{lease}: {what}" for lease, what in sorted(worker.doing.items())]
-        streak = standing_in(self._ledger.replica.state, self._ledger.account).streak
+        standing = standing_in(self._ledger.replica.state, self._ledger.account)
         return methods.WorkerState(
             enabled=True,
             slots=worker.settings.slots,
@@ -223,8 +223,8 @@ class Handlers:
             memory_peak=worker.sandbox.memory_peak,
             walls=worker.sandbox.walls,
             bond=worker.settings.bond,
-            streak=streak,
-            check_ppm=by_history(streak),
+            streak=standing.streak,
+            check_ppm=by_history(history(standing, worker.settings.bond)),
         )
 
     async def peers(self, _: methods.Nothing, emit: Emit) -> methods.Peers:

@@ -11,12 +11,16 @@ first as well as the second, after it was said, and of which none had to do with
     overturned   it is another                               those who were paid for it forfeit their bonds
     void         they came to no result                      the time to appeal begins again, once
 
+An appellant sets aside what a right doubt gains beside its costs, a twentieth of the bond: those whose result
+is upheld share it, for their bonds were held. Else a doubt would cost nothing where work does.
+
 So that there is something to take, the bonds of runs that were paid stay pledged for `appeal_ms` after their
 shard settled, and while an appeal runs. Trusted runs too: a lie that no check met is met here.
 
-An appeal that is upheld costs the appellant the jury, so nobody is pestered for nothing; to overturn a right
-result takes two accounts that lie alike, drawn among all that pledge as much, and then a third if anybody
-drawn contradicts them. There is one appeal at a time, and one that came to a result is the last.
+An appeal that is upheld costs the appellant the jury and what it set aside, so nobody is pestered for
+nothing; to overturn a right result takes two accounts that lie alike, drawn among all that pledge as much,
+and then a third if anybody drawn contradicts them. There is one appeal at a time, and one that came to a
+result is the last.
 
 What must always hold: a verdict is in the agenda exactly while no appeal of it runs; a run forfeits once.
 """
@@ -76,6 +80,7 @@ class Verdict(msgspec.Struct, frozen=True):
     """What a shard settled on, while it can be appealed.
 
     until  ledger time;  appeal  one that runs;  voids  appeals so far that came to no result
+    deposit  what the appellant of the one that runs has pledged
     """
 
     job: Job
@@ -85,18 +90,19 @@ class Verdict(msgspec.Struct, frozen=True):
     paid: tuple[Paid, ...]
     appeal: Cid | None = None
     voids: int = 0
+    deposit: int = 0
 
 
 def _encode(verdict: Verdict) -> bytes:
     paid = [list(astuple(one)) for one in verdict.paid]
     fields = [list(astuple(verdict.job)), verdict.result, verdict.fuel, verdict.until, paid, verdict.appeal]
-    fields.append(verdict.voids)
+    fields += [verdict.voids, verdict.deposit]
     return canonical.encode(fields)
 
 
 def _decode(data: bytes) -> Verdict:
-    job, result, fuel, until, paid, appeal, voids = as_list(data)
-    return Verdict(Job(*job), result, fuel, until, tuple(Paid(*one) for one in paid), appeal, voids)
+    job, result, fuel, until, paid, *rest = as_list(data)
+    return Verdict(Job(*job), result, fuel, until, tuple(Paid(*one) for one in paid), *rest)
 
 
 VERDICT: Final = Table("verdict", _encode, _decode)
@@ -138,9 +144,10 @@ def appeal(draft: Draft, order: JobAppeal) -> None:
         first=order.shard,
         appeals=order.job,
     )
-    held = escrow_of(job)
-    accounts.require(accounts.account_of(draft, draft.author), held, "the appeal")
+    held, deposit = escrow_of(job), max(1, job.bond // pledges.BOUNTY_PART)
+    accounts.require(accounts.account_of(draft, draft.author), held + deposit, "the appeal")
     accounts.hold(draft, draft.author, held)
+    pledges.pledge(draft, draft.author, deposit)
     id = draft.id
     assert id is not None, "an appeal is an event"
     draft.put(JOB, id, job)
@@ -151,7 +158,7 @@ def appeal(draft: Draft, order: JobAppeal) -> None:
     pulse.stir(draft)
     tallies.write(draft, id, job, Tally(cursor=job.shards, live=1, held=held))
     agenda.strike_run(draft, verdict.until, order.job, order.shard, 0, kind=agenda.VERDICT)
-    draft.put(VERDICT, key, replace(verdict, appeal=id))
+    draft.put(VERDICT, key, replace(verdict, appeal=id, deposit=deposit))
     _tell(draft, Spot(id, job, order.shard), "open")
 
 
@@ -169,26 +176,36 @@ def ended(draft: Draft, spot: Spot, outcome: tuple[Cid | None, int] | None, paid
         return
     key = shard_key(spot.job.appeals, spot.shard)
     verdict = draft.row(VERDICT, key)
-    if outcome is None:
-        _tell(draft, spot, "void")
-        if verdict.voids < VOIDS_MAX:
-            until = draft.time + draft.params.appeal_ms
-            draft.put(VERDICT, key, replace(verdict, until=until, appeal=None, voids=verdict.voids + 1))
-            agenda.write_run(draft, until, spot.job.appeals, spot.shard, 0, kind=agenda.VERDICT)
-        else:
-            draft.drop(VERDICT, key)
-            _release(draft, verdict)
-        return
-    draft.drop(VERDICT, key)
     if outcome == (verdict.result, verdict.fuel):
+        draft.drop(VERDICT, key)
+        pledges.give(draft, spot.job.submitter, verdict.deposit, [one.worker for one in verdict.paid])
         _release(draft, verdict)
         _tell(draft, spot, "upheld")
         return
+    pledges.release(draft, spot.job.submitter, verdict.deposit)
+    if outcome is None:
+        _void(draft, spot.job.appeals, spot.shard, verdict)
+        _tell(draft, spot, "void")
+        return
+    draft.drop(VERDICT, key)
     original = Spot(spot.job.appeals, verdict.job, spot.shard)
     for one in verdict.paid:
         paid -= pledges.overturn(draft, original, one, spot.job.submitter, paid)
         reputation.wrong(draft, one.worker)
     _tell(draft, spot, "overturned")
+
+
+def _void(draft: Draft, id: Cid, shard: int, verdict: Verdict) -> None:
+    """The time to appeal begins again, or is over."""
+    key = shard_key(id, shard)
+    if verdict.voids < VOIDS_MAX:
+        until = draft.time + draft.params.appeal_ms
+        after = replace(verdict, until=until, appeal=None, voids=verdict.voids + 1, deposit=0)
+        draft.put(VERDICT, key, after)
+        agenda.write_run(draft, until, id, shard, 0, kind=agenda.VERDICT)
+    else:
+        draft.drop(VERDICT, key)
+        _release(draft, verdict)
 
 
 def lapse(draft: Draft, id: Cid, shard: int) -> None:

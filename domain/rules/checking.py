@@ -21,8 +21,10 @@ that agreed, n < STREAK_MIN are all checked, and then one in n:
     rate = max(floor, RATE_MIN, ceil(10^6 / n))
 
 A streak grows by runs that were compared, and never by those that were taken on trust: else a liar would
-make its history of lies. It can be bought with cheap honest runs; the floor does not depend on it, and is
-what a patient liar meets. One wrong run, or one that is hidden when it is to be compared, ends it.
+make its history of lies. n counts no more runs than the bonds of all of them add up to in S, so nobody makes
+a history for nothing. It can still be bought with honest runs, or with two accounts and S for each; the floor
+does not depend on it, and is what a patient liar meets. One wrong run, or one that is hidden when it is to be
+compared, ends it.
 
 Whether a run is checked is drawn from the beacon of a checkpoint after the one that ordered its commitment:
 whoever commits cannot know it (decision 002). Who hides a committed result that is to be compared loses the
@@ -104,7 +106,7 @@ def _draw_one(draft: Draft, spot: Spot, since: bytes) -> None:
 
 def rate_of(draft: Draft, spot: Spot, run: Run) -> int:
     pay = unit(spot.job.fuel, run.price)
-    return rate(reputation.standing_of(draft, run.worker).streak, pay, run.bond)
+    return rate(reputation.history(reputation.standing_of(draft, run.worker), run.bond), pay, run.bond)
 
 
 def is_drawn(beacon: bytes, spot: bytes, attempt: int, rate: int) -> bool:

@@ -36,7 +36,7 @@ from domain.rules.agenda import Entry
 from domain.rules.draft import Draft
 from domain.rules.placement import place
 from domain.rules.records import COIN, DRAW, IDLE, JOB, QUEUE, SHARD, WINDOW, RunState
-from domain.rules.runs import Act, Spot, is_trusted, start_clock, turn
+from domain.rules.runs import Act, Spot, is_short, is_trusted, set_clock_anew, start_clock, turn
 from domain.rules.shards import advance
 from ledger.cid import Cid
 from ledger.execution import Context
@@ -118,6 +118,8 @@ def _fall_due(draft: Draft, entry: Entry) -> int:
 def _lose(draft: Draft, spot: Spot, attempt: int) -> None:
     shard = draft.row(SHARD, spot.key)
     run = shard.runs[attempt]
+    if is_short(run, draft.context.height):
+        return set_clock_anew(draft, spot, attempt)
     if run.state == RunState.COMMITTED and not is_trusted(shard, spot.job):
         turn(draft, spot, attempt, Act.LAPSE, reason="hidden_result", is_kept=True)
         pledges.forfeit(draft, spot, attempt, run, "hidden_result")
@@ -125,7 +127,7 @@ def _lose(draft: Draft, spot: Spot, attempt: int) -> None:
     else:
         turn(draft, spot, attempt, Act.LAPSE, reason="out_of_time")
         reputation.lost(draft, run.worker)
-    advance(draft, spot)
+    return advance(draft, spot)
 
 
 def _start_windows(draft: Draft) -> None:

@@ -56,6 +56,7 @@ def conservation(state: State) -> Conservation:
     accounts = [ACCOUNT.decode(row) for _, row in state.items(ACCOUNT.name)]
     escrows = [ESCROW.decode(row) for _, row in state.items(ESCROW.name)]
     bonds = [BOND.decode(row) for _, row in state.items(BOND.name)]
+    verdicts = [VERDICT.decode(row) for _, row in state.items(VERDICT.name)]
     held = [amount for account in accounts for amount in (account.free, account.escrow, account.pledged)]
     held += [amount for bond in bonds for amount in (bond.bonded, *(part for _, part in bond.leaving))]
     return Conservation(
@@ -64,7 +65,7 @@ def conservation(state: State) -> Conservation:
         escrow=sum(account.escrow for account in accounts),
         pledged=sum(account.pledged for account in accounts),
         at_stake=sum(run.bond for _, row in state.items(SHARD.name) for run in SHARD.decode(row).live)
-        + sum(one.bond for _, row in state.items(VERDICT.name) for one in VERDICT.decode(row).paid),
+        + sum(verdict.deposit + sum(one.bond for one in verdict.paid) for verdict in verdicts),
         bonded=sum(bond.bonded for bond in bonds),
         unbonding=sum(bond.unbonding for bond in bonds),
         held_by_jobs=sum(TALLY.decode(row).held for _, row in state.items(TALLY.name)),

@@ -53,7 +53,7 @@ from domain.rules.records import (
 )
 from domain.rules.runs import Spot, begin, runs_needed
 from domain.rules.seats import Seat, Seats
-from domain.rules.terms import last_moment
+from domain.rules.terms import last_moment, window_of
 from ledger.cid import Cid
 from ledger.types import INT63_MAX
 
@@ -88,7 +88,7 @@ class Bench:
     def may_draw(self, job: Job) -> bool:
         """Whether anybody may be drawn for any of the job's shards, and there is time for a lease and then
         for revealing: else who had committed could not open it."""
-        if self._draft.time + 2 * job.lease > last_moment(job):
+        if self._draft.time + job.lease + window_of(job) > last_moment(job):
             return False
         return self.ring.first(job.price, job.bond, without=_barred_by(job)) is not None
 

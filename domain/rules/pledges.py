@@ -13,14 +13,16 @@ Of a forfeit, first the submitter gets back what the lie made it pay beyond one 
 left, one part in BOUNTY_PART goes to the account that the lie contradicted; the rest is burned. Less is given
 away than is lost, whoever is who: a submitter that is its own liar and its own finder loses by it.
 
-What must always hold: `Account.pledged` is the sum of the bonds of its runs that are live or can be appealed.
+What must always hold: `Account.pledged` is the sum of the bonds of its runs that are live or can be appealed,
+and of what it set aside for appeals of its own that run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from domain.effects import Forfeited
+from domain.effects import Forfeited, Transferred
 from domain.rules import pulse
 from domain.rules.accounts import move
 from domain.rules.draft import Draft
@@ -44,6 +46,16 @@ def release(draft: Draft, account: bytes, bond: int) -> None:
     if bond:
         move(draft, account, +bond, 0, -bond)
         pulse.stir(draft)
+
+
+def give(draft: Draft, account: bytes, amount: int, to: Sequence[bytes]) -> None:
+    """What an account pledged goes to others in equal parts; what is left over is burned."""
+    part = amount // len(to)
+    move(draft, account, 0, 0, -amount)
+    for other in to:
+        move(draft, other, part, 0)
+        draft.tell(Transferred(account, other, part))
+    draft.moved["burned"] += amount - part * len(to)
 
 
 def forfeit(

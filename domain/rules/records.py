@@ -90,12 +90,14 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """Runs that agreed, runs that were wrong, leases let go or lost; and how many agreed in a row."""
+    """Runs that agreed, runs that were wrong, leases let go or lost; how many agreed in a row, and all the
+    bonds that these had at stake (`worth`, micro-credits)."""
 
     agreed: int = 0
     wrong: int = 0
     lost: int = 0
     streak: int = 0
+    worth: int = 0
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -203,6 +205,7 @@ class Run(msgspec.Struct, frozen=True):
     bond  pledged for it, and at stake while it is live
     late  1 when a result of the shard was public before it was leased, in an appeal the one that is doubted:
           it could have been copied
+    opened  height at which its time to reveal began; 0: it did not yet
     """
 
     worker: bytes
@@ -217,6 +220,7 @@ class Run(msgspec.Struct, frozen=True):
     fuel: int = 0
     bond: int = 0
     late: int = 0
+    opened: int = 0
 
     @property
     def is_live(self) -> bool:

@@ -26,7 +26,7 @@ from domain.effects import RunIs, ShardIs
 from domain.rules import agenda, offers, pledges
 from domain.rules.draft import Draft
 from domain.rules.records import SHARD, Checks, Fate, Job, Role, Run, RunState, Shard, shard_key
-from domain.rules.terms import RUNS_CHECKED, last_moment
+from domain.rules.terms import REVEAL_MIN_CHECKPOINTS, RUNS_CHECKED, last_moment, window_of
 from ledger.cid import Cid
 
 
@@ -150,22 +150,38 @@ def turn(
 
 
 def start_clock(draft: Draft, spot: Spot) -> None:
-    """Runs that may be revealed have a lease's time for it from now on.
+    """Runs that may be revealed have their window for it from now on.
 
     Where the job ends before that, no clock runs: its end drops them without blame, and nobody is made to
     hide a result by a window of milliseconds.
     """
-    shard = draft.row(SHARD, spot.key)
-    until = draft.time + spot.job.lease
+    until = draft.time + window_of(spot.job)
     if until > last_moment(spot.job):
         return
-    for attempt, run in enumerate(shard.runs):
+    for attempt, run in enumerate(draft.row(SHARD, spot.key).runs):
         if run.state == RunState.COMMITTED and not run.until:
-            after = replace(run, until=until)
-            agenda.write_run(draft, until, spot.id, spot.shard, attempt)
-            shard = shard.with_run(attempt, after)
-            draft.put(SHARD, spot.key, shard)
-            _tell(draft, spot, attempt, after)
+            _set_clock(draft, spot, attempt, replace(run, until=until, opened=draft.context.height))
+
+
+def is_short(run: Run, height: int) -> bool:
+    """Whether the time to reveal was over by the clock, and too few checkpoints had come to reveal in."""
+    is_opened = run.state == RunState.COMMITTED and bool(run.bond)
+    return is_opened and height < run.opened + REVEAL_MIN_CHECKPOINTS
+
+
+def set_clock_anew(draft: Draft, spot: Spot, attempt: int) -> None:
+    """The clock jumped: the window begins again, or lasts to the end of the job."""
+    run = draft.row(SHARD, spot.key).runs[attempt]
+    agenda.strike_run(draft, run.until, spot.id, spot.shard, attempt)
+    until = draft.time + window_of(spot.job)
+    _set_clock(draft, spot, attempt, replace(run, until=until if until <= last_moment(spot.job) else 0))
+
+
+def _set_clock(draft: Draft, spot: Spot, attempt: int, run: Run) -> None:
+    if run.until:
+        agenda.write_run(draft, run.until, spot.id, spot.shard, attempt)
+    draft.put(SHARD, spot.key, draft.row(SHARD, spot.key).with_run(attempt, run))
+    _tell(draft, spot, attempt, run)
 
 
 def is_disputed(shard: Shard) -> bool:

@@ -90,7 +90,7 @@ def _pay(draft: Draft, spot: Spot, attempt: int, run: Run, *, is_compared: bool)
         )
     )
     if is_compared:  # a result that nobody compared says nothing about who made it
-        reputation.agreed(draft, run.worker, late=bool(run.late))
+        reputation.agreed(draft, run.worker, late=bool(run.late), bond=run.bond)
     return amount
 
 

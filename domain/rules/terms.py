@@ -7,9 +7,11 @@
 
 Charges round up and payouts round down, so a share always suffices; what is left goes back.
 
+    window   a lease, or at least REVEAL_MIN_MS where silence costs a bond: the time to reveal
+
 A lease of work is given only while a whole one fits before the deadline. At the deadline, shards without a
 committed run end. What had committed in time still gets a checker, the time to reveal and, in a dispute, the
-same once more: four leases. Then everything ends.
+same once more: two leases and two windows. Then everything ends.
 """
 
 from __future__ import annotations
@@ -23,7 +25,15 @@ FUEL_PER_PRICE: Final = 1_000_000_000
 
 RUNS_CHECKED: Final = 3
 RUNS_UNCHECKED: Final = 1
-LEASES_AFTER_DEADLINE: Final = 4
+STAGES_AFTER_DEADLINE: Final = 2
+
+REVEAL_MIN_MS: Final = 60_000
+"""Of ledger time, whatever the lease, where a bond is lost by not revealing: a node that starts anew, or a
+network that is changed for another, is back by then."""
+
+REVEAL_MIN_CHECKPOINTS: Final = 4
+"""Of the same time, because ledger time jumps when a network that stood still goes on: one checkpoint to hear
+of it, one to be heard in, and as many again."""
 
 
 def unit(fuel: int, price: int) -> int:
@@ -54,6 +64,11 @@ def escrow_of(job: Job) -> int:
     return escrow(job.count, job.fuel, job.price, job.checks)
 
 
+def window_of(job: Job) -> int:
+    """Milliseconds to reveal in, once it may be."""
+    return max(job.lease, REVEAL_MIN_MS) if job.bond else job.lease
+
+
 def last_moment(job: Job) -> int:
     """Ledger time (unix ms) at which whatever is left of a job ends."""
-    return job.deadline + LEASES_AFTER_DEADLINE * job.lease
+    return job.deadline + STAGES_AFTER_DEADLINE * (job.lease + window_of(job))

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from domain import effects
-from domain.effects import AppealIs, Forfeited, RunIs, ShardIs
+from domain.effects import AppealIs, Forfeited, RunIs, ShardIs, Transferred
 from domain.payloads import BondedJob, BondedOffer, JobAppeal, LeaseReveal, Payload, SealedCommit, kind_of
 from domain.rules import FogRules, conservation, pulse
 from domain.rules.accounts import holdings
@@ -177,6 +177,8 @@ class Bazaar:
                     self._shard_is(shard)
                 case Forfeited() as loss:
                     self.books.forfeited(loss)
+                case Transferred() as told:
+                    self.books.given(told)
                 case AppealIs() as told:
                     self._appeal_is(told)
 
@@ -211,7 +213,9 @@ class Bazaar:
                 if run.attempt not in shard.late:
                     self.books.agreed(run.worker)
             if not self._is_right(paid[0]):
-                self.books.counts["vouched" if self._are_partners(paid) else "overlooked"] += 1
+                could_copy = any(run.attempt in shard.late for run in paid)
+                is_known = "vouched" if self._are_partners(paid) else "copied" if could_copy else ""
+                self.books.counts[is_known or "overlooked"] += 1
         if told.state == "settled" and paid and self._is_canary(told.job) and not self._is_right(paid[0]):
             self._doubted.append(told.job)
             self._settled[told.job] = {

@@ -4,7 +4,8 @@
          to three liars that say the same
     B2   no way of lying earns as much as honesty, by the run
     B3   runs are checked as often as the formula says, each history counted here from the effects alone
-    B4   a wrong run that is compared is found, unless its partner was drawn too
+    B4   a wrong run that is compared is found, unless its partner was drawn too, or somebody who could copy it
+         for another that was hidden
     B5   of an established honest worker less than one run in twenty is checked, where the bond allows it
     B6   credits are conserved, and every account holds what these books say
 
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from math import isqrt
 from typing import Final
 
-from domain.effects import Forfeited, RunIs
+from domain.effects import Forfeited, RunIs, Transferred
 from ledger.cid import Cid
 
 MILLION: Final = 1_000_000
@@ -136,6 +137,10 @@ class Books:
         self.counts[f"forfeited.{loss.reason}"] += 1
         if not account.lies:
             self.counts["outvoted" if loss.reason == "wrong_result" else "hidden.honest"] += 1
+
+    def given(self, told: Transferred) -> None:
+        """Nobody pays anybody here: this is what a doubt cost whoever had it, for those who were doubted."""
+        self.accounts[told.to].bounties += told.amount
 
     def agreed(self, worker: bytes) -> None:
         """It was compared, agreed, and could not have been copied."""

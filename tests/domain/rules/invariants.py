@@ -232,7 +232,11 @@ def _check_waiting(
                 window.add(id + number.to_bytes(2, "big"))
     assert draw == {key for key, _ in state.items(DRAW.name)}
     assert coin == {key for key, _ in state.items(COIN.name)}
-    assert window == {key for key, _ in state.items(WINDOW.name)}
+    begun = {key for key, _ in state.items(WINDOW.name)}
+    assert begun <= window
+    assert all(
+        now + terms.window_of(jobs[key[:-2]]) > terms.last_moment(jobs[key[:-2]]) for key in window - begun
+    )
 
 
 def _check_agenda(

@@ -52,7 +52,7 @@ def test_a_wrong_result_is_overturned_by_strangers() -> None:
     world = settled()
     world.check("""
         appeal    zoe A J 1                 ok
-        balance   zoe 970 30
+        balance   zoe 921 30 49
         job       A running settled=0 shards=1
         verdict   A open
         appeal    alice B J 1               already_appealed
@@ -72,17 +72,51 @@ def test_a_wrong_result_is_overturned_by_strangers() -> None:
 
 
 def test_a_right_result_is_upheld_and_the_doubt_costs_the_jury() -> None:
-    """So nobody is pestered for nothing: and the bond is free at once."""
+    """So nobody is pestered for nothing: bob has zoe's deposit, and his bond is free at once."""
     world = settled("right")
     world.check("appeal zoe A J 1 ok")
     jury(world, "right", "right")
     world.check("""
         verdict   A upheld
         forfeit   bob J 1 0 none
-        balance   bob 4011 0 990
-        balance   zoe 980 0
+        balance   bob 4060 0 990
+        balance   zoe 931 0
         standing  bob
         appeal    alice B J 1               no_verdict
+    """)
+
+
+def test_a_doubt_costs_something_where_work_costs_nothing() -> None:
+    """At price 0 the jury is paid nothing; a twentieth of the bond goes to those who were doubted."""
+    world = World(PARAMS, alice=10_000, zoe=60, **dict.fromkeys(PEOPLE, 5_000))
+    for name in PEOPLE:
+        world.check(f"offer {name} slots=9 price=0 bond=990 ok")
+    world.check("""
+        submit    alice J bond=990 checks=1 price=0  ok
+        place
+        who       w J 0 0
+        seal      w J 0 0 right 5                 ok
+        place
+        who       c J 0 1
+        seal      c J 0 1 right 5                 ok
+        reveal    w J 0 0 right 5                 ok
+        reveal    c J 0 1 right 5                 ok
+        balance   w 4010 0 990
+        appeal    zoe A J 0                       ok
+        balance   zoe 11 0 49
+    """)
+    world.place()
+    for attempt in (0, 1):
+        world.check(f"who j{attempt} A 0 {attempt}")
+        world.check(f"seal j{attempt} A 0 {attempt} right 5 ok")
+    for attempt in (0, 1):
+        world.check(f"reveal j{attempt} A 0 {attempt} right 5 ok")
+    world.check("""
+        verdict   A upheld
+        balance   zoe 11 0
+        balance   w 5024 0
+        balance   c 5024 0
+        pay       zoe alice 12                    insufficient_funds
     """)
 
 

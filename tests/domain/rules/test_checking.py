@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from domain.payloads import LeaseReveal, SealedCommit
 from domain.rules.checking import PPM, RATE_MIN, STREAK_MIN, by_history, floor, is_drawn, rate
 from domain.rules.records import SHARD, STANDING, Standing
+from domain.rules.reputation import history
 from tests.domain.rules.world import World, result_of, salt_of
 
 CREDITS = st.integers(0, 2**53)
@@ -47,6 +48,45 @@ def test_after_ten_compared_runs_one_in_so_many_is_checked(streak: int, ppm: int
     assert by_history(streak) == ppm
 
 
+@given(streak=st.integers(0, 10**6), worth=CREDITS, bond=CREDITS)
+def test_a_history_is_worth_no_more_than_was_at_stake_for_it(streak: int, worth: int, bond: int) -> None:
+    n = history(Standing(streak=streak, worth=worth), bond)
+    assert n <= streak
+    assert n * bond <= worth or not bond
+
+
+def test_runs_for_nothing_make_no_history_for_others() -> None:
+    """A million compared runs with a bond of 1 are ten with a bond of 100,000."""
+    cheap = Standing(streak=10**6, worth=10**6)
+    assert by_history(history(cheap, 1)) == RATE_MIN
+    assert by_history(history(cheap, 100_000)) == 100_000
+    assert by_history(history(cheap, 110_000)) == PPM
+    world = World(alice=10**6, **dict.fromkeys(("bob", "carol"), 10_000))
+    world.check("""
+        offer   bob slots=9 price=0 bond=990     ok
+        offer   carol slots=9 price=10 bond=990  ok
+    """)
+    for n in range(STREAK_MIN + 5):
+        world.check(f"""
+            submit  alice E{n} bond=0 checks=2   ok
+            place
+            seal    bob E{n} 0 0 right 7         ok
+            place
+            seal    carol E{n} 0 1 right 7       ok
+            reveal  carol E{n} 0 1 right 7       ok
+            reveal  bob E{n} 0 0 right 7         ok
+        """)
+    world.check(f"streak bob {STREAK_MIN + 5}")
+    for n in range(9):
+        world.check(f"""
+            submit  alice J{n} bond=990 checks=2 ok
+            place
+            seal    bob J{n} 0 0 right 7         ok
+            place
+            run     J{n} 0 1 carol check leased
+        """)
+
+
 def test_the_draw_hits_as_often_as_the_rate_says() -> None:
     """10,000 beacons at 5 %: 500 hits, give or take four deviations."""
     hits = sum(is_drawn(hashlib.sha256(b"%d" % n).digest(), b"spot", 0, 50_000) for n in range(10_000))
@@ -59,7 +99,7 @@ def veteran(streak: int = 1_000_000, *, bond: int = 990, **more: int) -> World:
     """Bob is alone cheap enough to work, and has a history; carol, dave and erin may check him."""
     workers = dict.fromkeys(("bob", "carol", "dave", "erin"), 5_000)
     world = World({"appeal_ms": 1_000}, alice=100_000, **workers, **more)
-    row = STANDING.encode(Standing(agreed=streak, streak=streak))
+    row = STANDING.encode(Standing(agreed=streak, streak=streak, worth=streak * 990))
     world.state = world.state.put(STANDING.name, world.account("bob"), row)
     world.check(f"""
         offer  bob slots=9 price=1 bond={bond}     ok
@@ -190,12 +230,52 @@ def test_who_hides_what_is_to_be_compared_loses_as_if_it_were_wrong() -> None:
         seal      c J 0 1 right 1000000000     ok
         place
         reveal    c J 0 1 right 1000000000     ok
-        close     10000
+        close     1
+        close     1
+        close     1
+        close     60000
         close
         run       J 0 0 bob work expired reason=hidden_result
         forfeit   bob J 0 0 990 refund=0 bounty=0
         streak    bob 0
         run       J 0 1 c check revealed bond=990
+    """)
+
+
+def test_a_short_lease_leaves_a_minute_to_reveal_where_silence_costs_a_bond() -> None:
+    """A lease of a second: a node that starts anew, or changes networks, is away for longer."""
+    world = veteran()
+    committed(world, fate="checked", more="lease=1000")
+    world.check("""
+        who       c J 0 1
+        seal      c J 0 1 right 1000000000     ok
+        place
+        close     20000
+        close     39000
+        run       J 0 0 bob work committed
+        reveal    bob J 0 0 right 1000000000   ok
+        reveal    c J 0 1 right 1000000000     ok
+        run       J 0 0 bob work paid paid=1
+    """)
+
+
+def test_a_clock_that_jumps_leaves_checkpoints_to_reveal_in() -> None:
+    """The network stood still for an hour: nobody could say anything, so nobody hid anything."""
+    world = veteran()
+    committed(world, fate="checked")
+    world.check("""
+        who       c J 0 1
+        seal      c J 0 1 right 1000000000     ok
+        close     1
+        close     60000
+        close     60000
+        run       J 0 0 bob work committed
+        reveal    bob J 0 0 right 1000000000   ok
+        close     60000
+        close     60000
+        close     60000
+        run       J 0 1 c check expired reason=hidden_result
+        forfeit   c J 0 1 990
     """)
 
 
@@ -205,7 +285,10 @@ def test_a_trusted_run_that_is_not_revealed_loses_only_its_pay() -> None:
     committed(world, fate="trusted")
     world.check("""
         place
-        close     10000
+        close     1
+        close     1
+        close     1
+        close     60000
         close
         run       J 0 0 bob work expired reason=out_of_time
         forfeit   bob J 0 0 none
