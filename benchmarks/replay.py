@@ -126,7 +126,7 @@ def make(folder: Path, count: int, accounts: int) -> tuple[Path, dict[str, list[
         1,
         "bench",
         CREATED,
-        3,
+        4,
         (Validator(anchor.public, 1),),
         tuple(Allocation(account, 10**12) for account in held),
         {},

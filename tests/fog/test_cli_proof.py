@@ -114,7 +114,7 @@ NAMES = ("north", "east", "south", "west")
 def signed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, dict[str, Any]]]:
     """Runs `fog proof note` on the notes of four validators, one of them cosigned by a witness."""
     keys = sorted((key(name) for name in NAMES), key=lambda one: one.public)
-    network = Genesis(1, "four", 1, 3, tuple(Validator(k.public, 1) for k in keys), (), {})
+    network = Genesis(1, "four", 1, 4, tuple(Validator(k.public, 1) for k in keys), (), {})
     (tmp_path / "genesis.cbor").write_bytes(network.encode())
     head = notes.TreeHead(notes.origin_of(network.net), 7, bytes(32))
     for name in NAMES:

@@ -62,7 +62,7 @@ class Network:
             1,
             "test",
             CREATED,
-            3,
+            4,
             (Validator(VALIDATOR.public, STAKE),),
             tuple(Allocation(*allocation) for allocation in allocations),
             {"bond_min": 1_000, "epoch_checkpoints": self.epoch},
