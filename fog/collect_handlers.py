@@ -72,7 +72,8 @@ class CollectHandlers:
         """Outputs first, the result last, one chunk in memory. What cannot be read is said to be so."""
         try:
             data = await trio.to_thread.run_sync(lambda: self._store.read(cid, size_max=RESULT_SIZE_MAX))
-            for blob in sorted(ShardResult.decode(data).blobs):
+            result = await trio.to_thread.run_sync(ShardResult.decode, data)
+            for blob in sorted(result.blobs):
                 chunks = self._store.chunks(blob)
                 while (chunk := await trio.to_thread.run_sync(next, chunks, None)) is not None:
                     await emit(plain(Piece(shard=shard, cid=str(blob), data=chunk)))

@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final, TypeVar
+from typing import BinaryIO, Final, Literal, TypeVar
 
 import msgspec
 import trio
@@ -71,7 +72,10 @@ async def pack(request: JobSubmit, store: BlockStore, cache: Path, *, seed: byte
         for name, path in zip(names, files, strict=True)
     ]
     shards = share_out(inputs, request.shards)
-    spec = JobSpec(
+    is_numbered = not files and len(shards) > 1
+    write = partial(
+        write_spec,
+        "the job",
         kind=program.kind,
         program=program.cid,
         name=program.name,
@@ -79,27 +83,65 @@ async def pack(request: JobSubmit, store: BlockStore, cache: Path, *, seed: byte
         fuel=request.fuel,
         output=request.output_max,
         seed=seed,
-        clock_ns=STANDARD_TIME_NS,
-        engine=ENGINE,
-        shards=tuple(tuple(shard) for shard in shards),
-        args=tuple(request.args),
+        shards=shards,
+        args=request.args,
         runtime=program.runtime_cid,
-        numbers=tuple(range(len(shards))) if not files and len(shards) > 1 else (),
-        of=len(shards) if not files and len(shards) > 1 else 0,
-    ).encode()
-    if len(spec) > SPEC_SIZE_MAX:
-        raise UsageError(
-            f"the job's description has {len(spec)} bytes, at most {SPEC_SIZE_MAX} are allowed",
-            code="oversize",
-            next_step="give fewer files at once",
-        )
-    require_readable(spec)
-    cid = await trio.to_thread.run_sync(store.add, spec)
+        numbers=range(len(shards)) if is_numbered else (),
+        of=len(shards) if is_numbered else 0,
+    )
+    cid = await trio.to_thread.run_sync(lambda: store.add(write()))
     return Packed(cid, [[entry.name for entry in shard] for shard in shards])
 
 
-def require_readable(spec: bytes) -> None:
-    """No worker could do anything with a spec that breaks its own schema. Raises UsageError (`bad_job`)."""
+def write_spec(
+    whose: str,
+    *,
+    kind: Literal["wasm", "python"],
+    program: Cid,
+    name: str,
+    memory: int,
+    fuel: int,
+    output: int,
+    seed: bytes,
+    shards: Iterable[Sequence[Input]],
+    args: Sequence[str] = (),
+    env: dict[str, str] | None = None,
+    runtime: Cid | None = None,
+    points: Iterable[Sequence[str]] = (),
+    numbers: Sequence[int] = (),
+    of: int = 0,
+    together: bool = False,
+) -> bytes:
+    """The spec of a job that runs here and now, encoded. Half a second of work for the largest.
+
+    Raises UsageError (`oversize`, `bad_job`): no worker could do anything with a spec that breaks its own
+    schema.
+    """
+    spec = JobSpec(
+        kind=kind,
+        program=program,
+        name=name,
+        memory=memory,
+        fuel=fuel,
+        output=output,
+        seed=seed,
+        clock_ns=STANDARD_TIME_NS,
+        engine=ENGINE,
+        shards=tuple(map(tuple, shards)),
+        args=tuple(args),
+        env=env or {},
+        runtime=runtime,
+        points=tuple(map(tuple, points)),
+        numbers=tuple(numbers),
+        of=of,
+        together=together,
+    ).encode()
+    if len(spec) > SPEC_SIZE_MAX:
+        raise UsageError(
+            f"the description of {whose} has {len(spec)} bytes, at most {SPEC_SIZE_MAX} are allowed",
+            code="oversize",
+            next_step="give fewer files at once, or shorter arguments",
+        )
     try:
         JobSpec.decode(spec)
     except RemoteError as error:
@@ -108,6 +150,7 @@ def require_readable(spec: bytes) -> None:
             code="bad_job",
             next_step="use plain, shorter names for files and plain, shorter arguments",
         ) from error
+    return spec
 
 
 def share_out(inputs: Sequence[T], shards: int | None) -> list[list[T]]:

@@ -19,11 +19,9 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from domain.compute.engine import ENGINE
-from domain.compute.spec import SPEC_SIZE_MAX, Input, JobSpec
+from domain.compute.spec import Input
 from domain.work.workflows import PlannedStep
-from fog.jobs import STANDARD_TIME_NS, require_readable, share_out
-from ledger.errors import UsageError
+from fog.jobs import share_out, write_spec
 
 
 class Laid(NamedTuple):
@@ -58,7 +56,9 @@ def lay_out(step: PlannedStep, inputs: Sequence[Input]) -> list[Laid]:
 
 def spec_of(step: PlannedStep, laid: Sequence[Laid], numbers: Sequence[int]) -> bytes:
     """The spec of a job for some of the shards, encoded. Raises UsageError (`oversize`, `bad_job`)."""
-    spec = JobSpec(
+    is_numbered = len(laid) > 1
+    return write_spec(
+        f"step {step.name}",
         kind=step.kind,
         program=step.program,
         name=step.program_name,
@@ -66,25 +66,15 @@ def spec_of(step: PlannedStep, laid: Sequence[Laid], numbers: Sequence[int]) -> 
         fuel=step.fuel,
         output=step.output_max,
         seed=step.seed,
-        clock_ns=STANDARD_TIME_NS,
-        engine=ENGINE,
-        shards=tuple(laid[number].inputs for number in numbers),
-        args=() if step.swept else tuple(step.points[0]),
+        shards=[laid[number].inputs for number in numbers],
+        args=() if step.swept else step.points[0],
         env=step.env,
         runtime=step.runtime,
-        points=tuple(tuple(step.points[laid[number].point]) for number in numbers) if step.swept else (),
-        numbers=tuple(numbers) if len(laid) > 1 else (),
-        of=len(laid) if len(laid) > 1 else 0,
+        points=[step.points[laid[number].point] for number in numbers] if step.swept else (),
+        numbers=numbers if is_numbered else (),
+        of=len(laid) if is_numbered else 0,
         together=step.together,
-    ).encode()
-    if len(spec) > SPEC_SIZE_MAX:
-        raise UsageError(
-            f"the description of step {step.name} has {len(spec)} bytes, at most {SPEC_SIZE_MAX} are allowed",
-            code="oversize",
-            next_step="give fewer files at once, or shorter arguments",
-        )
-    require_readable(spec)
-    return spec
+    )
 
 
 def matches(path: str, pattern: str) -> bool:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Set
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
@@ -35,7 +35,7 @@ import trio
 
 from domain.compute.engine import ENGINE
 from domain.compute.sandbox import Sandbox, ShardTask
-from domain.compute.spec import SPEC_SIZE_MAX, JobSpec
+from domain.compute.spec import JobSpec
 from domain.payloads import SLOTS_MAX, BondedOffer, LeaseRelease, LeaseReveal, Payload, SealedCommit
 from domain.rules import Lease as Sealing
 from domain.rules import sealed
@@ -49,6 +49,7 @@ from fog.program_files import ProgramFiles
 from fog.pulse import Pulse
 from fog.settings import Worker as Settings
 from fog.share import Share
+from fog.specs import Specs
 from ledger.cid import Cid
 from ledger.errors import FogError, RemoteError
 from ledger.event import Event
@@ -67,9 +68,6 @@ FETCH_PAUSE_S: Final = 1.0
 
 SPARE_S: Final = 60.0
 """How long a warm child waits for the next lease."""
-
-SPECS_MAX: Final = 8
-"""Jobs whose description is kept decoded: that of a large job has megabytes, and every shard needs it."""
 
 Say = Callable[[Payload], Awaitable[Event]]
 """Sign, store, announce."""
@@ -136,7 +134,7 @@ class Worker:
         self._revealable: Set[Lease] = frozenset()
         self._turns = trio.CapacityLimiter(settings.slots)
         self._programs = ProgramFiles(blobs.store, scratch / "programs")
-        self._specs: OrderedDict[Cid, JobSpec] = OrderedDict()  # the one used last at the end
+        self._specs = Specs(blobs.store, partial(self._patiently, blobs.fetch))
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -312,7 +310,7 @@ class Worker:
     async def _compute(self, lease: Lease, row: Row, job: Row, hold: Hold) -> HeldLease:
         """`hold` keeps what it needs, and what it made until that is written down."""
         self._now(lease, "fetching")
-        spec = await self.gate.when_open(lambda: self._spec(job["spec"]))
+        spec = await self.gate.when_open(lambda: self._specs.of(Cid(job["spec"])))
         if not lease.shard < len(spec.shards) or spec.fuel > job["fuel"]:
             raise RemoteError("the job's spec is not what its event promised", code="bad_spec")
         scratch = self._scratch / f"{lease.job.digest.hex()[:16]}-{lease.shard}-{lease.attempt}"
@@ -338,7 +336,7 @@ class Worker:
             for cid, path in outcome.blobs.items():
                 with path.open("rb") as source:
                     assert await trio.to_thread.run_sync(self._blobs.store.add, source) == cid
-            result = await trio.to_thread.run_sync(self._blobs.store.add, outcome.result.encode())
+            result = await trio.to_thread.run_sync(lambda: self._blobs.store.add(outcome.result.encode()))
         finally:
             used.close()
             with trio.CancelScope(shield=True):
@@ -370,16 +368,6 @@ class Worker:
         entries = spec.shards[shard]
         await self._patiently(self._blobs.fetch_all, [*spec.blobs, *(entry.cid for entry in entries)])
 
-    async def _spec(self, id: bytes) -> JobSpec:
-        cid = Cid(id)
-        spec = self._specs.get(cid)
-        if spec is None:
-            spec = self._specs[cid] = JobSpec.decode(await self._fetched(cid, SPEC_SIZE_MAX))
-        self._specs.move_to_end(cid)
-        if len(self._specs) > SPECS_MAX:
-            self._specs.popitem(last=False)
-        return spec
-
     async def _task(self, spec: JobSpec, shard: int, scratch: Path, used: ExitStack) -> ShardTask:
         """Program, runtime and inputs as files: the inputs in `scratch`, the others given back by `used`."""
         inputs = [
@@ -403,10 +391,6 @@ class Worker:
 
         await trio.to_thread.run_sync(write)
         return path
-
-    async def _fetched(self, cid: Cid, size_max: int) -> bytes:
-        await self._patiently(self._blobs.fetch, cid)
-        return await trio.to_thread.run_sync(lambda: self._blobs.store.read(cid, size_max=size_max))
 
     async def _patiently(self, fetch: Callable[[T, list[str]], Awaitable[None]], what: T) -> None:
         """Fetch from whoever is connected, a few times before giving up. Raises what the last try raised."""

@@ -122,14 +122,14 @@ class Workflows:
             stems: list[str] = []
             if not step.sources:
                 laid = lay_out(step, step.inputs)
-                spec_of(step, laid, range(len(laid)))
+                await self._keep(spec_of, step, laid, range(len(laid)))
                 stems = [stem for one in laid for stem in one.stems]
             if step.output is not None:
                 outputs.setdefault(step.output, []).extend(stems)
         for folder, stems in outputs.items():  # of several steps, perhaps
             await self._keep(require_place, Path(folder), stems)
         now = self._clock()
-        whole = msgspec.json.encode(plan, enc_hook=str)
+        whole = await self._keep(msgspec.json.encode, plan, enc_hook=str)
         if len(whole) > PLAN_SIZE_MAX:
             raise UsageError(
                 f"the plan has {len(whole)} bytes, at most {PLAN_SIZE_MAX} are allowed",
@@ -276,7 +276,7 @@ class Workflows:
         if step.output is not None:
             stems = [stem for number in numbers for stem in laid[number].stems]
             await self._keep(require_place, Path(step.output), stems)
-        spec = await trio.to_thread.run_sync(self._store.add, spec_of(step, laid, numbers))
+        spec = await self._keep(lambda: self._store.add(spec_of(step, laid, numbers)))
         record = await self._keep(
             self._work.begin_job,
             spec,

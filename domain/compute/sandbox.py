@@ -29,6 +29,7 @@ import msgspec
 import trio
 
 from domain.compute import cache
+from domain.compute.aside import aside
 from domain.compute.cgroups import Groups
 from domain.compute.engine import ENGINE
 from domain.compute.process import Child, SandboxFailure, printable
@@ -222,9 +223,8 @@ class Sandbox:
                     raise SandboxFailure(f"a run of {ran.name!r}, not {name!r}", code="child_broken")
                 await capture.add(ran)
                 progress(done, len(names))
-        return ShardOutcome(
-            _result(capture, task.spec), capture.blobs, loaded.cached, loaded.confined, child.meter.usage
-        )
+        result = await aside(capture.size, _result, capture, task.spec)
+        return ShardOutcome(result, capture.blobs, loaded.cached, loaded.confined, child.meter.usage)
 
     async def _load(self, child: Child, clock: _Clock, task: ShardTask, wall_s: float) -> Loaded:
         """The child has its module, and the cache what was compiled anew.
@@ -337,6 +337,11 @@ class _Capture:
         self.blobs: dict[Cid, Path] = {}
         self._scratch = scratch
 
+    @property
+    def size(self) -> int:
+        """Bytes of the result at most, roughly."""
+        return 2 * INLINE_MAX * (len(self.runs) + FILES_PER_SHARD_MAX - self._files)
+
     async def add(self, ran: Ran) -> None:
         """Raises SandboxFailure (`child_broken`)."""
         self.room -= len(ran.stdout) + sum(len(data) for _, data in ran.files)
@@ -359,7 +364,7 @@ class _Capture:
     async def _output(self, data: bytes) -> Output:
         if len(data) <= INLINE_MAX:
             return Output(len(data), data=data)
-        cid = blob.cid_of(data)
+        cid = await aside(len(data), blob.cid_of, data)
         if cid not in self.blobs:
             path = self._scratch / str(cid)
             await trio.Path(path).write_bytes(data)
