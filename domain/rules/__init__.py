@@ -9,6 +9,7 @@
     leases        commit, reveal, release                  runs          one run, as a state machine
     shards        what a shard needs next                  settlement    how it ends and who is paid
     checking      how often a run is run again             pledges       what it stands to lose
+    waiting       for a checker, and for how long
     appeals       a result that was taken, and doubted
     identity      devices, guardians, recovery
     escrows       set aside for one payee's vouchers       calendar      what ends at which height

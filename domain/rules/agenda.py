@@ -6,12 +6,12 @@ sorted in chunks of some four minutes; table `agenda` has
     (empty)              the numbers of the chunks that have entries, 6 bytes each, sorted
     chunk number (6)     its entries, sorted
 
-and for runs and verdicts, which often end together, table `due` has, by entry, the shard (2) and attempt (1)
-of each.
+and for runs, verdicts and waits, which often end together, table `due` has, by entry, the shard (2) and
+attempt (1) of each.
 
 What must always hold: every lease that runs, every job that runs, every offer that stands, every recovery
-whose epoch is over, everything that is unbonding and every verdict that can be appealed has its entry, and no
-entry is left of one that ended.
+whose epoch is over, everything that is unbonding, every verdict that can be appealed and every
+shard that waits for a checker with a bond at stake has its entry, and no entry is left of one that ended.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ OFFER: Final = b"c"
 BOND: Final = b"d"
 RECOVERY: Final = b"e"
 VERDICT: Final = b"f"
+WAIT: Final = b"g"
 
 OF_ACCOUNTS: Final = (OFFER, BOND, RECOVERY)
 """Kinds whose id is a key, of an account or of a device: 32 bytes of the 36."""
@@ -93,7 +94,8 @@ def first(draft: Draft) -> Entry | None:
 
 
 def first_run(draft: Draft, entry: Entry) -> tuple[int, int]:
-    """(shard, attempt) of the first run that an entry of kind RUN stands for, or VERDICT (attempt 0)."""
+    """(shard, attempt) of the first run that an entry of kind RUN stands for; of kind VERDICT or WAIT the
+    attempt is 0."""
     row = draft.row(DUE, _pack(*entry))
     return int.from_bytes(row[:2], "big"), row[2]
 

@@ -28,7 +28,8 @@ compared, ends it.
 
 Whether a run is checked is drawn from the beacon of a checkpoint after the one that ordered its commitment:
 whoever commits cannot know it (decision 002). Who hides a committed result that is to be compared loses the
-bond as if it had been wrong: else liars would open only what is not checked.
+bond as if it had been wrong: else liars would open only what is not checked. Nothing is drawn while nobody
+stands who could check: who alone pledges so much would be trusted with what is spared, and not lose the rest.
 
 What must always hold: a run's fate is drawn once, whatever becomes of its checkers.
 """
@@ -36,13 +37,15 @@ What must always hold: a run's fate is drawn once, whatever becomes of its check
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Final
 
 from domain.rules import pulse, reputation
 from domain.rules.draft import Draft
-from domain.rules.records import COIN, DRAW, JOB, SHARD, WINDOW, Fate, Run, draw_key
+from domain.rules.records import COIN, DRAW, JOB, SHARD, WINDOW, Fate, Job, Run, draw_key
 from domain.rules.runs import Spot, draw_fate
-from domain.rules.terms import unit
+from domain.rules.terms import has_time_to_check, unit
+from domain.rules.waiting import Standing, forget, in_turn
 from ledger.cid import Cid
 
 PPM: Final = 1_000_000
@@ -54,7 +57,7 @@ RATE_MIN: Final = 10_000
 """Millionths: one run in a hundred is checked whatever the bond."""
 
 COINS_MAX: Final = 4096
-"""Draws in one close: some 40 ms."""
+"""Runs looked at in one close, and mostly drawn for: some 100 ms."""
 
 
 def floor(pay: int, bond: int) -> int:
@@ -72,19 +75,31 @@ def rate(streak: int, pay: int, bond: int) -> int:
     return max(floor(pay, bond), by_history(streak))
 
 
-def draw_fates(draft: Draft) -> bool:
-    """Draw, for every run that committed before this beacon was known, whether it is checked. True when
-    some are left for the next close."""
-    more, drawn = False, 0
-    for key, since in draft.items(COIN):
-        if drawn == COINS_MAX or not is_unforeseen(since, draft.context.height):
-            more = True
-            continue
-        drawn += 1
-        draft.drop(COIN, key)
+def draw_fates(draft: Draft, standing: Standing) -> bool:
+    """Draw, for every run that committed before this beacon was known, whether it is checked; of every job
+    one in turn. True when some are left for the next close."""
+    rows = draft.items(COIN)
+    since = {key: row for key, row in rows if is_unforeseen(row, draft.context.height)}
+    turns, drawn = in_turn(since, draft.context.beacon), 0
+    for _ in range(COINS_MAX):
+        if not turns:
+            break
+        keys = turns.popleft()
+        key = keys.pop()
         id = Cid(key[:-2])
-        _draw_one(draft, Spot(id, draft.row(JOB, id), int.from_bytes(key[-2:], "big")), since)
-    return more
+        spot = Spot(id, draft.row(JOB, id), int.from_bytes(key[-2:], "big"))
+        if not _is_decidable(draft, spot.job, standing):
+            continue
+        if keys:
+            turns.append(keys)
+        drawn += _draw_one(draft, spot, since[key], standing)
+    return len(since) < len(rows) or (drawn > 0 and bool(turns))
+
+
+def _is_decidable(draft: Draft, job: Job, standing: Standing, worker: Iterable[bytes] = ()) -> bool:
+    """Whether somebody stands who could check, and there is time for it: while there is not, nothing is taken
+    on trust either. Without a bond nothing ever is."""
+    return not job.bond or (has_time_to_check(job, draft.time) and standing.could_check(job, worker))
 
 
 def is_unforeseen(since: bytes, height: int) -> bool:
@@ -92,16 +107,21 @@ def is_unforeseen(since: bytes, height: int) -> bool:
     return int.from_bytes(since, "big") < height
 
 
-def _draw_one(draft: Draft, spot: Spot, since: bytes) -> None:
+def _draw_one(draft: Draft, spot: Spot, since: bytes, standing: Standing) -> bool:
     runs = draft.row(SHARD, spot.key).runs
     [(attempt, run)] = [(attempt, run) for attempt, run in enumerate(runs) if run.is_live]
+    if not _is_decidable(draft, spot.job, standing, [run.worker]):
+        return False
     if is_drawn(draft.context.beacon, spot.key, attempt, rate_of(draft, spot, run)):
+        draft.drop(COIN, spot.key)
         draw_fate(draft, spot, Fate.CHECKED)
         draft.put(DRAW, draw_key(spot.job, spot.id, spot.shard), since)
     else:
+        forget(draft, spot)
         draw_fate(draft, spot, Fate.TRUSTED)
         draft.put(WINDOW, spot.key, b"")
     pulse.stir(draft)
+    return True
 
 
 def rate_of(draft: Draft, spot: Spot, run: Run) -> int:

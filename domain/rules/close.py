@@ -1,7 +1,7 @@
 """The end of a checkpoint: what time has run out for, and, with a fresh clock, what is placed.
 
     1  lapses       whatever the agenda has up to this ledger time: leases, offers, jobs, bonds to release,
-                    recoveries, verdicts that nobody appealed
+                    recoveries, verdicts that nobody appealed, waits in vain for a checker
     2  heights      whatever the calendar has for this height: escrows that expire, recoveries past an epoch
     3  epochs       at the end of one: who may vote in the one after the next
     4  fates        whether runs that committed before are checked        )
@@ -31,13 +31,16 @@ from domain.rules import (
     pulse,
     reputation,
     stake,
+    tallies,
 )
 from domain.rules.agenda import Entry
 from domain.rules.draft import Draft
 from domain.rules.placement import place
-from domain.rules.records import COIN, DRAW, IDLE, JOB, QUEUE, SHARD, WINDOW, RunState
+from domain.rules.records import COIN, DRAW, IDLE, JOB, QUEUE, SHARD, TALLY, WINDOW, RunState
 from domain.rules.runs import Act, Spot, is_short, is_trusted, set_clock_anew, start_clock, turn
+from domain.rules.settlement import end
 from domain.rules.shards import advance
+from domain.rules.waiting import Standing, is_vain
 from ledger.cid import Cid
 from ledger.execution import Context
 from ledger.state import State
@@ -63,7 +66,7 @@ def close(state: State, context: Context) -> tuple[State, tuple[bytes, ...]]:
     fresh = pulse.is_ready(state)
     if fresh:
         draft = Draft(state, context)
-        more = checking.draw_fates(draft) or more
+        more = checking.draw_fates(draft, Standing(draft)) or more
         _start_windows(draft)
         more = place(draft) or more
         state, placed = draft.finish()
@@ -84,16 +87,17 @@ def _lapse(state: State, context: Context) -> tuple[State, tuple[bytes, ...], bo
     if first is None or first > context.time:
         return state, (), False
     draft = Draft(state, context)
+    standing = Standing(draft)
     done = 0
     while done < LAPSES_MAX:
         entry = agenda.first(draft)
         if entry is None or entry.time > context.time:
             return *draft.finish(), False
-        done += _fall_due(draft, entry)
+        done += _fall_due(draft, entry, standing)
     return *draft.finish(), True
 
 
-def _fall_due(draft: Draft, entry: Entry) -> int:
+def _fall_due(draft: Draft, entry: Entry, standing: Standing) -> int:
     """Deal with an entry, or with the first of its runs; either is gone from the agenda after that.
 
     Returns how much work that was, at least 1.
@@ -106,6 +110,9 @@ def _fall_due(draft: Draft, entry: Entry) -> int:
         identity.take_effect(draft, entry)
     elif entry.kind == agenda.VERDICT:
         appeals.lapse(draft, Cid(entry.id), agenda.first_run(draft, entry)[0])
+    elif entry.kind == agenda.WAIT:
+        id = Cid(entry.id)
+        _wait_on(draft, Spot(id, draft.row(JOB, id), agenda.first_run(draft, entry)[0]), standing)
     elif entry.kind == agenda.JOB:
         return 1 + jobs.fall_due(draft, Cid(entry.id))
     else:
@@ -128,6 +135,13 @@ def _lose(draft: Draft, spot: Spot, attempt: int) -> None:
         turn(draft, spot, attempt, Act.LAPSE, reason="out_of_time")
         reputation.lost(draft, run.worker)
     return advance(draft, spot)
+
+
+def _wait_on(draft: Draft, spot: Spot, standing: Standing) -> None:
+    if is_vain(draft, spot, standing):
+        state = draft.row(TALLY, spot.id).state
+        end(draft, spot, tallies.ENDINGS.get(state, "failed"), reason="no_checker")
+        tallies.conclude(draft, spot.id, spot.job)
 
 
 def _start_windows(draft: Draft) -> None:

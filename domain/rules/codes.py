@@ -91,6 +91,7 @@ REASONS: Final = {
     "hidden_result": "The run had committed to a result and did not reveal it when it was to be compared.",
     "no_majority": "Three runs of the shard gave three results; nobody can be told right from wrong.",
     "attempts_exhausted": "The shard used up its attempts before enough runs could be compared.",
+    "no_checker": "The run had committed, and for long nobody stood who could check it; nobody is to blame.",
     "job_ended": "The job was cancelled or passed its deadline before the run had committed.",
 }
 """Why a run ended unpaid or expired, as `RunIs` effects say it; a released run has its worker's own word."""

@@ -28,14 +28,13 @@ checkers; what is left waits for the next. No offer is leased more than it has f
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from collections.abc import Iterable
 from itertools import chain, groupby
 from typing import Final
 
 from msgspec.structs import replace
 
-from domain.rules import accounts, appeals, packed, reputation, tallies
+from domain.rules import accounts, appeals, packed, reputation, tallies, waiting
 from domain.rules.draft import Draft
 from domain.rules.records import (
     DRAW,
@@ -53,7 +52,8 @@ from domain.rules.records import (
 )
 from domain.rules.runs import Spot, begin, runs_needed
 from domain.rules.seats import Seat, Seats
-from domain.rules.terms import last_moment, window_of
+from domain.rules.terms import has_time_to_check
+from domain.rules.waiting import in_turn
 from ledger.cid import Cid
 from ledger.types import INT63_MAX
 
@@ -88,7 +88,7 @@ class Bench:
     def may_draw(self, job: Job) -> bool:
         """Whether anybody may be drawn for any of the job's shards, and there is time for a lease and then
         for revealing: else who had committed could not open it."""
-        if self._draft.time + job.lease + window_of(job) > last_moment(job):
+        if not has_time_to_check(job, self._draft.time):
             return False
         return self.ring.first(job.price, job.bond, without=_barred_by(job)) is not None
 
@@ -176,19 +176,19 @@ def _barred_by(job: Job) -> set[bytes]:
 
 def _draw_checkers(draft: Draft, benches: dict[bytes, Bench]) -> tuple[int, bool]:
     """(leases given, whether there is more to do). Of every job one shard in turn."""
-    waiting = [row for row in draft.items(DRAW) if row[0][:ENGINE] in benches]
+    rows = [row for row in draft.items(DRAW) if row[0][:ENGINE] in benches]
     # What waits since this height had a commitment that may have known this beacon: next time.
-    ready = [key for key, since in waiting if int.from_bytes(since, "big") < draft.context.height]
-    drawn, more = 0, len(ready) < len(waiting)
-    turns = _in_turn(ready, draft.context.beacon)
+    ready = [key for key, since in rows if int.from_bytes(since, "big") < draft.context.height]
+    drawn, more = 0, len(ready) < len(rows)
+    turns = in_turn(ready, draft.context.beacon)
     for _ in range(LOOKS_MAX):
         if not turns:
             return drawn, more
-        rows = turns.popleft()
-        bench, spot = benches[rows[0][:ENGINE]], _spot_at(draft, rows.pop())
+        keys = turns.popleft()
+        bench, spot = benches[keys[0][:ENGINE]], _spot_at(draft, keys.pop())
         may_draw = bench.may_draw(spot.job)
-        if may_draw and rows:
-            turns.append(rows)
+        if may_draw and keys:
+            turns.append(keys)
         if may_draw and _draw_one(draft, bench, spot):
             drawn += 1
             more = more or draft.get(DRAW, draw_key(spot.job, spot.id, spot.shard)) is not None
@@ -197,13 +197,6 @@ def _draw_checkers(draft: Draft, benches: dict[bytes, Bench]) -> tuple[int, bool
         else:
             more = more or bench.has_newcomers
     return drawn, more or drawn > 0
-
-
-def _in_turn(keys: list[bytes], beacon: bytes) -> deque[list[bytes]]:
-    """The keys by job, the first shard last; and the jobs in an order that nobody chose, and in which none
-    that comes or goes moves another."""
-    jobs = [list(of_job)[::-1] for _, of_job in groupby(keys, key=lambda key: key[:-2])]
-    return deque(sorted(jobs, key=lambda keys: _number(beacon + keys[0][:-2])))
 
 
 def _spot_at(draft: Draft, key: bytes) -> Spot:
@@ -218,7 +211,7 @@ def _draw_one(draft: Draft, bench: Bench, spot: Spot) -> bool:
     begin(draft, spot, device, Role.CHECK)
     shard = draft.row(SHARD, spot.key)
     if len(shard.live) >= runs_needed(shard, spot.job):  # a dispute may need another, at the next close
-        draft.drop(DRAW, draw_key(spot.job, spot.id, spot.shard))
+        waiting.forget(draft, spot)
     bench.taken(device)
     return True
 

@@ -44,7 +44,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 import cbrrr
 import msgspec
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from domain.rules.params import Params
 from ledger import canonical, cut
@@ -241,17 +241,23 @@ class Fate:
 
 
 class Shard(msgspec.Struct, frozen=True):
-    """Every run of one shard so far: the attempt is the index."""
+    """Every run of one shard so far: the attempt is the index.
+
+    waits  ledger time of the next look at whether anybody could check it; 0: there is none
+    looks  at it so far
+    """
 
     runs: tuple[Run, ...] = ()
     fate: int = Fate.UNDRAWN
+    waits: int = 0
+    looks: int = 0
 
     @property
     def live(self) -> list[Run]:
         return [run for run in self.runs if run.is_live]
 
     def with_run(self, attempt: int, run: Run) -> Shard:
-        return Shard((*self.runs[:attempt], run, *self.runs[attempt + 1 :]), self.fate)
+        return replace(self, runs=(*self.runs[:attempt], run, *self.runs[attempt + 1 :]))
 
 
 class Escrow(msgspec.Struct, frozen=True):
@@ -299,12 +305,14 @@ def flat(name: str, kind: type[S]) -> Table[S]:
 
 
 def _encode_shard(shard: Shard) -> bytes:
-    return canonical.encode([shard.fate, *(list(astuple(run)) for run in shard.runs)])
+    return canonical.encode(
+        [shard.fate, shard.waits, shard.looks, *(list(astuple(run)) for run in shard.runs)]
+    )
 
 
 def _decode_shard(data: bytes) -> Shard:
-    fate, *runs = as_list(data)
-    return Shard(tuple(Run(*fields) for fields in runs), fate)
+    fate, waits, looks, *runs = as_list(data)
+    return Shard(tuple(Run(*fields) for fields in runs), fate, waits, looks)
 
 
 def raw(name: str) -> Table[bytes]:

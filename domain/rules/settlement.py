@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 from domain import effects
 from domain.effects import Contribution, ShardIs
-from domain.rules import accounts, appeals, pledges, reputation, tallies
+from domain.rules import accounts, appeals, pledges, reputation, tallies, waiting
 from domain.rules.draft import Draft
-from domain.rules.records import COIN, DRAW, SHARD, WINDOW, Run, RunState, Shard, draw_key, shard_key
+from domain.rules.records import SHARD, Run, RunState, Shard, shard_key
 from domain.rules.runs import ROLES, Act, Spot, is_settled, is_trusted, turn
 from domain.rules.terms import payment
 from ledger.cid import Cid
@@ -103,10 +103,8 @@ def end(draft: Draft, spot: Spot, ending: effects.ShardState, *, reason: str) ->
 
 
 def _end(draft: Draft, spot: Spot, how: ShardIs, paid: int) -> None:
+    waiting.forget(draft, spot)
     draft.drop(SHARD, spot.key)
-    draft.drop(WINDOW, spot.key)
-    draft.drop(COIN, spot.key)
-    draft.drop(DRAW, draw_key(spot.job, spot.id, spot.shard))
     draft.stands("shard", spot.key, how)
     appeals.ended(draft, spot, (how.result, how.fuel) if how.state == "settled" else None, paid)
     tallies.shard_ended(draft, spot.id, spot.job, how.state, paid)

@@ -8,13 +8,14 @@
     all committed, some not revealed      their time to reveal begins with the next fresh clock
     all revealed                          judgement, unless a dispute needs more of them
 
-A shard that has used up its attempts and needs another run fails.
+A shard that has used up its attempts and needs another run fails; so does one that nobody is there to check
+(`domain.rules.waiting`).
 """
 
 from __future__ import annotations
 
 from domain.payloads import ATTEMPTS_MAX
-from domain.rules import pulse, tallies
+from domain.rules import pulse, tallies, waiting
 from domain.rules.draft import Draft
 from domain.rules.records import (
     COIN,
@@ -36,11 +37,9 @@ from domain.rules.settlement import end, judge
 
 def advance(draft: Draft, spot: Spot) -> None:
     """Take the next step of a shard, and conclude its job if that was the last."""
+    waiting.forget(draft, spot)
     shard = draft.row(SHARD, spot.key)
     live = shard.live
-    draft.drop(DRAW, draw_key(spot.job, spot.id, spot.shard))
-    draft.drop(COIN, spot.key)
-    draft.drop(WINDOW, spot.key)
     if len(live) < runs_needed(shard, spot.job):
         _need_run(draft, spot, shard)
     elif any(run.state == RunState.COMMITTED and not run.until for run in live):
@@ -78,4 +77,5 @@ def _need_run(draft: Draft, spot: Spot, shard: Shard) -> None:
             draft.put(COIN, spot.key, now)
         else:
             draft.put(DRAW, draw_key(spot.job, spot.id, spot.shard), now)
+        waiting.begin(draft, spot)
         pulse.stir(draft)

@@ -72,3 +72,8 @@ def window_of(job: Job) -> int:
 def last_moment(job: Job) -> int:
     """Ledger time (unix ms) at which whatever is left of a job ends."""
     return job.deadline + STAGES_AFTER_DEADLINE * (job.lease + window_of(job))
+
+
+def has_time_to_check(job: Job, time: int) -> bool:
+    """Whether a lease and then a window fit before the job ends: else who had committed could not reveal."""
+    return time + job.lease + window_of(job) <= last_moment(job)

@@ -268,6 +268,13 @@ def _check_agenda(
         running = tallies[id].state == JobState.RUNNING
         expected[agenda._pack(job.deadline if running else terms.last_moment(job), agenda.JOB, id)] = b""
         for number, shard in shards[id].items():
+            if shard.waits:
+                place = id + number.to_bytes(2, "big")
+                assert {*job_rows(state, COIN), *(key[32:] for key in job_rows(state, DRAW))} & {place}
+                entry = agenda._pack(shard.waits, agenda.WAIT, id)
+                expected[entry] = packed.with_item(
+                    expected.get(entry, b""), number.to_bytes(2, "big") + bytes(1)
+                )
             for attempt, run in enumerate(shard.runs):
                 assert run.is_live or not run.until
                 if run.until:
@@ -281,6 +288,10 @@ def _check_agenda(
     assert written == b"".join(sorted(expected)), "the agenda is not what must happen"
     assert dict(state.items(DUE.name)) == {entry: runs for entry, runs in expected.items() if runs}
     assert agenda.earliest(state) == (agenda._unpack(min(expected)).time if expected else None)
+
+
+def job_rows(state: State, table: Table[bytes]) -> list[bytes]:
+    return [key for key, _ in state.items(table.name)]
 
 
 def _check_escrows(state: State) -> None:
