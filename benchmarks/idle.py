@@ -65,7 +65,7 @@ def main() -> None:
         "seconds": seconds,
         "node_mb": round(megabytes, 1),
         "anchor_mb": round(anchor, 1),
-        "spare_child_mb": round(sum(children), 1),
+        "template_mb": round(sum(children), 1),
         "libp2p_alone_mb": round(bare_megabytes, 1),
         "target_mb": TARGET_MB,
         "cpu_percent": round(percent, 2),

@@ -5,8 +5,8 @@
 `sha256.c` (100 MiB, no input) and `examples/textstats.c` (50 MB of text on standard input), built natively by
 `cc -O2` and run in the sandbox as any job is: fuel counted, numbers canonical, in a child behind the kernel's
 walls. CPU seconds of the whole child (user and system), best of the repeats, because other programs only ever
-add. The start-up is the wall clock from asking for one run of hello.c to its result: with a spare child
-waiting, and without. Compiling is done before. Prints a table and, last, one line of JSON.
+add. The start-up is the wall clock from asking for one run of hello.c to its result: with a template waiting,
+and without. Compiling is done before. Prints a table and, last, one line of JSON.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ async def start_up(folder: Path, repeats: int) -> dict[str, float]:
     warm = []
     for _ in range(repeats):
         sandbox.warm()
-        await trio.sleep(0.5)  # as between two jobs of a node: the spare has loaded the engine
+        await trio.sleep(0.5)  # as between two jobs of a node: the template has loaded the engine
         warm.append(await wall_ms(sandbox, task, folder))
     await sandbox.aclose()
     return {"hello_cold_ms": round(median(cold), 1), "hello_warm_ms": round(median(warm), 1)}

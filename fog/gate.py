@@ -128,7 +128,7 @@ class Gate:
         if action != before:
             self.changed.advance()
         if action == "evict" and before != "evict":
-            await self._sandbox.aclose()  # the spare child: it holds memory
+            await self._sandbox.aclose()  # the template: it holds memory
 
     async def when_open(self, act: Callable[[], Awaitable[T]]) -> T:
         """Do it while work is allowed; what had to stop in between is done again from its beginning.

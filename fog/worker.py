@@ -67,7 +67,7 @@ FETCH_PAUSE_S: Final = 1.0
 """Between tries: the node that has the inputs may just be restarting."""
 
 SPARE_S: Final = 60.0
-"""How long a warm child waits for the next lease."""
+"""How long a template of children waits for the next lease."""
 
 Say = Callable[[Payload], Awaitable[Event]]
 """Sign, store, announce."""
@@ -236,10 +236,10 @@ class Worker:
 
         await self._agenda.until(is_final)
 
-    # -- the spare child
+    # -- the template of children
 
     async def _cool(self) -> None:
-        """Let the spare child go when no lease came for a while: it holds memory, and saves 0.1 s."""
+        """Let the template go when no lease came for a while: it holds memory, and saves 0.1 s."""
         while True:
             leases = self._leases
             await trio.sleep(SPARE_S)

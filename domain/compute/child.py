@@ -1,6 +1,6 @@
 """The child: a process that lives for one shard, behind the kernel's walls, and then is gone.
 
-    start     import the engine, wait for a task (so that a spare one is ready at once)
+    start     import the engine, wait for a task; or be the copy of a process that has (`template`)
     task      tie to the parent, lowest priority, limits; open every file it will need; walls
     compile   may read what is open, compute, and make code executable
     run       may read its inputs, compute, and write to its pipe; a fresh instance for each input
@@ -17,6 +17,7 @@ import mmap
 import os
 import signal
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -40,8 +41,14 @@ SAID_MAX: Final = 500  # of a failure, in characters
 PYTHON_ENV: Final = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
 
 
+@cache
+def prepared() -> wasmtime.Engine:
+    """What is the same for every task."""
+    return engine.build()
+
+
 def main() -> None:
-    built = engine.build()
+    built = prepared()
     task = read_task(TASK_FD)
     if task is None:
         return

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import trio
@@ -47,35 +47,63 @@ class SandboxFailure(FogError):
     code = "sandbox_failed"
 
 
+class Process(Protocol):
+    """Of `subprocess.Popen`, what a child needs."""
+
+    pid: int
+    returncode: int | None
+
+    def wait(self) -> int: ...
+
+
+class Started(NamedTuple):
+    """A process of ours, and our ends of its pipes."""
+
+    process: Process
+    tasks: int
+    reports: int
+    diagnostics: int
+
+
+def start(entry: str, *, stdin: int, stdout: int) -> subprocess.Popen[bytes]:
+    """A new interpreter with nothing of ours but this code, tied to us."""
+    # Directly and not through a thread: the kernel ends the child with the *thread* that started it.
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _START + entry, str(os.getpid()), *_import_path()],
+        stdin=stdin,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env={},
+        cwd="/",
+        umask=0o077,
+        start_new_session=True,
+    )
+
+
+def _alone(entry: str) -> Started:
+    process = start(entry, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdin as tasks, process.stdout as reports, process.stderr as diagnostics:
+        return Started(process, *(os.dup(pipe.fileno()) for pipe in (tasks, reports, diagnostics)))
+
+
 class Child:
     """One process. Started at once, given its task when there is one. `entry`: what it then does."""
 
     entry = "from domain.compute.child import main; main()"
 
-    def __init__(self) -> None:
-        # Directly and not through a thread: the kernel ends the child with the *thread* that started it.
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _START + self.entry, str(os.getpid()), *_import_path()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={},
-            cwd="/",
-            umask=0o077,
-            start_new_session=True,
-        )
+    def __init__(self, started: Started | None = None) -> None:
+        """`started`, if somebody else did that (`forking`)."""
+        started = started or _alone(self.entry)
+        self._process = started.process
         self.meter = Meter(self._process.pid)
         self._ending = False
         self._stops = 0  # how often it was suspended
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        self._tasks = trio.lowlevel.FdStream(os.dup(process.stdin.fileno()))
-        self._reports = trio.lowlevel.FdStream(os.dup(process.stdout.fileno()))
-        self._diagnostics = trio.lowlevel.FdStream(os.dup(process.stderr.fileno()))
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            pipe.close()
+        self._tasks = trio.lowlevel.FdStream(started.tasks)
+        self._reports = trio.lowlevel.FdStream(started.reports)
+        self._diagnostics = trio.lowlevel.FdStream(started.diagnostics)
 
     @property
     def alive(self) -> bool:

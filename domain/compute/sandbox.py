@@ -3,8 +3,8 @@
     async with open_sandbox(cache) as sandbox:
         outcome = await sandbox.run(task, scratch=scratch)
 
-A spare child with the engine already loaded waits for the next task, so that a small shard does not pay the
-start of an interpreter. Each child runs one shard and is then gone, with everything it ever saw.
+A template with the engine already loaded divides into children (`forking`), so that a small shard does not
+pay the start of an interpreter. Each child runs one shard and is then gone, with everything it ever saw.
 
 The machine's owner comes first: `suspend` stops every child where it is, memory kept, and `resume` lets them
 go on; the result is that of a run that nobody disturbed. Deadlines here stand still meanwhile. A run is
@@ -32,6 +32,7 @@ from domain.compute import cache
 from domain.compute.aside import aside
 from domain.compute.cgroups import Groups
 from domain.compute.engine import ENGINE
+from domain.compute.forking import Template, can_fork
 from domain.compute.process import Child, SandboxFailure, printable
 from domain.compute.spec import (
     FILES_PER_SHARD_MAX,
@@ -87,7 +88,7 @@ Progress = Callable[[int, int], None]
 
 
 class Sandbox:
-    """Runs shards, each in a child of its own, and keeps one spare child warm."""
+    """Runs shards, each in a child of its own, and keeps a template of them warm."""
 
     def __init__(self, folder: Path, *, compile_s: int = COMPILE_S, groups: Groups | None = None) -> None:
         """`groups`: where children are enclosed further, if this system lends a place."""
@@ -101,17 +102,15 @@ class Sandbox:
         """Bytes of the largest."""
         self.walls: list[str] = []
         """Around the child that ran last: see `confine`."""
-        self._spare: Child | None = None
-        self._keep_spare = False
+        self._template: Template | None = None
         self._running: dict[Child, _Clock] = {}
         self._resumed: trio.Event | None = None  # while suspended
 
     def warm(self) -> None:
-        """Keep a spare child from now on. Starting one takes the caller some milliseconds."""
-        self._keep_spare = True
-        if self._spare is None and not self.suspended:
+        """Have a template from now on. Starting one takes the caller some milliseconds."""
+        if self._template is None and can_fork():
             with suppress(OSError):  # no memory or no process to be had: the next run says so
-                self._spare = Child()
+                self._template = Template()
 
     @property
     def suspended(self) -> bool:
@@ -124,16 +123,13 @@ class Sandbox:
         for child, clock in self._running.items():
             child.suspend()
             clock.stop()
-        if self._spare is not None:
-            self._spare.suspend()
 
     async def resume(self) -> None:
         """Let all go on; those that are left when somebody suspends them meanwhile stay where they are."""
         if self._resumed is not None:
             self._resumed.set()
             self._resumed = None
-        spare = [] if self._spare is None else [self._spare]
-        for child in (*self._running, *spare):
+        for child in tuple(self._running):
             await child.resume()
             if self.suspended:
                 return
@@ -177,24 +173,23 @@ class Sandbox:
                 self._groups.release(child.pid)
             usage = child.meter.usage
             self._count(usage)
-        if self._keep_spare:
-            self.warm()
         self.walls = outcome.confined + enclosed
         return msgspec.structs.replace(outcome, usage=usage, confined=self.walls)
 
     async def aclose(self) -> None:
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            await spare.close()
+        """Let the template go; the next `warm` starts another."""
+        template, self._template = self._template, None
+        if template is not None:
+            await template.close()
 
     def __repr__(self) -> str:
         state = " suspended" if self.suspended else ""
-        return f"<Sandbox{state} running={list(self._running)} spare={self._spare!r}>"
+        return f"<Sandbox{state} running={list(self._running)} template={self._template!r}>"
 
     @property
-    def spare_pid(self) -> int | None:
-        """Process id of the spare child, if one waits."""
-        return None if self._spare is None else self._spare.pid
+    def template_pid(self) -> int | None:
+        """Process id of the template, if there is one."""
+        return None if self._template is None else self._template.pid
 
     @property
     def running_pids(self) -> list[int]:
@@ -202,12 +197,24 @@ class Sandbox:
         return [child.pid for child in self._running]
 
     async def take(self) -> Child:
-        """A child that waits for its task: the spare, or a new one. The caller must close it."""
-        child, self._spare = self._spare, None
-        if child is not None and not child.alive:
-            await child.close()
-            child = None
-        return child or Child()
+        """A child that waits for its task. The caller must close it."""
+        template = self._template
+        if template is None:
+            return Child()
+        try:
+            child = await template.child()
+        except SandboxFailure:  # the template is gone; a child can do without
+            await self._replace(template)
+            return Child()
+        if template.is_spent:
+            await self._replace(template)
+        return child
+
+    async def _replace(self, template: Template) -> None:
+        if self._template is template:
+            self._template = None
+            self.warm()
+        await template.close()
 
     async def _watch(
         self, child: Child, clock: _Clock, task: ShardTask, scratch: Path, wall_s: float, progress: Progress
@@ -268,7 +275,7 @@ class Sandbox:
 
 @asynccontextmanager
 async def open_sandbox(folder: Path, groups: Groups | None = None) -> AsyncGenerator[Sandbox]:
-    """A sandbox with a warm spare; the spare is gone when the block ends. `folder` keeps compiled modules."""
+    """A sandbox with a warm template; that is gone when the block ends. `folder` keeps compiled modules."""
     sandbox = Sandbox(folder, groups=groups)
     sandbox.warm()
     try:

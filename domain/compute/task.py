@@ -21,6 +21,8 @@ LENGTH_SIZE: Final = 4
 FRAME_SPARE: Final = 2 << 20  # the names and words around a run's output
 FRAME_SIZE_MAX: Final = OUTPUT_MAX + FRAME_SPARE
 WALLS_MAX: Final = 32
+PID_SIZE: Final = 4
+"""Of a template's answer: the number of the new child, 0 if the system has no room for one."""
 
 
 class Task(msgspec.Struct, frozen=True):

@@ -23,6 +23,7 @@ import msgspec
 import pytest
 import trio
 
+from domain.compute.forking import Template
 from domain.compute.process import Child, printable
 from domain.compute.programs import Program
 from domain.compute.sandbox import Sandbox, SandboxFailure
@@ -260,26 +261,22 @@ def sections(ledger: str) -> dict[str, dict[str, str]]:
     return {title: section for title, section in found.items() if section}
 
 
-class Hijacked(Child):
-    """A real child: the same process, walls and pipes; at the end of its way another program."""
-
-    def __init__(self, attack: str, native: Path) -> None:
-        self.entry = (
-            f"from tests.domain.compute.attacks.hijacked import main; main({attack!r}, {str(native)!r})"
-        )
-        super().__init__()
-
-
 class Broken(Sandbox):
-    """A sandbox whose guests have already broken out."""
+    """A sandbox whose guests have already broken out. Its children are real: the same start, walls and pipes;
+    only at the end of their way is another program."""
 
     def __init__(self, folder: Path, attack: str, native: Path) -> None:
         super().__init__(folder)
-        self._attack = attack
-        self._native = native
+        self._entry = (
+            f"from tests.domain.compute.attacks.hijacked import main; main({attack!r}, {str(native)!r})"
+        )
 
     async def take(self) -> Child:
-        return Hijacked(self._attack, self._native)
+        template = Template(self._entry)
+        try:
+            return await template.child()
+        finally:
+            await template.close()
 
 
 class Neighbours(Sandbox):

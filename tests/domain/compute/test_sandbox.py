@@ -142,28 +142,19 @@ async def test_large_outputs_are_files_named_by_their_cid(bench: Bench) -> None:
     assert outcome.result.blobs == set(outcome.blobs)
 
 
-async def test_a_spare_child_waits_for_the_next_shard(tmp_path: Path, cache: Path) -> None:
-    """It is another process than the one before, and it is gone when the sandbox is closed."""
+async def test_each_shard_has_a_child_of_its_own_and_the_template_stays(tmp_path: Path, cache: Path) -> None:
+    """Until the sandbox is closed: then it is gone too."""
     async with open_sandbox(cache) as sandbox:
+        first = sandbox.template_pid
         bench = Bench(tmp_path, cache, sandbox)
-        first = sandbox.spare_pid
-        await bench.outcome("hello.c")
-        second = sandbox.spare_pid
+        children: list[int] = []
+        for _ in range(2):
+            await bench.outcome("hello.c", progress=lambda done, total: children.extend(sandbox.running_pids))
         assert first is not None
-        assert second is not None
-        assert first != second
-        assert not exists(first)
-        assert exists(second)
-    assert not exists(second)
-
-
-async def test_a_spare_that_died_is_replaced(tmp_path: Path, cache: Path) -> None:
-    async with open_sandbox(cache) as sandbox:
-        bench = Bench(tmp_path, cache, sandbox)
-        assert sandbox.spare_pid is not None
-        kill(sandbox.spare_pid)
-        os.waitid(os.P_PID, sandbox.spare_pid, os.WEXITED | os.WNOWAIT)  # dead, but nobody has looked
-        assert (await bench.outcome("hello.c")).result.ok
+        assert sandbox.template_pid == first
+        assert len({first, *children}) == 3
+        assert not any(map(exists, children))
+    assert not exists(first)
 
 
 async def test_a_job_of_another_engine_is_not_run(bench: Bench) -> None:

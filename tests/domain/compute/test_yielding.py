@@ -18,7 +18,7 @@ import trio
 import trio.testing
 
 from domain.compute.process import Child
-from domain.compute.sandbox import SandboxFailure, open_sandbox
+from domain.compute.sandbox import SandboxFailure
 from domain.compute.spec import ShardResult
 from tests.domain.compute.bench import Bench
 from tests.domain.compute.sessions import is_stopped, last_core, pin, seconds_to_stop, session, share
@@ -153,16 +153,6 @@ async def test_what_is_asked_for_while_suspended_begins_afterwards(bench: Bench)
             await ended.wait()
 
 
-async def test_the_spare_child_is_stopped_too_and_serves_afterwards(tmp_path: Path, cache: Path) -> None:
-    async with open_sandbox(cache) as sandbox:
-        pid = sandbox.spare_pid
-        assert pid is not None
-        seconds_to_stop(pid, sandbox.suspend)
-        await sandbox.resume()
-        assert (await Bench(tmp_path, cache, sandbox).outcome("hello.c")).result.ok
-        assert sandbox.spare_pid != pid
-
-
 async def test_who_has_ended_gets_no_signal(cache: Path) -> None:
     """Its number may be another's by then. Here nobody has it, which would be an error to signal."""
     child = Child()
@@ -197,14 +187,15 @@ async def test_each_of_many_is_at_the_lowest_priority_again_before_it_goes_on() 
 
 NODE = """
 import json, sys, trio
-from domain.compute.process import Child
+from domain.compute.forking import Template
 
 def waits(child):
     with open(f"/proc/{child.pid}/wchan") as file:
         return "pipe_read" in file.read()
 
 async def main():
-    children = [Child() for _ in range(int(sys.argv[1]))]
+    template = Template()
+    children = [await template.child() for _ in range(int(sys.argv[1]))]
     for child in children:
         while not waits(child):
             await trio.sleep(0.01)
