@@ -24,7 +24,7 @@ from fog.replica_thread import ReplicaThread
 from ledger.admission import INGEST_MAX
 from ledger.errors import RemoteError
 from ledger.forks import ForkProof
-from ledger.replica import Ingested, Missing
+from ledger.reactions import Ingested, Missing
 from ledger.warrants import Warrant
 from network.gossip_io import Announcer, Batch
 from network.host import Host

@@ -25,7 +25,7 @@ from fog.pulse import Pulse
 from fog.replica_thread import ReplicaThread
 from ledger.errors import RemoteError
 from ledger.evidence import VoteFault
-from ledger.replica import Reaction
+from ledger.reactions import Reaction
 from network.host import Host
 from network.identity import key_of
 

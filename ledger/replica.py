@@ -7,7 +7,8 @@
     apply     a run of checkpoints that a quorum made final -> executed here, compared, stored
 
 Blocking; safe to call from several threads, one at a time is served. Puts the parts together
-(`ledger.admission`, `authorship`, `voting`) and is the only one that writes to the store.
+(`ledger.admission`, `authorship`, `voting`) and is the only one that writes to the store. What only reads is
+in `standing`; how memory follows the store, in `memory`.
 
 What must always hold:
     nothing is returned to be sent that is not on the disk
@@ -17,154 +18,33 @@ What must always hold:
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice, pairwise
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from ledger import finality, heads
-from ledger.admission import INGEST_MAX, Admission, Batch
+from ledger import finality
+from ledger.admission import INGEST_MAX, Batch
 from ledger.authorship import next_event
-from ledger.candidates import Candidate, Root
+from ledger.candidates import Candidate
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
 from ledger.cut import CLOSED, lane_key
 from ledger.errors import RemoteError, UsageError
-from ledger.event import LANE_LEDGER, LANES, Event
-from ledger.evidence import VoteFault
+from ledger.event import LANE_LEDGER, Event
 from ledger.execution import Rules
-from ledger.finality import Diverged, Last
-from ledger.forks import ForkProof
-from ledger.heads import Head, Lane
-from ledger.holdings import Holdings
-from ledger.item_set import ItemSet
-from ledger.merkle import Frontier
+from ledger.finality import Diverged
+from ledger.memory import Memory
 from ledger.outcomes import Decided
-from ledger.restart import frontier_after, state_after
+from ledger.reactions import Applied, Ingested, Missing, Reaction
+from ledger.runs import Unchecked, check_chain, segments
 from ledger.signing import SigningKey
 from ledger.simplex import Voter
 from ledger.state import State
 from ledger.store import Store
-from ledger.validators import ValidatorSet, epoch_length, epoch_of, is_last_of_epoch, validators_of
+from ledger.validators import validators_of
 from ledger.votes import Certificate
-from ledger.voting import Standstill, Voting
-from ledger.warrants import Warrant
-
-Unchecked: TypeAlias = tuple[Checkpoint, bytes]
-"""A checkpoint, and the bytes of the certificate that it names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ingested:
-    """What became of the bytes of one call.
-
-    admitted  stand now, parents first (some may have waited since earlier calls)
-    pending   how many of this call wait;  missing  ids to fetch so that they can stand
-    rejected  (code, message): broken rules, to be held against the peer
-    pruned    how many came without their bodies, and were dropped
-    forks     proofs of forks that this call brought to light
-    warrants  proofs that events were signed for places where they cannot stand
-    """
-
-    admitted: list[Event]
-    pending: int
-    missing: list[Cid]
-    rejected: list[tuple[str, str]]
-    forks: list[ForkProof]
-    warrants: list[Warrant]
-    pruned: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """The checkpoint is final here. `new` is False when it was already."""
-
-    height: int
-    new: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """Not yet: fetch `ids` (events), or the checkpoints after height `after` when there are none."""
-
-    ids: tuple[Cid, ...]
-    after: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reaction:
-    """What came of a message, or of time passing.
-
-    send       messages for all other nodes, durable here
-    is_new     the message heard was news: worth passing on
-    final      something became final
-    missing    events to fetch: a checkpoint cannot be judged without them
-    ask_votes  (epoch, slot): certificates or proposals from there on are missing; ask others for `ballots`
-    is_behind  others are further: ask them for checkpoints
-    faults     validators that contradicted themselves
-    next       call `step` again at this moment (unix ms), or when something arrives
-    """
-
-    send: list[bytes]
-    is_new: bool
-    final: bool
-    missing: tuple[Cid, ...]
-    ask_votes: tuple[int, int] | None
-    is_behind: bool
-    faults: list[VoteFault]
-    next: int | None
-
-
-class Hello(NamedTuple):
-    """Where this replica stands. Two equal ones have nothing to tell each other.
-
-    `heads` is a digest of those of all lanes that are not forked (of a forked one, two honest replicas may
-    have followed different branches for good); `unordered` a fingerprint of the events above the checkpoint.
-    """
-
-    net: Cid
-    height: int
-    checkpoint: Cid | None
-    heads: bytes
-    unordered: bytes
-
-
-class Replica:
-    _admission: Admission
-    _voting: Voting
-    _tentative: State | None  # until something stands or becomes final
-    _digest: bytes | None  # of the heads, until one moves
-    _holdings: Holdings
-
-    def __init__(
-        self,
-        store: Store,
-        rules: Rules,
-        key: SigningKey | None,
-        *,
-        validator: bool,
-        interval_ms: int,
-        voter: Callable[..., Voter],
-        state: State | None,
-    ) -> None:
-        """Use `open`."""
-        self.store = store
-        self.genesis = store.genesis
-        self.net = store.genesis.net
-        self._rules = rules
-        self._key = key
-        self._validator = validator
-        self._turn = threading.RLock()
-        self._is_behind = False  # the store may know more than memory: rebuild before anything else
-        self._diverged: Diverged | None = None
-        self._moved = False  # something became final since the last reaction
-        self._interval_ms = interval_ms
-        self._make_voter = voter
-        self._epoch_length = epoch_length(store.genesis)
-        self._load(state)
-
+class Replica(Memory):
     @classmethod
     def open(
         cls,
@@ -192,123 +72,8 @@ class Replica:
 
     def pace(self, interval_ms: int) -> None:
         """At least so long between proposals of ours from now on."""
-        self._interval_ms = self._voting.interval_ms = interval_ms
-
-    # -- where it stands ------------------------------------------------------------------------------------
-
-    @property
-    def height(self) -> int:
-        """Of the last final checkpoint; 0 before the first."""
-        last = self._voting.last
-        return 0 if last is None else last.checkpoint.height
-
-    @property
-    def last(self) -> Last | None:
-        """The last final checkpoint and the certificate that makes it final."""
-        return self._voting.last
-
-    @property
-    def state(self) -> State:
-        """Final state, after the last checkpoint."""
-        return self._voting.candidates.root.state
-
-    def standing(self) -> tuple[Last, State, Frontier] | None:
-        """The last final checkpoint, with the state and the event tree after it; None before the first."""
-        with self._turn:
-            root, last = self._voting.candidates.root, self.last
-            return None if last is None else (last, root.state, root.frontier)
-
-    @property
-    def validators(self) -> ValidatorSet:
-        """Those of the epoch of the next height."""
-        return self._voting.voter.validators
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether this validator waits for `rejoin` before it votes."""
-        return self._voting.is_silent
-
-    @property
-    def abstains(self) -> bool:
-        """Whether this validator leaves the present slot to others: it waits for `rejoin`, or it may have
-        voted there before it lost what its disk held."""
-        voter = self._voting.voter
-        return self._voting.is_validator and voter.slot <= voter.abstains_through
-
-    def standstill(self, now: int) -> Standstill | None:
-        """Who is heard, when something is to be made final and nothing becomes final for STANDSTILL_MS."""
-        with self._turn:
-            return self._voting.standstill(now)
-
-    @property
-    def heads(self) -> dict[Lane, Head]:
-        """A copy of (device key, lane) -> (seq, id)."""
-        with self._turn:
-            return dict(self._admission.heads)
-
-    def hello(self) -> Hello:
-        with self._turn:
-            if self._digest is None:
-                forked = self._admission.forked
-                clear = {lane: head for lane, head in self._admission.heads.items() if lane not in forked}
-                self._digest = heads.digest(clear)
-            checkpoint, unordered = self.unordered_set()
-            return Hello(self.net, self.height, checkpoint, self._digest, unordered.whole)
-
-    def frontier(self) -> ItemSet:
-        """The heads of all lanes, to be reconciled."""
-        with self._turn:
-            return self._holdings.frontier(self._admission.heads)
-
-    def unordered_set(self) -> tuple[Cid | None, ItemSet]:
-        """The last checkpoint, and the events above it, to be reconciled with a peer that has it too."""
-        with self._turn:
-            last = self.last
-            unordered = self._holdings.unordered(self._admission.unordered)
-            return None if last is None else last.checkpoint.id, unordered
-
-    def missing(self, ids: Sequence[Cid]) -> list[Cid]:
-        """Those events that do not stand here (they may be waiting in the pending buffer)."""
-        with self._turn:
-            return self._admission.missing(ids)
-
-    def heads_lacking(self) -> list[Cid]:
-        """The last events of our own lanes, where they are not here: a store that began from a snapshot needs
-        them before it can go on."""
-        with self._turn:
-            lanes = [] if self._key is None else [(self._key.public, lane) for lane in LANES]
-            heads = [self._admission.heads[lane][1] for lane in lanes if lane in self._admission.heads]
-            return self._admission.missing(heads)
-
-    def unordered(self) -> list[Cid]:
-        """Ids of events that stand and have no order yet, oldest arrival first."""
-        with self._turn:
-            return list(self._admission.unordered)
-
-    def waiting(self, limit: int) -> list[tuple[Event, bool]]:
-        """Events that are not final, the newest first, at most `limit`; True for those that stand."""
-        with self._turn:
-            stand = list(islice(reversed(self._admission.unordered), limit))
-            found = [(event, True) for event in self._admission.events_of(stand)]
-            early = islice(self._admission.pending.events(), limit - len(found))
-            return found + [(event, False) for event in early]
-
-    @property
-    def metrics(self) -> dict[str, int]:
-        """Counters since the start, and levels, by name."""
-        with self._turn:
-            pending = self._admission.pending
-            return {
-                **self._admission.counts,
-                **{f"pending.dropped.{why}": count for why, count in pending.dropped.items()},
-                "pending": len(pending),
-                "pending.bytes": pending.size,
-                "pending.peak": pending.peak,
-                "pending.of_a_peer": pending.of_a_peer,
-                **self._admission.levels,
-                "proposals": self._voting.proposals,
-                "height": self.height,
-            }
+        self._interval_ms = interval_ms
+        self._voting.pace(interval_ms)
 
     # -- events ---------------------------------------------------------------------------------------------
 
@@ -469,8 +234,8 @@ class Replica:
         with self._serving():
             before = self.height
             parsed = [finality.parse_link(*link, net=self.net) for link in links]
-            _check_chain([checkpoint for checkpoint, _ in parsed], self._epoch_length)
-            for run, proof in self._segments(parsed, final):
+            check_chain([checkpoint for checkpoint, _ in parsed], self._epoch_length)
+            for run, proof in segments(parsed, final, self._epoch_length):
                 if run[-1][0].height <= self.height:
                     self._apply_old(run[-1][0], proof)
                     continue
@@ -480,18 +245,6 @@ class Replica:
                 if missing is not None:
                     return missing
             return Applied(self.height, new=self.height > before)
-
-    def _segments(
-        self, links: Sequence[Unchecked], final: bytes
-    ) -> Iterator[tuple[Sequence[Unchecked], bytes]]:
-        """Cut where an epoch ends: the next link shows that its last checkpoint is final."""
-        start = 0
-        for at, (checkpoint, _) in enumerate(links):
-            if at + 1 == len(links):
-                yield links[start:], final
-            elif is_last_of_epoch(checkpoint.height, self._epoch_length):
-                yield links[start : at + 1], links[at + 1][1]
-                start = at + 1
 
     def _apply_old(self, last: Checkpoint, proof: bytes) -> None:
         """Raises Diverged when a quorum made another checkpoint of this height final."""
@@ -531,10 +284,6 @@ class Replica:
         except Diverged as diverged:
             raise self._diverge(diverged) from diverged.__cause__
 
-    def _diverge(self, diverged: Diverged) -> Diverged:
-        self._diverged = diverged
-        return diverged
-
     def _reaction(self, now: int, *, is_new: bool) -> Reaction:
         """What came of it; what is to be sent is on the disk when the caller's block ends."""
         voting = self._voting
@@ -551,18 +300,10 @@ class Replica:
             faults=voting.faults,
             next=voting.next(now),
         )
-        voting.to_send, voting.faults, voting.missing = [], [], {}
+        voting.to_send, voting.faults = [], []
+        voting.take_missing()
         voting.asks, voting.is_behind, self._moved = None, False, False
         return reaction
-
-    @contextmanager
-    def _voting_writes(self) -> Iterator[None]:
-        """What the block leaves to be kept is on the disk when it ends; if it raises, memory is rebuilt."""
-        with self._writing(unless=RemoteError):
-            yield
-            voting = self._voting
-            ballots, voting.to_keep = voting.to_keep, []
-            self.store.keep(ballots)
 
     def _lacking(self, tips: Sequence[Cid], now: int) -> list[Cid]:
         """Events to fetch before the cut at these tips is whole."""
@@ -572,6 +313,14 @@ class Replica:
                 self._store_batch(self._admission.demand(missing, now=now))
             missing = self._admission.missing(missing)
         return self._admission.pending.lacking(missing)
+
+    def _commit(self, run: Sequence[Candidate], final: Certificate) -> None:
+        """Make a run of checkpoints with its certificates durable, then move memory on."""
+        self.store.commit([_decided(one) for one in run], final, voted=self._voting.has_voted)
+        for candidate in run:
+            self._admission.ordered(candidate.cut.order)
+        self._tentative = None
+        self._moved = True
 
     def tentative(self) -> State:
         """Final state with what stands executed on top: what the next cut would give, before its close.
@@ -584,84 +333,9 @@ class Replica:
                 self._tentative = self._voting.candidates.tentative(None if last is None else last.final)
             return self._tentative
 
-    def _commit(self, run: Sequence[Candidate], final: Certificate) -> None:
-        """Make a run of checkpoints with its certificates durable, then move memory on."""
-        self.store.commit([_decided(one) for one in run], final, voted=self._voting.has_voted)
-        for candidate in run:
-            self._admission.ordered(candidate.cut.order)
-        self._tentative = None
-        self._moved = True
-
-    # -- memory and store -----------------------------------------------------------------------------------
-
-    @contextmanager
-    def _serving(self) -> Iterator[None]:
-        with self._turn:
-            if self._diverged is not None:
-                raise self._diverged
-            if self._is_behind:
-                self._load()
-            yield
-
-    @contextmanager
-    def _writing(self, *, unless: type[Exception] | tuple[type[Exception], ...] = ()) -> Iterator[None]:
-        """If the block raises, nobody knows what the store took: the next caller starts from the store.
-
-        `unless` it raises one of these, which say that nothing was begun.
-        """
-        was_behind, self._is_behind = self._is_behind, True
-        try:
-            yield
-        except unless:
-            self._is_behind = was_behind
-            raise
-        self._is_behind = was_behind
-
-    def _load(self, state: State | None = None) -> None:
-        last = self.store.last()
-        if state is None or last is None or state.root != last.checkpoint.sroot:
-            state = state_after(self.store, self._rules, last)
-        root = Root(
-            None if last is None else last.checkpoint,
-            state,
-            frontier_after(self.store, last),
-        )
-        self._admission = Admission(self.store)
-        self._holdings = Holdings()
-        self._voting = Voting(
-            self.genesis,
-            self._rules,
-            self._admission,
-            root,
-            last,
-            self._key if self._validator else None,
-            interval_ms=self._interval_ms,
-            ballots=self.store.ballots(),
-            has_voted=self.store.has_voted,
-            voter=self._make_voter,
-        )
-        self._tentative = None
-        self._digest = None
-        self._is_behind = False
-
     def __repr__(self) -> str:
         role = "validator" if self._voting.is_validator else "follower"
         return f"<Replica {role} height={self.height} unordered={len(self._admission.unordered)}>"
-
-
-def _check_chain(run: Sequence[Checkpoint], length: int) -> None:
-    """Raises RemoteError (`bad_checkpoint`) unless each is the child of the one before, and of the epoch of
-    its height: else validators of another epoch would be asked about it."""
-    if not run:
-        raise RemoteError("a run without a checkpoint", code="bad_checkpoint")
-    for one in run:
-        if one.epoch != epoch_of(one.height, length):
-            raise RemoteError(f"height {one.height} is not of epoch {one.epoch}", code="bad_checkpoint")
-    for parent, child in pairwise(run):
-        if child.parent != parent.id or child.height != parent.height + 1:
-            raise RemoteError(
-                f"height {child.height} is no child of what is before it", code="bad_checkpoint"
-            )
 
 
 def _decided(candidate: Candidate) -> Decided:

@@ -85,7 +85,7 @@ class LedgerSource(Protocol):
         one that has a finality certificate, and that."""
 
     async def votes(self, epoch: int, slot: int) -> Sequence[bytes]:
-        """What is known of open slots, from this one on: at most `ledger.voting.BALLOTS_BYTES_MAX`."""
+        """What is known of open slots, from this one on: at most `ledger.retelling.BALLOTS_BYTES_MAX`."""
 
 
 class SnapshotSource(Protocol):

@@ -19,7 +19,7 @@ from ledger.cid import Cid
 from ledger.errors import RemoteError
 from ledger.reconcile import FRAME_MAX
 from ledger.reconcile_frames import SALT_SIZE
-from ledger.voting import BALLOTS_BYTES_MAX
+from ledger.retelling import BALLOTS_BYTES_MAX
 from network.host import Host
 from network.links import Connected, Disconnected
 from network.stream import Stream

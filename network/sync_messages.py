@@ -39,11 +39,11 @@ from ledger.event import WIRE_SIZE_MAX
 from ledger.item_set import FINGERPRINT_SIZE
 from ledger.reconcile import FRAME_MAX
 from ledger.reconcile_frames import FRAME_MIN, SALT_SIZE
+from ledger.retelling import BALLOTS_BYTES_MAX
 from ledger.snapshot import MANIFEST_SIZE_MAX, Kind
 from ledger.state_parts import PART_SIZE_MAX
 from ledger.types import Digest, Key, Name, Uint
 from ledger.votes import CERTIFICATE_SIZE_MAX
-from ledger.voting import BALLOTS_BYTES_MAX
 
 PROTOCOL: Final = "/fog/sync/3"
 
@@ -74,7 +74,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 
 
 class Hello(Message, frozen=True, tag="hello"):
-    """Where a node stands (`ledger.replica.Hello`). `checkpoint` is null at height 0."""
+    """Where a node stands (`ledger.standing.Hello`). `checkpoint` is null at height 0."""
 
     net: Cid
     height: Uint

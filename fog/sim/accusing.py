@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant
 from fog.accuser import Evidence, is_worth_saying, offence_of
 from ledger.evidence import VoteFault
-from ledger.replica import Ingested
+from ledger.reactions import Ingested
 
 if TYPE_CHECKING:
     from fog.sim.node import Node

@@ -23,7 +23,8 @@ from fog.sim.disk import Disk
 from fog.sim.ground import Ground
 from ledger import archive, audit
 from ledger.database import reading
-from ledger.replica import Missing, Replica
+from ledger.reactions import Missing
+from ledger.replica import Replica
 from projections import balances, log
 from projections.runner import Runner
 

@@ -28,9 +28,9 @@ from ledger.execution import Receipt
 from ledger.genesis import Genesis
 from ledger.heads import Place
 from ledger.pending import PENDING_BYTES_MAX, PENDING_MAX, PENDING_PER_PEER_MAX
+from ledger.proposals import PROPOSALS_MAX, PROPOSALS_PER_SLOT_MAX
 from ledger.simplex import AHEAD_MAX
 from ledger.state import State
-from ledger.voting import PROPOSALS_MAX, PROPOSALS_PER_SLOT_MAX
 
 SENTENCES: Final = {
     "I1": "balances, escrow, bonds and what was burned add up to what was minted",

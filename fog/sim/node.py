@@ -29,7 +29,8 @@ from ledger import archive, audit
 from ledger.cid import Cid
 from ledger.errors import RemoteError, StoreCorrupt, UsageError
 from ledger.event import Event
-from ledger.replica import Ingested, Replica
+from ledger.reactions import Ingested
+from ledger.replica import Replica
 from ledger.signing import SigningKey
 from network.gossip import decode_events, encode_events
 from network.sync import Delivered

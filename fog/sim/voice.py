@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 from fog.sim.ground import VOTES
 from fog.sim.sessions import ask_votes
 from ledger.errors import RemoteError
-from ledger.replica import Missing, Reaction, Replica
+from ledger.reactions import Missing, Reaction
+from ledger.replica import Replica
 from network.gossip import decode_votes, encode_votes
 from network.sync import Delivered
 from network.sync_messages import Checkpoints

@@ -17,7 +17,8 @@ from ledger import archive, proving
 from ledger.audit import audit
 from ledger.genesis import Allocation, Genesis, Validator
 from ledger.proofs import Trust
-from ledger.replica import Reaction, Replica
+from ledger.reactions import Reaction
+from ledger.replica import Replica
 from ledger.store import Store
 from tests.interop import javascript
 from tests.ledger.histories import CREATED, key

@@ -16,7 +16,8 @@ from domain.rules.bonds import bond_in
 from ledger.cid import Cid
 from ledger.evidence import VoteFault
 from ledger.genesis import Allocation, Genesis, Validator
-from ledger.replica import Reaction, Replica
+from ledger.reactions import Reaction
+from ledger.replica import Replica
 from ledger.signing import SigningKey
 from ledger.store import Store
 from ledger.validators import epoch_of, validators_of

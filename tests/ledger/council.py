@@ -14,7 +14,8 @@ from typing import Any
 from ledger.event import Event
 from ledger.evidence import VoteFault
 from ledger.genesis import Allocation, Genesis, Validator
-from ledger.replica import Missing, Reaction, Replica
+from ledger.reactions import Missing, Reaction
+from ledger.replica import Replica
 from ledger.simplex import Voter
 from ledger.store import Store
 from tests.ledger.paying import PayingRules

@@ -20,10 +20,11 @@ from ledger.errors import RemoteError, StoreCorrupt, StoreFull, UsageError
 from ledger.event import LANE_BULK, WIRE_SIZE_MAX, Event
 from ledger.execution import Receipt
 from ledger.finality import Diverged
+from ledger.occasion import DUE_AGAIN_MS, HEARTBEAT_MS
 from ledger.pending import FUTURE_MS_MAX, PENDING_PER_LANE_MAX
-from ledger.replica import Applied, Missing, Replica
+from ledger.reactions import Applied, Missing
+from ledger.replica import Replica
 from ledger.store import Store
-from ledger.voting import DUE_AGAIN_MS, HEARTBEAT_MS
 from tests.ledger.paying import RUNG, PayingRules, balance
 from tests.ledger.test_cut import Closing
 from tests.ledger.world import (

@@ -13,13 +13,13 @@ from ledger.checkpoint import parse_checkpoint
 from ledger.cid import Cid
 from ledger.errors import UsageError
 from ledger.evidence import check_vote_fault
+from ledger.occasion import STANDSTILL_MS
 from ledger.replica import Replica
 from ledger.signing import SigningKey
 from ledger.simplex import Action, Cast, Voter
 from ledger.store import Store
 from ledger.validators import ValidatorSet, validators_of
 from ledger.votes import Phase, Proposal, SignedVote, Vote, decode_certificate
-from ledger.voting import STANDSTILL_MS
 from tests.ledger.council import DELAY_MS, Council
 from tests.ledger.paying import balance
 from tests.ledger.world import START, Author, key_of, pay

@@ -11,7 +11,8 @@ from ledger.cid import Cid
 from ledger.event import LANE_LEDGER, Event
 from ledger.finality import Last
 from ledger.genesis import Allocation, Genesis, Validator
-from ledger.replica import Applied, Replica
+from ledger.reactions import Applied
+from ledger.replica import Replica
 from ledger.signing import SigningKey
 from ledger.store import Store
 from tests.ledger.paying import PayingRules, balance

@@ -1,0 +1,61 @@
+"""What is known of open slots, told again: to whoever asks, to all when nothing moves, to us after a start.
+
+Certificates first: they decide. Then proposals, which are needed to follow them, then single votes.
+
+Pure. Knows messages and where they belong. Does not know why somebody asks.
+
+What must always hold: an answer has at most BALLOTS_BYTES_MAX.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from ledger import votes
+from ledger.ballot_box import Ballot
+from ledger.cid import Cid
+from ledger.finality import Last
+from ledger.proposals import Proposals
+from ledger.simplex import Voter
+from ledger.votes import Certificate, Message, SignedVote
+
+BALLOTS_BYTES_MAX: Final = 512 * 1024
+"""In one answer to whoever asks what was said in open slots."""
+
+
+def answer(voter: Voter, proposals: Proposals, last: Last | None, epoch: int, slot: int) -> list[bytes]:
+    """What is known of open slots from (epoch, slot) on, and what made the last checkpoint final."""
+    found: list[bytes] = [] if last is None else [last.final.encode()]
+    if epoch == voter.epoch:
+        standing = list(voter.standing(slot))
+        found += [one.encode() for one in standing if isinstance(one, Certificate)]
+        found += [one.encode() for one in proposals.since(slot)]
+        found += [one.encode() for one in standing if isinstance(one, SignedVote)]
+    elif epoch < voter.epoch:
+        found += [one.encode() for one in voter.standing(1)]
+    kept: list[bytes] = []
+    size = 0
+    for data in found:
+        size += len(data) + 8
+        if size > BALLOTS_BYTES_MAX:
+            break
+        kept.append(data)
+    return kept
+
+
+def repeated(voter: Voter, proposals: Proposals) -> list[bytes]:
+    """Our own words of the present slot and the tip, and the proposals that they are about."""
+    slots = {voter.slot, *(() if voter.tip is None else (voter.tip[0],))}
+    return [one.encode() for one in (*voter.repeats(), *proposals.at(slots))]
+
+
+def recalled(ballots: Iterable[Ballot], voter: Voter, net: Cid) -> tuple[list[SignedVote], list[Message]]:
+    """What the disk holds of open slots: what we said ourselves, and all of it in order."""
+    kept = [
+        (ballot, votes.parse_message(ballot.message, net=net))
+        for ballot in ballots
+        if ballot.epoch == voter.epoch and ballot.slot > voter.base
+    ]
+    ours = [one for ballot, one in kept if ballot.ours and isinstance(one, SignedVote)]
+    return ours, [message for _, message in kept]
