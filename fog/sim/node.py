@@ -98,11 +98,16 @@ class Node:
         self.life += 1
         self.up = True
         self.disk.mend()
+        self.enter(self._start)
+
+    def _start(self) -> None:
         try:
             self._begin()
             self._open()
             if self.is_damaged:
                 self._audit()
+        except RemoteError as error:
+            raise AssertionError(f"its own disk holds what no peer may send: {error}") from error
         except (StoreCorrupt, UsageError) as error:
             if not self.is_damaged:
                 raise AssertionError(f"a disk that nobody touched: {error}") from error

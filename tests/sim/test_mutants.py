@@ -33,6 +33,8 @@ Change = tuple[Any, str, Any]
 
 
 NEAR = Weather(10, 20)
+LATER = 1_000
+"""Heights in an epoch: nobody comes, goes or is jailed within the run."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ VOTE_MUTANTS = (
         run_ms=90_000,
         fault_gap_ms=1_500,
         burst_gap_ms=1_000,
+        seeds=range(6, 22),
     ),
     Mutant("certify with a third", ("blame", "fault", "I3", "I10"), Parts(voter=CertifiesAlone)),
     Mutant(
@@ -181,7 +184,8 @@ VOTE_MUTANTS = (
         faults=("partition",),
         liars=(("twins",), ("twins",)),
         run_ms=90_000,
-        fault_gap_ms=25_000,
+        fault_gap_ms=12_000,
+        epoch=LATER,
     ),
     Mutant(
         "notarize without executing",
@@ -257,7 +261,7 @@ LANE_MUTANTS = (
     ),
     Mutant(
         "events of other networks",
-        ("I4", "I8", "I9", "fault"),
+        ("I4", "I8", "I9", "fault", "blame"),
         changes=((admission.events, "parse", any_network),),
         liars=(("foreigner",), ("foreigner",)),
     ),
@@ -311,13 +315,13 @@ finality_time = finality.ledger_time
 ORDER_MUTANTS = (
     Mutant(
         "order as they came",
-        ("I13", "I8", "I4", "fault"),
+        ("I3", "I13", "I8", "I4", "fault"),
         changes=((order, "canonical_order", as_they_came),),
     ),
     Mutant("order by name", ("I9", "fault"), changes=((order, "canonical_order", by_name),)),
     Mutant(
         "a cut without what its tips build on",
-        ("I9", "I8", "fault"),
+        ("I9", "I8", "I13", "fault"),
         changes=((candidates, "cut_at", tips_alone), (candidates, "choose", tips_of_choice)),
     ),
     Mutant(
@@ -372,7 +376,7 @@ def _money_mutants() -> tuple[Mutant, ...]:
             "redeem one voucher twice",
             ("I14",),
             changes=((execute, "RULES", rules_with(EscrowRedeem, redeem_again)),),
-            run_ms=90_000,
+            burst_gap_ms=1_500,
         ),
     )
 
@@ -409,8 +413,11 @@ SYNC_MUTANTS = (
         "never fetch a checkpoint",
         ("I13",),
         Parts(puller=FetchesNoCheckpoints),
-        faults=("partition", "alone", "crash"),
+        faults=("alone", "crash"),
         liars=(("selective",), ("foreigner",)),
+        fault_gap_ms=3_000,
+        burst_gap_ms=1_500,
+        seeds=range(8),
     ),
 )
 
