@@ -6,7 +6,7 @@ was killed goes on where the ledger says it is. Reads only; blocking queries run
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import sqlalchemy as sa
@@ -133,17 +133,34 @@ def takers_of(conn: sa.Connection, job: Row, engine: bytes) -> int:
     return conn.execute(_TAKERS, terms).scalar_one()
 
 
-def common_bond(conn: sa.Connection, submitter: bytes, price: int, engine: bytes) -> int:
-    """The largest bond, in micro-credits, that enough accounts pledge at this price and have free; else 0."""
+def common_bond(conn: sa.Connection, submitter: bytes, price: int, engine: bytes, most: int) -> int:
+    """The bond to ask for, up to `most` micro-credits: what those who could take the job can pledge; else 0.
+
+    What is pledged at present counts too: who is busy has it again.
+    """
     query = (
-        sa.select(sa.func.max(OFFER.c.bond), BALANCE.c.free)
+        sa.select(sa.func.max(OFFER.c.bond), BALANCE.c.free + BALANCE.c.pledged)
         .join(BALANCE, BALANCE.c.account == OFFER.c.account)
         .where(OFFER.c.engine == engine, OFFER.c.slots > 0, OFFER.c.price <= price)
         .where(OFFER.c.account != submitter)
-        .group_by(OFFER.c.account, BALANCE.c.free)
+        .group_by(OFFER.c.account, BALANCE.c.free, BALANCE.c.pledged)
     )
-    bonds = sorted((min(bond, free) for bond, free in conn.execute(query)), reverse=True)
-    return bonds[BONDED_MIN - 1] if len(bonds) >= BONDED_MIN else 0
+    return agreed_bond([min(bond, held, most) for bond, held in conn.execute(query)])
+
+
+def agreed_bond(means: Sequence[int]) -> int:
+    """The largest bond that BONDED_MIN accounts can pledge who have two thirds of what all could; else 0.
+
+    Accounts are free, so no number of them may count. A few that pledge more than all others would have the
+    jobs to themselves, and check each other: for that they need twice the others' credits. Many that pledge
+    little make checks more frequent, and for that they need half of the others' credits.
+    """
+    able = 0
+    for accounts, bond in enumerate(sorted(means, reverse=True), start=1):
+        able += bond
+        if accounts >= BONDED_MIN and 3 * able >= 2 * sum(means):
+            return bond
+    return 0
 
 
 def states_of(conn: sa.Connection, job: Cid) -> dict[str, int]:

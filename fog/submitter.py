@@ -123,11 +123,11 @@ class Submitter:
         return event.id
 
     async def bond_of(self, asked: int | None, checks: int, fuel: int, price: int) -> int:
-        """What was asked for, or what enough accounts pledge, as far as it makes checks rarer."""
+        """What was asked for, or what those who lend can pledge, as far as it makes checks rarer."""
         if asked is not None or checks != Checks.ADAPTIVE:
             return asked or 0
-        common = await self._agenda.ask(agenda.common_bond, self._account, price, ENGINE)
-        return min(common, BOND_IN_PAYS * unit(fuel, price))
+        most = BOND_IN_PAYS * unit(fuel, price)
+        return await self._agenda.ask(agenda.common_bond, self._account, price, ENGINE, most)
 
     async def runs_of(self, record: SubmittedJob, row: Row) -> tuple[Run, ...]:
         """The runs of a settled shard, whole; none when what was settled is no result of it."""
