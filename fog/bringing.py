@@ -18,7 +18,8 @@ and no job open for ever.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -56,6 +57,10 @@ LOSSES: Final = frozenset({RESULT_LOST, CANNOT_WRITE, GIVEN_UP})
 PEERS_NAMED_MAX: Final = 3
 
 
+Said = Callable[[Cid], Awaitable[Cid | None]]
+"""The event of ours that submits a job of this spec, if one is signed."""
+
+
 class Wanted(NamedTuple):
     """A result that the ledger settled."""
 
@@ -68,13 +73,22 @@ class Bringing:
     """`fetched` moves when a result has come home or is lost, and when a job is over."""
 
     def __init__(
-        self, account: bytes, agenda: Agenda, work: Work, results: Results, patience_s: float
+        self,
+        account: bytes,
+        agenda: Agenda,
+        work: Work,
+        results: Results,
+        said: Said,
+        patience_s: float,
     ) -> None:
+        """`said` looks for an event that this node has signed."""
         self.fetched = Pulse()
         self._account = account
         self._agenda = agenda
         self._work = work
         self._results = results
+        self._said = said
+        self._signing: set[Cid] = set()
         self._patience_s = patience_s
         self._places = trio.CapacityLimiter(FETCHES_MAX)
         self._scopes: dict[Wanted, trio.CancelScope] = {}
@@ -109,11 +123,40 @@ class Bringing:
         else:
             await self._look_at(record, record.job, nursery)
 
+    @contextmanager
+    def signing(self, spec: Cid) -> Iterator[None]:
+        """Its record may have no event yet; after the block, whether it has one is looked at (`_adopt`)."""
+        self._signing.add(spec)
+        try:
+            yield
+        finally:
+            self._signing.discard(spec)
+            self._agenda.folded.advance()
+
     async def _adopt(self, record: SubmittedJob) -> None:
-        """A crash came between the event and its id in the record: the spec, which is ours alone, tells."""
+        """A crash came between the event and its id in the record, or whoever signed it was cut off: the
+        spec, which is ours alone, tells whether there is an event. Where there is none, none will come, and
+        the record must not hold its blobs for ever."""
+        if record.spec in self._signing or await self._keep(self._is_of_workflow, record):
+            return
         job = await self._agenda.ask(agenda.job_of_spec, self._account, record.spec)
-        if job is not None and record.job is None:
+        job = job or await self._said(record.spec)
+        if record.job is not None:
+            return
+        if job is not None:
             await self._keep(self._work.job_submitted, record, job)
+        else:
+            log.warning("%s was never submitted: whoever did was cut off", record.name)
+            await self._keep(self._work.ended, record)
+
+    def _is_of_workflow(self, record: SubmittedJob) -> bool:
+        """One that is not over, which signs it again (`fog.workflows`)."""
+        return any(
+            attempt.record == record.id
+            for flow in self._work.open_workflows()
+            for step in flow.steps.values()
+            for attempt in step.attempts
+        )
 
     async def _look_at(self, record: SubmittedJob, job: Cid, nursery: trio.Nursery) -> None:
         row = await self._agenda.ask(agenda.job_row, job)

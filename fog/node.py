@@ -56,6 +56,7 @@ from fog.submitter import Submitter
 from fog.validating import Validating
 from fog.worker import Worker
 from fog.workflows import Workflows
+from ledger.cid import Cid
 from ledger.errors import FogError
 from ledger.event import Event
 from ledger.finality import Diverged
@@ -181,7 +182,14 @@ class Node:
                 share,
             )
         results = Results(blobs, peers)
-        bringing = Bringing(account, agenda, work, results, settings.blobs.result_patience_ms / 1000)
+        own_lane = Said(ledger, device)
+
+        async def said(spec: Cid) -> Cid | None:
+            await self._ready.wait()  # until then a peer may hold more of our lane than we do
+            return await own_lane(spec)
+
+        patience_s = settings.blobs.result_patience_ms / 1000
+        bringing = Bringing(account, agenda, work, results, said, patience_s)
         submitter = Submitter(account, agenda, work, results, bringing, home.programs, say, now_ms)
         workflows = Workflows(
             agenda,
@@ -190,7 +198,7 @@ class Node:
             home.programs,
             submitter,
             insist,
-            Said(ledger, device),
+            said,
             now_ms,
         )
         cosigning = settings.finality

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Awaitable, Callable, Set
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -30,7 +31,7 @@ from domain.work import SubmittedJob, Work
 from fog import agenda, methods
 from fog.agenda import Agenda
 from fog.bringing import ENDED, Bringing
-from fog.jobs import pack
+from fog.jobs import Packed, pack
 from fog.methods import JobLine, JobProgress, JobResult, ShardLine
 from fog.outputs import named_after_input, names_of, read
 from fog.places import require_place
@@ -82,24 +83,25 @@ class Submitter:
 
         Raises what `fog.jobs.pack` and `fog.places.require_place` raise.
         """
-        with self.store.pins.hold_new():  # from then on the record pins them
-            packed = await pack(request, self.store, self._cache, seed=os.urandom(32))
-            if request.output is not None:
-                stems = [
-                    named_after_input(shard, name)
-                    for shard, names in enumerate(packed.inputs)
-                    for name in names or [""]
-                ]
-                await self._keep(require_place, Path(request.output), stems)
-            # First the record, then the event: a crash between them leaves a record without a job, no more.
-            record = await self._keep(
-                self._work.begin_job,
-                packed.spec,
-                name=request.name,
-                output=request.output,
-                inputs=packed.inputs,
-            )
-        payload = BondedJob(
+        # First the record, then the event: a crash between them, or being cut off there, leaves a record
+        # without a job, no more (`Bringing.signing`).
+        with ExitStack() as until_said:
+            with self.store.pins.hold_new():  # from then on the record pins them
+                packed = await pack(request, self.store, self._cache, seed=os.urandom(32))
+                if request.output is not None:
+                    await self._keep(require_place, Path(request.output), _stems(packed))
+                until_said.enter_context(self.bringing.signing(packed.spec))
+                record = await self._keep(
+                    self._work.begin_job,
+                    packed.spec,
+                    name=request.name,
+                    output=request.output,
+                    inputs=packed.inputs,
+                )
+            return await self.sign(record, await self._payload(request, packed))
+
+    async def _payload(self, request: methods.JobSubmit, packed: Packed) -> BondedJob:
+        return BondedJob(
             spec=packed.spec,
             shards=packed.shards,
             fuel=request.fuel,
@@ -110,11 +112,6 @@ class Submitter:
             checks=request.checks,
             bond=await self.bond_of(request.bond, request.checks, request.fuel, request.price),
         )
-        try:
-            return await self.sign(record, payload)
-        except FogError:
-            await self._keep(self._work.ended, record)
-            raise
 
     async def sign(self, record: SubmittedJob, payload: BondedJob) -> Cid:
         """Say what the record is of. Raises what the store raises."""
@@ -319,6 +316,12 @@ class Submitter:
             return [job] if await self._keep(self._work.job, job) is not None else []
         records = await self._keep(self._work.open_jobs)
         return [record.job for record in records if record.job is not None and str(record.job).endswith(end)]
+
+
+def _stems(packed: Packed) -> list[str]:
+    return [
+        named_after_input(shard, name) for shard, names in enumerate(packed.inputs) for name in names or [""]
+    ]
 
 
 def _line(row: Row, record: SubmittedJob | None) -> JobLine:

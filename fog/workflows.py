@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -39,7 +39,7 @@ from domain.work import SubmittedJob, Work, Workflow
 from domain.work.workflows import PLAN_SIZE_MAX, PlannedSource, PlannedStep
 from fog import agenda
 from fog.agenda import Agenda
-from fog.bringing import RESULT_LOST
+from fog.bringing import RESULT_LOST, Said
 from fog.jobs import add_file, input_of, unique_names
 from fog.layout import Laid, lay_out, spec_of
 from fog.patience import Patience
@@ -62,9 +62,6 @@ log = logging.getLogger(__name__)
 RUNNING: Final = "running"
 LOOK_AGAIN_S: Final = 5.0
 """After something could not be done now: a full disk, a result that nobody gives."""
-
-Said = Callable[[Cid], Awaitable[Cid | None]]
-"""The event of ours that submits a job of this spec, if one is signed."""
 
 
 @dataclass(slots=True)

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from domain.work import Work
 from fog import control
 from fog.exits import Exit
+from ledger.store import Store
+from network.blobs import BlockStore
 from tests.nodes.cluster import BUYS, CREDIT, LENDS, Cluster, Node, eventually
 from tests.nodes.jobs import Copying, runs_of, wait_until_done
 
@@ -118,3 +121,20 @@ def test_cancelling_a_job_that_waits_for_a_lost_result_ends_it_at_once(tmp_path:
         assert (ended.exit, ended.error["code"]) == (Exit.JOB_UNFINISHED, "result_lost"), ended
         shards = buyer.ask("job.show", job=job)["shards"]
         assert shards[shard_of(buyer, one, job)]["statuses"] == ["given_up"]
+
+
+def test_a_job_that_was_written_down_and_never_signed_holds_no_blobs(tmp_path: Path) -> None:
+    """As when whoever submitted it was cut off in between. One that was signed is found on our own lane."""
+    with Cluster(tmp_path) as cluster:
+        node = cluster.found("node")
+        node.stop()
+        with Store.open(node.home.store_url) as store:
+            blobs = BlockStore(node.home.blobs)
+            spec = blobs.add(b"a spec of which no event was signed")
+            record = Work(store.recorder("work")).begin_job(spec, name="never", output=None, inputs=[[]])
+        node.start()
+        eventually(lambda: node.ask("blob.gc", unused_ms=0)["used"] == 0, "nothing holds it")
+        assert "never was never submitted" in node.log
+        node.stop()
+        with Store.open(node.home.store_url) as store:
+            assert Work(store.recorder("work")).record_of_job(record.id).ended
