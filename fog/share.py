@@ -6,14 +6,17 @@
     cores    of each second, `worker.cpu_percent`; the rest of it every child stands still (`throttle`)
 
 Counted is what a run may come to need, not what it uses now: a lease that does not fit is given back before
-it is begun, so that another machine gets it.
+it is begun, so that another machine gets it. Then no more are offered for a while than fitted: the next one
+would come back as well.
 
 Knows sizes. Does not know why the gate is open.
 """
 
 from __future__ import annotations
 
+import math
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,13 +25,15 @@ from typing import Final
 import psutil
 import trio
 
-from domain.compute.sandbox import Sandbox
+from domain.compute.sandbox import Sandbox, memory_of
 from domain.compute.spec import JobSpec
 from fog.gate import Gate
 from fog.settings import Worker as Settings
 from ledger.errors import FogError
 
 CHILD_SIZE: Final = 128 << 20  # bytes: interpreter, engine, and what compiling takes beside the module
+CROWDED_S_MIN: Final = 30.0  # after a lease did not fit; twice as long each time, until one does
+CROWDED_S_MAX: Final = 120.0  # so long a stranger's job that fits nowhere may keep others' away
 THROTTLE_S: Final = 1.0  # one turn of working and standing still: fans do not follow it, people do not wait
 
 
@@ -47,8 +52,10 @@ class Share:
         scratch: Path,
         floor: Callable[[], int],
         free: Callable[[], int] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`floor`: bytes of memory that stay available whatever runs; `free`: how many are available."""
+        """`floor`: bytes of memory that stay available whatever runs; `free`: how many are available;
+        `clock`: seconds."""
         self.memory = 0
         self.disk = 0
         self._memory_max = settings.memory_mib << 20
@@ -56,20 +63,45 @@ class Share:
         self._scratch = scratch
         self._floor = floor
         self._free = free or _memory_available
+        self._clock = clock
+        self._runs = 0
+        self._fitted = 0  # runs that had room when another one had not
+        self._crowded_s = 0.0
+        self._crowded_until = -math.inf
+
+    @property
+    def crowded_s(self) -> float:
+        """For how long no more runs are to be offered than fitted; 0: as many as there are slots."""
+        return max(0.0, self._crowded_until - self._clock())
+
+    def fitting(self, slots: int) -> int:
+        """As many of these as seem to fit now."""
+        return min(slots, self._fitted) if self.crowded_s else slots
 
     @contextmanager
     def taken(self, spec: JobSpec, shard: int) -> Iterator[None]:
         """What a shard may need is its own for the time of the block. Raises NoRoom."""
-        memory = spec.memory + 2 * spec.output + CHILD_SIZE
-        disk = sum(entry.size for entry in spec.shards[shard]) + spec.output
-        self._check(memory, disk)
+        inputs = sum(entry.size for entry in spec.shards[shard])
+        memory, disk = memory_of(spec, inputs) + CHILD_SIZE, inputs + spec.output
+        try:
+            self._check(memory, disk)
+        except NoRoom:
+            if not self.crowded_s:  # not for each of several that were leased together
+                self._crowded_s = min(max(CROWDED_S_MIN, 2 * self._crowded_s), CROWDED_S_MAX)
+                self._crowded_until = self._clock() + self._crowded_s
+            self._fitted = self._runs
+            raise
+        if not self.crowded_s:
+            self._crowded_s = 0.0
         self.memory += memory
         self.disk += disk
+        self._runs += 1
         try:
             yield
         finally:
             self.memory -= memory
             self.disk -= disk
+            self._runs -= 1
 
     def _check(self, memory: int, disk: int) -> None:
         left = self._free() - self._floor() - self.memory

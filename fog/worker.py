@@ -33,10 +33,9 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 
 import trio
 
-from domain.compute.engine import ENGINE
 from domain.compute.sandbox import Sandbox, ShardTask
 from domain.compute.spec import JobSpec
-from domain.payloads import SLOTS_MAX, BondedOffer, LeaseRelease, LeaseReveal, Payload, SealedCommit
+from domain.payloads import LeaseRelease, LeaseReveal, Payload, SealedCommit
 from domain.rules import Lease as Sealing
 from domain.rules import sealed
 from domain.rules.records import Checks
@@ -44,7 +43,8 @@ from domain.work import HeldLease, Work
 from fog import agenda
 from fog.agenda import Agenda
 from fog.ahead import QUEUE_S_MAX, Ahead
-from fog.gate import HOLD_S, Gate
+from fog.gate import Gate
+from fog.offering import Offering
 from fog.program_files import ProgramFiles
 from fog.pulse import Pulse
 from fog.settings import Worker as Settings
@@ -123,8 +123,6 @@ class Worker:
         self._scratch = scratch
         self._say = say
         self._peers = peers
-        self._clock = clock
-        self._is_leaving = False
         self._scopes: dict[Lease, trio.CancelScope] = {}
         self._leases = 0  # carried since the start
         self._ahead = Ahead()
@@ -134,6 +132,9 @@ class Worker:
         self._revealable: Set[Lease] = frozenset()
         self._turns = trio.CapacityLimiter(settings.slots)
         self._programs = ProgramFiles(blobs.store, scratch / "programs")
+        self._offering = Offering(
+            device, settings, agenda, gate, share, self._ahead, self._looked, say, clock
+        )
         self._specs = Specs(blobs.store, partial(self._patiently, blobs.fetch))
 
     async def run(self) -> None:
@@ -143,7 +144,7 @@ class Worker:
         (self._scratch / "programs").mkdir()
         seen = -1
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._keep_offer)
+            nursery.start_soon(self._offering.run)
             nursery.start_soon(self._cool)
             while True:
                 seen = await self._agenda.folded.after(seen)
@@ -167,56 +168,7 @@ class Worker:
             if lease not in owed:
                 await trio.to_thread.run_sync(self._work.lease_over, *lease)
 
-    # -- the offer ---------------------------------------------------------------------------------------
-
-    async def _keep_offer(self) -> None:
-        """Renew when half of its time is over, or when what stands is not what settings and gate say."""
-        await self.gate.turned.wait()
-        seen = self.gate.changed.beat
-        said: int | None = None  # what stands may not be final yet
-        while True:
-            held_s = HOLD_S - self.gate.closed_s  # left of a stop that is not worth telling
-            slots = self._slots() if held_s > 0 else 0
-            standing = await self._agenda.ask(agenda.offer_of, self.device)
-            if said not in (None, slots) or not self._stands(standing, slots):
-                until = self._clock() + self.settings.offer_ms
-                terms = self.settings
-                await self._say(BondedOffer(slots, terms.price, until, ENGINE, terms.bond))
-                said = slots
-            wait_s = held_s if slots and not self.gate.is_open else self.settings.offer_ms / 2000
-            with trio.move_on_after(wait_s):
-                seen = await self._turned(seen, slots)
-
-    def _slots(self) -> int:
-        """Leases to hold at once; none any more while leaving."""
-        if self._is_leaving:
-            return 0
-        return min(self.settings.slots * (1 + self._ahead.count), SLOTS_MAX)
-
-    async def _turned(self, seen: int, slots: int) -> int:
-        """Wait for the gate, or for another number of slots to tell."""
-        looked = self._looked.beat
-        async with trio.open_nursery() as nursery:
-
-            async def on_look() -> None:
-                beat = looked
-                while not slots or self._slots() == slots:
-                    beat = await self._looked.after(beat)
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(on_look)
-            seen = await self.gate.changed.after(seen)
-            nursery.cancel_scope.cancel()
-        return seen
-
-    def _stands(self, standing: Row | None, slots: int) -> bool:
-        if standing is None or not standing["slots"]:
-            return not slots
-        left = standing["until"] - self._clock()
-        wanted = (slots, self.settings.price, ENGINE, self.settings.bond)
-        return left > self.settings.offer_ms // 2 and wanted == tuple(
-            standing[name] for name in ("slots", "price", "engine", "bond")
-        )
+    # -- leaving -----------------------------------------------------------------------------------------
 
     async def withdraw(self) -> None:
         """Before leaving: no new leases, and those that were not begun or not finished go back.
@@ -224,8 +176,7 @@ class Worker:
         Returns when that is final: only then is it sure that anybody heard of it, and a lease that nobody
         knows to be given back runs its whole time. The caller sets the deadline.
         """
-        self._is_leaving = True
-        last = await self._say(BondedOffer(0, self.settings.price, self._clock(), ENGINE, 0))
+        last = await self._offering.withdraw()
         for row in await self._agenda.ask(agenda.owed_by, self.device):
             lease = _lease(row)
             if row["state"] == "leased" and lease not in self._work.open_leases():

@@ -323,11 +323,16 @@ class _Clock:
 
 
 def memory_max(spec: JobSpec) -> int:
-    """Bytes that a child may hold in all: itself, the compiler, the guest, its inputs and its output.
+    """Bytes that a child may hold in all: itself, the compiler, and what the job needs."""
+    return MEMORY_BASE + memory_of(spec, TOGETHER_SIZE_MAX)
+
+
+def memory_of(spec: JobSpec, inputs: int) -> int:
+    """Bytes that a shard with so many bytes of inputs may come to hold: the guest, its inputs and its output.
 
     An output exists up to four times on its way: as written, as captured, packed, sent.
     """
-    return MEMORY_BASE + spec.memory + 4 * spec.output + TOGETHER_SIZE_MAX * spec.together
+    return spec.memory + 4 * spec.output + inputs * spec.together
 
 
 class _Capture:

@@ -10,11 +10,11 @@ import pytest
 import trio
 
 from domain.compute.engine import ENGINE
-from domain.compute.sandbox import Sandbox
+from domain.compute.sandbox import MEMORY_BASE, Sandbox, memory_max
 from domain.compute.spec import Input, JobSpec
 from fog.gate import Gate
 from fog.settings import Worker as Settings
-from fog.share import CHILD_SIZE, NoRoom, Share, throttle
+from fog.share import CHILD_SIZE, CROWDED_S_MAX, CROWDED_S_MIN, NoRoom, Share, throttle
 from ledger import blob
 
 MIB = 1 << 20
@@ -32,7 +32,7 @@ SPEC = JobSpec(
     engine=ENGINE,
     shards=((Input("a", blob.cid_of(b"a"), 10 * MIB),),),
 )
-NEEDED_MIB = 64 + 2 + CHILD_SIZE // MIB
+NEEDED_MIB = 64 + 4 + CHILD_SIZE // MIB
 
 
 def share(folder: Path, *, available: int = 8 * GIB, floor: int = GIB, **caps: int) -> Share:
@@ -70,6 +70,51 @@ def test_disk_is_for_inputs_and_outputs(tmp_path: Path) -> None:
         assert refusal(limited) == "no_disk: the run may need 11 MiB of disk, and 4 are left"
     huge = Input("a", blob.cid_of(b"a"), 2**60)
     assert refusal(share(tmp_path), shards=((huge,),)).startswith("no_disk: ")
+
+
+def test_what_a_run_may_need_is_what_the_sandbox_gives_it_at_most(tmp_path: Path) -> None:
+    """But for what a child itself may take while it compiles, which most never do."""
+    for changes in ({}, {"together": True}, {"output": 100 * MIB}):
+        spec = msgspec.structs.replace(SPEC, **changes)
+        taking = share(tmp_path)
+        with taking.taken(spec, 0):
+            assert taking.memory - CHILD_SIZE <= memory_max(spec) - MEMORY_BASE
+
+
+def test_inputs_that_one_run_sees_together_are_in_memory(tmp_path: Path) -> None:
+    limited = share(tmp_path, memory_mib=NEEDED_MIB)
+    with limited.taken(SPEC, 0):
+        pass
+    assert refusal(limited, together=True).startswith("no_memory: ")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_after_one_did_not_fit_no_more_are_offered_than_did(tmp_path: Path) -> None:
+    """For a while, and for a longer one each time, until one fits again."""
+    clock = Clock()
+    limited = Share(Settings(memory_mib=2 * NEEDED_MIB), tmp_path, lambda: 0, lambda: 8 * GIB, clock)
+    assert limited.fitting(4) == 4
+    with limited.taken(SPEC, 0), limited.taken(SPEC, 0):
+        refusal(limited)
+        refusal(limited)
+        assert (limited.fitting(4), limited.crowded_s) == (2, CROWDED_S_MIN)
+    assert limited.fitting(4) == 2
+    clock.now_s += CROWDED_S_MIN
+    assert (limited.fitting(4), limited.crowded_s) == (4, 0)
+    for wanted_s in (60, CROWDED_S_MAX, CROWDED_S_MAX):
+        refusal(limited, memory=GIB)
+        assert (limited.fitting(4), limited.crowded_s) == (0, wanted_s)
+        clock.now_s += wanted_s
+    with limited.taken(SPEC, 0):
+        refusal(limited, memory=GIB)
+        assert (limited.fitting(4), limited.crowded_s) == (1, CROWDED_S_MIN)
 
 
 @pytest.mark.trio
