@@ -102,12 +102,14 @@ class Harvesting:
         self._history = record.history
         self.log = Log(record.entries)
         self._changed = Pulse()  # something may be new
+        self._noted = Pulse()  # something is to be written down
         self._looking = trio.Lock()
 
     async def run(self) -> None:
         """Until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._machine.watch, self._touch)
+            nursery.start_soon(self._write_down)
             while True:
                 seen = self._changed.beat
                 await self._look()
@@ -193,7 +195,20 @@ class Harvesting:
         await self._gate.turn(ACTIONS[type(self.answer)], sentence(self.answer))
         if entry is not None:
             log.info("%s", entry.sentence)
-            await self._keep()
+            self._noted.advance()
+
+    async def _write_down(self) -> None:
+        """Changes, as they come: the next look does not wait for the disk. What is left at the end too."""
+        seen = 0
+        try:
+            while True:
+                beat = await self._noted.after(seen)
+                await self._keep()
+                seen = beat
+        finally:
+            if self._noted.beat > seen:
+                with trio.CancelScope(shield=True):
+                    await self._keep()
 
     async def _keep(self) -> None:
         record = Record(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -110,6 +111,30 @@ async def test_the_gate_follows_what_is_read(tmp_path: Path) -> None:
         await turned(gate, "run")
     codes = [(change.action, change.code) for change in harvesting.changes()]
     assert codes == [("run", "idle"), ("suspend", "user_active"), ("run", "idle")]
+
+
+async def test_a_disk_that_is_slow_does_not_keep_work_going(tmp_path: Path) -> None:
+    """The log of changes is written to what nobody reads yet; the owner is seen all the same."""
+    owner = Owner(tmp_path)
+    os.mkfifo(tmp_path / "harvest.part")
+    async with owner.harvesting() as (_, gate):
+        try:
+            await turned(gate, "run")
+            owner.says(user_idle_ms=2_000)
+            await turned(gate, "suspend")
+        finally:
+            reader = os.open(tmp_path / "harvest.part", os.O_RDONLY | os.O_NONBLOCK)  # lets the writer go on
+            os.unlink(tmp_path / "harvest.part")
+    os.close(reader)
+
+
+async def test_the_last_change_is_written_down_when_the_node_ends(tmp_path: Path) -> None:
+    owner = Owner(tmp_path)
+    async with owner.harvesting() as (_, gate):
+        await turned(gate, "run")
+        owner.says(user_idle_ms=2_000)
+        await turned(gate, "suspend")
+    assert [entry.action for entry in owner.record.read().entries] == ["run", "suspend"]
 
 
 async def test_a_source_that_is_gone_tells_nothing_and_that_stops_the_work(tmp_path: Path) -> None:
