@@ -9,6 +9,7 @@ its number may be another's by then.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -147,7 +148,7 @@ class Child:
         """Stop the whole group where it is, and let it get there at once. Safe to repeat."""
         self._stops += 1
         if self._may_be_told:
-            os.killpg(self._process.pid, signal.SIGSTOP)
+            _tell_group(self._process.pid, signal.SIGSTOP)
             confine.let_stop(self._process.pid)
 
     async def resume(self) -> None:
@@ -158,12 +159,12 @@ class Child:
             if self._stops != stops:
                 return
         if self._may_be_told:
-            os.killpg(self._process.pid, signal.SIGCONT)
+            _tell_group(self._process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """The whole group, at once, also while suspended. Safe to repeat."""
         if self._may_be_told:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            _tell_group(self._process.pid, signal.SIGKILL)
             confine.let_die(self._process.pid)
         self._ending = True
 
@@ -210,6 +211,12 @@ class Child:
             code = "host_memory"
         name = f"exit {status}" if status >= 0 else signal.strsignal(-status) or f"signal {-status}"
         return SandboxFailure(f"the sandbox ended early ({name}): {printable(said)[-500:]}", code=code)
+
+
+def _tell_group(pid: int, word: signal.Signals) -> None:
+    """Of a group in which all have ended, macOS says that it is not ours to tell: there is nobody to tell."""
+    with contextlib.suppress(PermissionError):
+        os.killpg(pid, word)
 
 
 def printable(said: bytes | str) -> str:
