@@ -120,6 +120,7 @@ class Handlers:
         self._flows = WorkflowHandlers(workflows, work, agenda, submitter)
         self._watching = WatchingHandlers(
             ledger.account,
+            ledger.device,
             agenda,
             work,
             blobs,

@@ -50,6 +50,7 @@ class WatchingHandlers:
     def __init__(
         self,
         account: bytes,
+        device: bytes,
         agenda: Agenda,
         work: Work,
         store: BlockStore,
@@ -62,6 +63,7 @@ class WatchingHandlers:
     ) -> None:
         """`named` finds a job by the end of its id; `now` is height and ledger time."""
         self._account = account
+        self._device = device
         self._agenda = agenda
         self._work = work
         self._store = store
@@ -173,7 +175,7 @@ class WatchingHandlers:
         rows = await self._agenda.ask(agenda.newest_jobs, self._account, methods.JOBS_LISTED_MAX)
         jobs = await self._submitter.lines([row for row in rows if row["state"] == "running"])
         flows = await self._flows.open()
-        workers = await self._agenda.ask(_workers, self._account, time)
+        workers = await self._agenda.ask(_workers, self._device, time)
         return Top(
             time=time,
             height=height,
@@ -187,7 +189,7 @@ class WatchingHandlers:
         )
 
 
-def _workers(conn: sa.Connection, here: bytes, time: int) -> list[WorkerLine]:
+def _workers(conn: sa.Connection, device: bytes, time: int) -> list[WorkerLine]:
     """Everybody who offers, the busiest first, with what the last minute brought them."""
     paid = (
         sa.select(
@@ -204,7 +206,7 @@ def _workers(conn: sa.Connection, here: bytes, time: int) -> list[WorkerLine]:
     return [
         WorkerLine(
             account=row["account"].hex(),
-            here=row["account"] == here,
+            here=row["device"] == device,
             slots=row["slots"],
             busy=row["busy"],
             price=row["price"],

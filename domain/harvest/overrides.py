@@ -24,6 +24,10 @@ AS_PROFILE: Final = -1
 
 Hours = Annotated[str, Meta(max_length=64)]
 Choice = Literal["profile", "yes", "no"]
+Seconds = Annotated[int, Meta(ge=AS_PROFILE, le=DAY_S)]
+Percent = Annotated[int, Meta(ge=AS_PROFILE, le=100)]
+Celsius = Annotated[int, Meta(ge=AS_PROFILE, le=NEVER_HOT_C)]
+Mebibytes = Annotated[int, Meta(ge=AS_PROFILE, le=2**24)]
 
 PAIRS: Final = (
     ("battery_stop_percent", "battery_resume_percent", +1),
@@ -54,20 +58,13 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Meta(description="Time zone of the hours, like `Europe/Berlin`; empty: the machine's."),
     ] = ""
     idle_s: Annotated[
-        int,
+        Seconds,
         Meta(
-            ge=AS_PROFILE,
-            le=DAY_S,
-            description="Seconds without input before work; 0: nobody uses this machine; -1: as the profile.",
+            description="Seconds without input before work; 0: nobody uses this machine; -1: as the profile."
         ),
     ] = AS_PROFILE
     locked_idle_s: Annotated[
-        int,
-        Meta(
-            ge=AS_PROFILE,
-            le=DAY_S,
-            description="The same while every screen is locked; -1: as the profile.",
-        ),
+        Seconds, Meta(description="The same while every screen is locked; -1: as the profile.")
     ] = AS_PROFILE
     charger_is_idle: Annotated[
         Choice,
@@ -80,51 +77,28 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Choice, Meta(description="Whether to work on mains power only; profile: as the profile.")
     ] = "profile"
     battery_stop_percent: Annotated[
-        int,
-        Meta(
-            ge=AS_PROFILE,
-            le=100,
-            description="Stop when the battery has less than this, on mains power too; -1: as the profile.",
-        ),
+        Percent,
+        Meta(description="Stop when the battery has less than this, on mains power too; -1: as the profile."),
     ] = AS_PROFILE
     battery_resume_percent: Annotated[
-        int, Meta(ge=AS_PROFILE, le=100, description="Work again from this charge on; -1: as the profile.")
+        Percent, Meta(description="Work again from this charge on; -1: as the profile.")
     ] = AS_PROFILE
     battery_stop_c: Annotated[
-        int,
-        Meta(
-            ge=AS_PROFILE,
-            le=NEVER_HOT_C,
-            description="Stop when a battery is hotter, in degrees Celsius; -1: as the profile.",
-        ),
+        Celsius, Meta(description="Stop when a battery is hotter, in degrees Celsius; -1: as the profile.")
     ] = AS_PROFILE
     battery_resume_c: Annotated[
-        int,
-        Meta(
-            ge=AS_PROFILE, le=NEVER_HOT_C, description="Work again when it is no hotter; -1: as the profile."
-        ),
+        Celsius, Meta(description="Work again when it is no hotter; -1: as the profile.")
     ] = AS_PROFILE
     cpu_stop_c: Annotated[
-        int,
-        Meta(
-            ge=AS_PROFILE,
-            le=NEVER_HOT_C,
-            description="Stop when the processor is hotter, in degrees Celsius; -1: as the profile.",
-        ),
+        Celsius,
+        Meta(description="Stop when the processor is hotter, in degrees Celsius; -1: as the profile."),
     ] = AS_PROFILE
     cpu_resume_c: Annotated[
-        int,
-        Meta(
-            ge=AS_PROFILE, le=NEVER_HOT_C, description="Work again when it is no hotter; -1: as the profile."
-        ),
+        Celsius, Meta(description="Work again when it is no hotter; -1: as the profile.")
     ] = AS_PROFILE
     critical_margin_c: Annotated[
-        int,
-        Meta(
-            ge=AS_PROFILE,
-            le=NEVER_HOT_C,
-            description="Degrees to stay below where the system switches itself off; -1: as the profile.",
-        ),
+        Celsius,
+        Meta(description="Degrees to stay below where the system switches itself off; -1: as the profile."),
     ] = AS_PROFILE
     unmetered_only: Annotated[
         Choice,
@@ -134,63 +108,33 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         ),
     ] = "profile"
     cpu_stop_percent: Annotated[
-        int,
-        Meta(
-            ge=AS_PROFILE,
-            le=100,
-            description="Stop when other programs use more of the processor; -1: as the profile.",
-        ),
+        Percent, Meta(description="Stop when other programs use more of the processor; -1: as the profile.")
     ] = AS_PROFILE
     cpu_resume_percent: Annotated[
-        int,
-        Meta(ge=AS_PROFILE, le=100, description="Work again when they use no more; -1: as the profile."),
+        Percent, Meta(description="Work again when they use no more; -1: as the profile.")
     ] = AS_PROFILE
     stall_stop_percent: Annotated[
-        int,
-        Meta(
-            ge=AS_PROFILE,
-            le=100,
-            description="Stop when programs wait for a core more of the time (PSI); -1: as the profile.",
-        ),
+        Percent,
+        Meta(description="Stop when programs wait for a core more of the time (PSI); -1: as the profile."),
     ] = AS_PROFILE
     stall_resume_percent: Annotated[
-        int, Meta(ge=AS_PROFILE, le=100, description="Work again when they wait no more; -1: as the profile.")
+        Percent, Meta(description="Work again when they wait no more; -1: as the profile.")
     ] = AS_PROFILE
     memory_stop_mib: Annotated[
-        int,
-        Meta(
-            ge=AS_PROFILE,
-            le=2**24,
-            description="Give work up when less memory is available; -1: as the profile.",
-        ),
+        Mebibytes, Meta(description="Give work up when less memory is available; -1: as the profile.")
     ] = AS_PROFILE
     memory_resume_mib: Annotated[
-        int,
-        Meta(ge=AS_PROFILE, le=2**24, description="Work again from this much memory on; -1: as the profile."),
+        Mebibytes, Meta(description="Work again from this much memory on; -1: as the profile.")
     ] = AS_PROFILE
     calm_s: Annotated[
-        int,
-        Meta(
-            ge=AS_PROFILE,
-            le=DAY_S,
-            description="Seconds all must be well again after heat or battery; -1: as the profile.",
-        ),
+        Seconds, Meta(description="Seconds all must be well again after heat or battery; -1: as the profile.")
     ] = AS_PROFILE
     short_calm_s: Annotated[
-        int,
-        Meta(
-            ge=AS_PROFILE,
-            le=DAY_S,
-            description="Seconds all must be well again after anything else; -1: as the profile.",
-        ),
+        Seconds, Meta(description="Seconds all must be well again after anything else; -1: as the profile.")
     ] = AS_PROFILE
     suspend_s: Annotated[
-        int,
-        Meta(
-            ge=AS_PROFILE,
-            le=DAY_S,
-            description="Seconds that stopped work is kept before it is given up; -1: as the profile.",
-        ),
+        Seconds,
+        Meta(description="Seconds that stopped work is kept before it is given up; -1: as the profile."),
     ] = AS_PROFILE
     evict_unplugged: Annotated[
         Choice,
