@@ -40,7 +40,7 @@ AT_ONCE: Final = 30
 
 def look(ground: Ground) -> None:
     observer = ground.observer
-    honest = [node for node in ground.nodes if not node.is_liar]
+    honest = [node for node in ground.nodes if not node.is_liar and not node.is_damaged]
     whole = [node for node in honest if node.replica.store.base is None] or honest
     highest = max(whole, key=lambda node: node.replica.height)
     chain = [final.checkpoint for final in observer.chain]

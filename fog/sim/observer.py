@@ -118,8 +118,8 @@ class Observer:
     def blamed(self, node: Node, source: int, code: str) -> None:
         self._ground.counts[f"blamed.{code}"] += 1
         blamed = self._ground.nodes[source]
-        if blamed.is_damaged and not blamed.is_liar:
-            self._ground.counts["damage_told_by_peers"] += 1
+        if node.is_damaged or (blamed.is_damaged and not blamed.is_liar):
+            self._ground.counts["damage_blamed"] += 1  # by peers, or by whose disk misleads it
         elif not node.is_liar and not blamed.is_liar:
             self.broken("blame", f"node {node.index} blames node {source} for {code}")
 
@@ -129,7 +129,7 @@ class Observer:
         if offender is None or offender.is_liar:
             return True
         excused = self._copied if of_votes else self._replaced
-        if not node.is_liar and offender.index not in excused:
+        if not (node.is_liar or node.is_damaged or offender.index in excused):
             self.broken("I11", f"node {node.index} has proof against node {offender.index}")
         return False
 
