@@ -132,7 +132,11 @@ class Admission:
         """Let an event stand whose parents do. Raises RemoteError when its structure is wrong."""
         node = node_of(event)
         self._fetch_places(node.parents)
-        check_structure(event, self._places)
+        try:
+            check_structure(event, self._places)
+        except RemoteError:
+            self.store.require_places({id: self._places[id] for id in node.parents})
+            raise
         if self._is_on_chain(event):
             self.heads[event.lane] = (event.header.seq, event.id)
             batch.chain.append(event)
@@ -360,10 +364,13 @@ class Admission:
         if len(self._places) > PLACES_MAX:
             self._places.popitem(last=False)
 
-    def place_of(self, id: Cid) -> Place:
-        """Of an event that stands here."""
-        self._fetch_places((id,))
-        return self._places[id]
+    def surely_at(self, ids: Iterable[Cid]) -> list[Place]:
+        """The places of events that stand here, compared with their bytes: others will hold us to them."""
+        places = dict.fromkeys(ids)
+        self._fetch_places(places)
+        found = {id: self._places[id] for id in places}
+        self.store.require_places(found)
+        return list(found.values())
 
     def _fetch_places(self, ids: Iterable[Cid]) -> None:
         absent = [id for id in ids if id not in self._places]

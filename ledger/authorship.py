@@ -62,10 +62,8 @@ def next_event(
             next_step="wait until a node of the network is connected, and try again",
         )
     parents = admission.parents_for(ours)
-    above = [admission.place_of(id) for id in parents]
-    before = None if prev is None else admission.place_of(prev)
-    if before is not None:
-        above.append(before)
+    above = admission.surely_at(parents if prev is None else (*parents, prev))
+    before = None if prev is None else above[-1]
     event = events.make(
         key,
         net=admission.net,

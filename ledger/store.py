@@ -15,7 +15,7 @@ What must always hold:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -27,6 +27,7 @@ from ledger.ballot_box import Ballot
 from ledger.beginning import Base
 from ledger.checkpoint import parse_checkpoint
 from ledger.cid import Cid
+from ledger.dag import place_of
 from ledger.database import Synchronous, connect, corrupt, execute_many, lookup, reading, writing
 from ledger.errors import RemoteError, StoreFull
 from ledger.event import Event, Header
@@ -214,6 +215,20 @@ class Store:
                 ids, "by", "lane", "seq", "lc", "ts", tables=self._everywhere
             )
         }
+
+    def require_places(self, places: Mapping[Cid, Place]) -> None:
+        """Compare places with the bytes of those events that are here.
+
+        Places are kept beside the bytes, and no hash protects them. Raises StoreCorrupt: so that nobody is
+        blamed, and nothing of our own is said, for a bit that our disk lost.
+        """
+        for id, wire in self.wires(places).items():
+            try:
+                event = events.parse(wire, net=self.genesis.net, verify_signature=False)
+            except RemoteError as error:
+                raise corrupt(self._name, f"the event {id}: {error}") from error
+            if event.id != id or place_of(event) != places[id]:
+                raise corrupt(self._name, f"the event {id} stands at {place_of(event)}, not at {places[id]}")
 
     def heads(self) -> dict[tuple[bytes, int], tuple[int, Cid]]:
         """(device key, lane) -> (seq, id) of its newest event; rivals do not count."""

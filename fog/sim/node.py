@@ -194,8 +194,23 @@ class Node:
             self.ground.counts["power_cut"] += 1
             self.crash()
             self.ground.observer.crashed(self)
+        except StoreCorrupt as error:
+            self._give_up_disk(error)
         except AssertionError as error:
             self.ground.observer.fault(self, error)
+
+    def _give_up_disk(self, error: StoreCorrupt) -> None:
+        """What its operator does: the file is moved away, the node starts anew, its key stays."""
+        if not self.is_damaged:
+            fault = AssertionError(f"a disk that nobody touched: {error}")
+            self.ground.observer.fault(self, fault)
+            return
+        self.note(f"corrupt {error.code}")
+        self.ground.counts["damage_found"] += 1
+        self.crash()
+        self.disk.lose()
+        self.is_damaged = False
+        self.ground.observer.crashed(self)
 
     def later(self, ms: int, action: Callable[[], None]) -> None:
         """In this life, or never."""

@@ -617,6 +617,36 @@ def test_a_state_that_is_not_the_certified_one_is_not_opened(tmp_path: Path):
         reopened(url)
 
 
+@pytest.mark.parametrize("column", ["lc", "ts"])
+def test_nobody_is_blamed_for_a_bit_that_our_own_disk_lost(tmp_path: Path, column: str):
+    """A place that is not what its event says is found before a peer's good event is refused for it."""
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    node = anchor(GENESIS, url=url)
+    author = Author(GENESIS, "alice")
+    feed(node, author.says(pay("bob", 1)))
+    finalize(node, NOW)
+    damage(node, column)
+    with pytest.raises(StoreCorrupt, match="stands at"):
+        feed(reopened(url), author.says(pay("bob", 2)))
+
+
+def test_nothing_is_said_upon_a_bit_that_our_own_disk_lost(tmp_path: Path):
+    """Everybody else would have to refuse it, and hold it against us."""
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    node = anchor(GENESIS, url=url)
+    node.append("pay", 1, pay("bob", 1), now=NOW)
+    finalize(node, NOW)
+    damage(node, "lc")
+    with pytest.raises(StoreCorrupt, match="stands at"):
+        reopened(url).append("pay", 1, pay("bob", 1), now=NOW)
+
+
+def damage(node: Replica, column: str) -> None:
+    with node.store.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE event SET {column} = {column} + 1048576")
+    node.store.close()
+
+
 def test_a_lost_disk_is_made_good_from_peers():
     """The anchor comes back empty: it takes its own chain from a follower and goes on from there."""
     node, follower = anchor(GENESIS), replica(GENESIS)
