@@ -4,6 +4,7 @@
     accounts      money: transfers, escrow                 conservation  all of it, counted from scratch
     offers        who runs shards for how much             reputation    what an account's runs came to
     stake         bonded, released, out of jail            bonds         what an account has at stake
+    checks        how much that others bring is looked at
     evidence      faults that are proven, and their price  epochs        who may vote in which
     jobs          submitted, cancelled, expired            terms         what a job's terms cost
     leases        commit, reveal, release                  runs          one run, as a state machine

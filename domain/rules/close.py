@@ -9,6 +9,8 @@
     6  placement    checkers are drawn, work is leased                    ) see `domain.rules.pulse`
     7  pulse        whether the next checkpoint has something to do without waiting for an event
 
+and what was spent on checks in this checkpoint is forgotten.
+
 What must always hold: the work is bounded by LAPSES_MAX, PLACEMENTS_MAX and the indexes' own bounds; what is
 left over makes the next close due at once. The end of a job is done whole, so up to SHARDS_MAX may be added;
 and a height has at most ENDS_PER_CLOSE_MAX escrows, and recoveries of one checkpoint's events.
@@ -22,6 +24,7 @@ from domain.rules import (
     agenda,
     appeals,
     checking,
+    checks,
     epochs,
     escrows,
     identity,
@@ -51,7 +54,7 @@ LAPSES_MAX: Final = 4096
 
 
 def close(state: State, context: Context) -> tuple[State, tuple[bytes, ...]]:
-    state, told, more = _lapse(state, context)
+    state, told, more = _lapse(checks.refill(state), context)
     if escrows.any_ends(state, context.height) or identity.any_ripens(state, context.height):
         draft = Draft(state, context)
         escrows.expire(draft)

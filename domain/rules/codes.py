@@ -69,6 +69,7 @@ CODES: Final = {
     "unknown_escrow": "No escrow of that id is open: it never was, or it has ended.",
     "over_escrow": "The voucher's total is more than the escrow was opened with.",
     "nothing_new": "The voucher's total is no more than what was redeemed already.",
+    "escrow_rests": "A false voucher was brought for the escrow; up to some height no other is looked at.",
     "bad_voucher": "The voucher is not signed by the key that opened the escrow.",
     # Stake.
     "bond_too_small": "A bond is nothing or at least the network's `bond_min`.",
@@ -78,6 +79,7 @@ CODES: Final = {
     "not_jailed": "The account is not in jail.",
     "jail_term": "The account's time in jail is not over.",
     # Evidence.
+    "checks_spent": "As many checks as there may be were made in this checkpoint; it can be said again.",
     "bad_evidence": "The evidence does not prove what it claims.",
     "already_punished": "The offence was punished before.",
     "nothing_at_stake": "Whoever is proven at fault has no bond, and nothing else to lose by it.",

@@ -1,7 +1,8 @@
 """A draft: the state while one event, or one part of a close, is being executed.
 
 Rules read and write records here and tell effects; `finish` gives the new state and the effects in order. A
-draft that is thrown away leaves no trace, which is how a refusal half-way has no effect. Money moves only
+draft that is thrown away leaves no trace but what it was told to keep (`domain.rules.checks`), which is how a
+refusal half-way has no effect. Money moves only
 through `domain.rules.accounts` and `domain.rules.bonds`, which keep the running totals here.
 
 What must always hold: a finished draft has created or destroyed no money.
@@ -28,6 +29,7 @@ class Draft:
     __slots__ = (
         "_base",
         "_effects",
+        "_kept",
         "_read",
         "_rows",
         "_standing",
@@ -56,6 +58,7 @@ class Draft:
         self._base = state
         self._rows: dict[tuple[str, bytes], tuple[Table[Any], Any]] = {}
         self._read: dict[tuple[str, bytes], Any] = {}  # records that were asked for, as the base has them
+        self._kept: set[tuple[str, bytes]] = set()
         self._effects: list[Effect] = []
         self._standing: dict[tuple[str, bytes], Effect] = {}
 
@@ -85,6 +88,11 @@ class Draft:
 
     def put(self, table: Table[R], key: bytes, record: R) -> None:
         self._rows[table.name, key] = (table, record)
+
+    def keep(self, table: Table[R], key: bytes, record: R) -> None:
+        """A row that is written also if the event is refused. No money may be in it."""
+        self.put(table, key, record)
+        self._kept.add((table.name, key))
 
     def drop(self, table: Table[R], key: bytes) -> None:
         """No error when the key is not there."""
@@ -130,6 +138,11 @@ class Draft:
         )
         told = [*self._effects, *(self._standing[thing] for thing in sorted(self._standing))]
         return state, tuple(map(effects.encode, told))
+
+    def refused(self) -> State:
+        """The state after, if the event has no effect."""
+        kept = ((place, self._rows[place]) for place in sorted(self._kept))
+        return self._base.change((place, table.encode(record)) for place, (table, record) in kept)
 
     def _conserve(self) -> None:
         """What left one pot went into others; totals follow."""

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from domain.effects import EscrowIs, EscrowState
 from domain.payloads import EscrowClose, EscrowOpen, EscrowRedeem
-from domain.rules import accounts, calendar
+from domain.rules import accounts, calendar, checks
 from domain.rules.codes import Refused, in_credits
 from domain.rules.draft import Draft
 from domain.rules.records import ESCROW, ESCROWS, ONLY, Escrow
@@ -80,7 +80,8 @@ def _check_expiry(draft: Draft, expiry: int) -> None:
 def redeem(draft: Draft, order: EscrowRedeem) -> None:
     """Pay the payee what the voucher's total is above what it had so far.
 
-    Refused without effect: `unknown_escrow`, `not_yours`, `over_escrow`, `nothing_new`, `bad_voucher`.
+    Refused without effect: `unknown_escrow`, `not_yours`, `over_escrow`, `nothing_new`, `escrow_rests`,
+    `checks_spent`, `bad_voucher`.
     """
     escrow = _of_payee(draft, order.escrow)
     if order.total > escrow.amount:
@@ -94,8 +95,10 @@ def redeem(draft: Draft, order: EscrowRedeem) -> None:
             f"{in_credits(escrow.redeemed)} credits were redeemed already, this voucher is for "
             f"{in_credits(order.total)} in all",
         )
+    checks.voucher(draft, order.escrow)
     voucher = Voucher(draft.context.net, order.escrow, order.total)
     if not voucher.is_signed(escrow.key, order.signature):  # last, because it is the dearest
+        checks.false_voucher(draft, order.escrow)
         raise Refused("bad_voucher", f"the voucher is not signed by {escrow.key.hex()}")
     accounts.settle(draft, escrow.payer, escrow.payee, order.total - escrow.redeemed)
     after = replace(escrow, redeemed=order.total)
@@ -143,6 +146,7 @@ def _end(draft: Draft, id: Cid, escrow: Escrow, state: EscrowState) -> None:
     calendar.strike(draft, calendar.ESCROW, escrow.until, id)
     _recount(draft, escrow.payer, -1)
     draft.drop(ESCROW, id)
+    checks.forget(draft, id)
     draft.stands("escrow", id, as_effect(id, escrow, state))
 
 

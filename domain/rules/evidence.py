@@ -17,7 +17,7 @@ Of an event, the key that signed answers for it with its own bond, if it has one
 it acted for, if that delegates to it when the evidence comes.
 
 What must always hold: no evidence is punished twice; whoever signed nothing wrong loses nothing; checking is
-bounded by the sizes of the payloads (10 signatures at most).
+bounded by the sizes of the payloads (10 signatures at most) and by how many are checked in a checkpoint.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from msgspec.structs import replace
 from domain import effects
 from domain.effects import LaneClosed, Slashed
 from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant
-from domain.rules import bonds
+from domain.rules import bonds, checks
 from domain.rules.accounts import move
 from domain.rules.bonds import Bond
 from domain.rules.codes import Refused
@@ -69,11 +69,12 @@ GUILT: Final[Table[Guilt]] = flat("guilt", Guilt)
 
 
 def votes(draft: Draft, order: EvidenceVotes) -> None:
-    """Refused without effect: `already_punished`, `nothing_at_stake`, `bad_evidence`."""
+    """Refused without effect: `already_punished`, `nothing_at_stake`, `checks_spent`, `bad_evidence`."""
     fault = VoteFault(order.one, order.other)
     offence = vote_offence(fault.by, fault.one.vote.epoch)
     _require_new(draft, OFFENCE, offence)
     _require_stake(draft, fault.by)
+    checks.evidence(draft)
     try:
         check_vote_fault(fault, net=draft.context.net)
     except RemoteError as error:
@@ -85,12 +86,13 @@ def votes(draft: Draft, order: EvidenceVotes) -> None:
 def fork(draft: Draft, order: EvidenceFork) -> None:
     """Close the lane, whatever its author has at stake.
 
-    Refused without effect: `already_punished`, `bad_evidence`.
+    Refused without effect: `already_punished`, `checks_spent`, `bad_evidence`.
     """
     try:
         header = order.proof.header(draft.context.net)
         lane = cut.lane_key(header.by, header.lane)
         _require_new(draft, CLOSED, lane)
+        checks.evidence(draft)
         forks.check(order.proof, net=draft.context.net)
     except RemoteError as error:
         raise Refused("bad_evidence", "the two headers prove no fork") from error
@@ -101,13 +103,14 @@ def fork(draft: Draft, order: EvidenceFork) -> None:
 
 
 def warrant(draft: Draft, order: EvidenceWarrant) -> None:
-    """Refused without effect: `already_punished`, `nothing_at_stake`, `bad_evidence`."""
+    """Refused without effect: `already_punished`, `nothing_at_stake`, `checks_spent`, `bad_evidence`."""
     try:
         header = order.warrant.header(draft.context.net)
         offence = warrant_offence(header.by, header.lane, header.seq)
         _require_new(draft, OFFENCE, offence)
         accounts = answerable(partial(delegates, draft), header)
         _require_stake(draft, *accounts)
+        checks.evidence(draft)
         warrants.check(order.warrant, net=draft.context.net)
     except RemoteError as error:
         raise Refused("bad_evidence", "the headers prove no lie about a place") from error

@@ -138,7 +138,8 @@ class FogRules:
         return state
 
     def execute(self, state: State, event: Event, context: Context) -> tuple[State, Receipt]:
-        """One event: `ok` with its effects, or a code with a `Refusal` and the state as it was."""
+        """One event: `ok` with its effects, or a code with a `Refusal` and the state as it was, but for what
+        was spent on checking it (`domain.rules.checks`)."""
         draft = Draft(state, context, author=event.account, device=event.header.by, id=event.id)
         try:
             identity.require_may_act(draft)
@@ -146,7 +147,7 @@ class FogRules:
             RULES[type(payload)](draft, payload)
         except Refused as refused:
             refusal = effects.encode(Refusal(refused.code, refused.message))
-            return state, Receipt(event.id, refused.code, (refusal,))
+            return draft.refused(), Receipt(event.id, refused.code, (refusal,))
         after, told = draft.finish()
         return after, Receipt(event.id, OK, told)
 

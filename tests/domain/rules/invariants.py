@@ -12,6 +12,7 @@ from domain.payloads import ATTEMPTS_MAX, GUARDIANS_MAX
 from domain.rules import agenda, calendar, conservation, packed, terms
 from domain.rules.appeals import VERDICT
 from domain.rules.bonds import BOND, BONDS_MAX, LEAVING_MAX, Bond
+from domain.rules.checks import RESTS, SPENT
 from domain.rules.epochs import budget
 from domain.rules.escrows import ENDS_PER_CLOSE_MAX
 from domain.rules.identity import DELEGATION, DEVICES_MAX, IDENTITY, RECOVERY, Recovery
@@ -156,6 +157,17 @@ def check_state(state: State, now: int) -> None:
     _check_escrows(state)
     _check_identities(state, recoveries)
     _check_validators(state)
+    _check_rests(state)
+
+
+def check_closed(state: State) -> None:
+    """What is counted within a checkpoint is gone after it."""
+    assert not state.items(SPENT.name)
+
+
+def _check_rests(state: State) -> None:
+    """Escrows that rest are open."""
+    assert {key for key, _ in state.items(RESTS.name)} <= _records(state, ESCROW).keys()
 
 
 def _check_validators(state: State) -> None:

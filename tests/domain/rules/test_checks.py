@@ -1,0 +1,168 @@
+"""What is false costs everybody little: so many checks in a checkpoint, and nobody honest goes without."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from domain.payloads import EscrowOpen, EscrowRedeem, EvidenceVotes
+from domain.rules import FogRules, checks
+from domain.rules.checks import (
+    EVIDENCE_BONDED_MAX,
+    EVIDENCE_MAX,
+    FALSE_VOUCHERS_MAX,
+    OF_ONE_MAX,
+    REST_HEIGHTS,
+    RESTS,
+    SPENT,
+)
+from domain.rules.escrows import ESCROWS_MAX
+from domain.vouchers import SignedVoucher, Voucher
+from ledger.cid import Cid
+from tests.domain.rules.court import Court
+
+STAKES = dict.fromkeys("abcdefghij", 1000)
+FALSE = bytes(64)
+
+
+def false_votes(world: Court, name: str, slot: int = 1) -> EvidenceVotes:
+    """Two votes of this validator that contradict each other; it signed neither."""
+    real = world.double_vote(name, slot=slot)
+    return EvidenceVotes(replace(real.one, sig=FALSE), replace(real.other, sig=FALSE))
+
+
+def strangers(count: int) -> list[str]:
+    return [f"stranger{number}" for number in range(count)]
+
+
+def test_strangers_are_listened_to_so_often_in_a_checkpoint_and_not_for_ever() -> None:
+    world = Court(stakes=STAKES)
+    said = [world.do(name, false_votes(world, "a")) for name in strangers(EVIDENCE_MAX + 3)]
+    assert said == EVIDENCE_MAX * ["bad_evidence"] + 3 * ["checks_spent"]
+    assert world.do("rita", world.double_vote("a")) == "checks_spent"
+    world.close()
+    assert world.do("rita", world.double_vote("a")) == "ok"
+
+
+def test_who_could_be_slashed_is_listened_to_whatever_strangers_say() -> None:
+    world = Court(stakes=STAKES)
+    for name in strangers(EVIDENCE_MAX + 1):
+        world.do(name, false_votes(world, "a"))
+    assert world.do("b", world.double_vote("a")) == "ok"
+
+
+def test_one_account_is_listened_to_some_times_also_if_it_is_right() -> None:
+    """Whatever it brings: two votes, a fork, a warrant."""
+    world = Court(stakes=STAKES)
+    assert world.do("b", world.fork("a")) == "ok"
+    assert world.do("b", world.lie("a")) == "ok"
+    assert world.do("b", world.double_vote("a")) == "ok"
+    said = [world.do("b", false_votes(world, "c", slot)) for slot in range(1, OF_ONE_MAX)]
+    assert said == (OF_ONE_MAX - 3) * ["bad_evidence"] + 2 * ["checks_spent"]
+    assert world.do("d", world.double_vote("c")) == "ok"
+
+
+def test_what_is_refused_unseen_costs_no_room() -> None:
+    world = Court(stakes=STAKES)
+    assert world.do("rita", world.double_vote("a")) == "ok"
+    for _ in range(OF_ONE_MAX + 1):
+        assert world.do("rita", world.double_vote("a")) == "already_punished"
+        assert world.do("rita", world.double_vote("nobody")) == "nothing_at_stake"
+    assert world.do("rita", world.double_vote("b")) == "ok"
+
+
+def test_the_shares_together_are_all_that_can_be_false() -> None:
+    """Less than a second and a half for everybody, if 256 who have a bond lie as well."""
+    assert EVIDENCE_MAX + EVIDENCE_BONDED_MAX + FALSE_VOUCHERS_MAX <= 400
+    assert ESCROWS_MAX < REST_HEIGHTS * FALSE_VOUCHERS_MAX // 3
+
+
+def escrows(world: Court, payees: list[str], of_each: int = 1) -> list[tuple[str, Cid]]:
+    found = []
+    for number, payee in enumerate(payees * of_each):
+        payer = f"payer{number % 4}"
+        event = world.event(payer, EscrowOpen(world.account(payee), 10, world.height + 100))
+        assert world.order(event) == "ok"
+        found.append((payee, event.id))
+    return found
+
+
+def false_voucher(escrow: Cid) -> EscrowRedeem:
+    return EscrowRedeem(escrow, 5, FALSE)
+
+
+def voucher(world: Court, payer: str, escrow: Cid, total: int) -> EscrowRedeem:
+    signed = SignedVoucher.make(world.key(payer), Voucher(world.genesis.net, escrow, total))
+    return EscrowRedeem(escrow, total, signed.sig)
+
+
+def rich() -> Court:
+    return Court(stakes=STAKES, **{f"payer{number}": 10_000 for number in range(4)})
+
+
+def test_an_escrow_rests_after_a_false_voucher_and_is_paid_from_later() -> None:
+    world = rich()
+    [(payee, escrow)] = escrows(world, ["bob"])
+    begun = world.height
+    assert world.do(payee, false_voucher(escrow)) == "bad_voucher"
+    assert world.do(payee, voucher(world, "payer0", escrow, 4)) == "escrow_rests"
+    world.close()
+    assert world.do(payee, voucher(world, "payer0", escrow, 4)) == "escrow_rests"
+    world.height = begun + REST_HEIGHTS
+    assert world.do(payee, voucher(world, "payer0", escrow, 4)) == "escrow_rests"
+    world.height += 1
+    assert world.do(payee, voucher(world, "payer0", escrow, 4)) == "ok"
+    assert world.do(payee, voucher(world, "payer0", escrow, 10)) == "ok"
+    assert not world.state.items(RESTS.name), "an escrow that has ended rests"
+
+
+def test_an_escrow_that_rests_expires_all_the_same() -> None:
+    world = Court({"grace_checkpoints": 1}, stakes=STAKES, payer0=100)
+    event = world.event("payer0", EscrowOpen(world.account("bob"), 10, world.height + 2))
+    assert world.order(event) == "ok"
+    assert world.do("bob", false_voucher(event.id)) == "bad_voucher"
+    for _ in range(6):
+        world.close()
+    assert world.do("bob", voucher(world, "payer0", event.id, 4)) == "unknown_escrow"
+    assert not world.state.items(RESTS.name)
+
+
+def test_false_vouchers_are_looked_at_so_often_in_a_checkpoint() -> None:
+    world = rich()
+    payees = strangers(FALSE_VOUCHERS_MAX // OF_ONE_MAX + 1)
+    opened = escrows(world, payees, OF_ONE_MAX)
+    [(honest, escrow)] = escrows(world, ["bob"])
+    said = [world.do(payee, false_voucher(one)) for payee, one in opened]
+    assert said == FALSE_VOUCHERS_MAX * ["bad_voucher"] + OF_ONE_MAX * ["checks_spent"]
+    assert world.do(honest, voucher(world, "payer0", escrow, 4)) == "checks_spent"
+    world.close()
+    assert world.do(honest, voucher(world, "payer0", escrow, 4)) == "ok"
+
+
+def test_good_vouchers_are_not_counted() -> None:
+    world = rich()
+    [(payee, escrow)] = escrows(world, ["bob"])
+    for total in range(1, 11):
+        assert world.do(payee, voucher(world, "payer0", escrow, total)) == "ok"
+    assert not world.state.items(SPENT.name)
+
+
+@pytest.mark.parametrize("count", [1, EVIDENCE_MAX + 5])
+def test_whoever_executes_the_same_comes_to_the_same_and_nothing_is_left(count: int) -> None:
+    world = Court(stakes=STAKES)
+    events = [world.event(name, false_votes(world, "a")) for name in strangers(count)]
+    roots, codes = set(), set()
+    for _ in range(2):
+        state, rules, said = world.state, FogRules(), []
+        for event in events:
+            state, receipt = rules.execute(state, event, world.context)
+            said.append(receipt.code)
+        assert state.items(SPENT.name)
+        state, _ = rules.close(state, world.context)
+        assert SPENT.name not in state.tables()
+        roots.add(state.seal().root)
+        codes.add(tuple(said))
+    assert len(roots) == len(codes) == 1
+    plain, _ = FogRules().close(world.state, world.context)
+    assert roots == {plain.seal().root}, "false evidence left a trace"
+    assert checks.refill(plain) is plain
