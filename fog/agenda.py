@@ -105,6 +105,11 @@ def all_shards(conn: sa.Connection, job: Cid) -> list[Row]:
     return [dict(row) for row in conn.execute(query).mappings()]
 
 
+def settled_shards(conn: sa.Connection, job: Cid) -> list[tuple[int, Cid]]:
+    """(shard, result) of each that is settled."""
+    return [(shard, Cid(result)) for shard, result in conn.execute(_SETTLED, {"job": job})]
+
+
 def job_row(conn: sa.Connection, job: Cid) -> Row | None:
     return schedules.job(conn, job)
 
@@ -193,6 +198,11 @@ _TAKERS: Final = sa.select(sa.func.count(OFFER.c.account.distinct())).where(
     OFFER.c.slots > 0,
     OFFER.c.price <= sa.bindparam("price"),
     OFFER.c.bond >= sa.bindparam("bond"),
+)
+_SETTLED: Final = (
+    sa.select(SHARD.c.shard, SHARD.c.result)
+    .where(SHARD.c.job == sa.bindparam("job"), SHARD.c.state == "settled")
+    .order_by(SHARD.c.shard)
 )
 _STATES: Final = (
     sa.select(SHARD.c.state, sa.func.count())

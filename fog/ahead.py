@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-AHEAD_MAX: Final = 8
+AHEAD_MAX: Final = 32
 """For each slot: more would keep work from idle others, for the sake of runs that are all overhead."""
 
 RUN_S_MAX: Final = 2.0

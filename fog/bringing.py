@@ -112,16 +112,16 @@ class Bringing:
             while True:
                 seen = await self._agenda.folded.after(seen)
                 for record in await self._keep(self._work.open_jobs):
-                    try:
-                        await self._go_on(record, nursery)
-                    except StoreFull as error:
-                        log.error("%s is looked at again later: %s", record.name, error)
+                    await self._go_on(record, nursery)
 
     async def _go_on(self, record: SubmittedJob, nursery: trio.Nursery) -> None:
-        if record.job is None:
-            await self._adopt(record)
-        else:
-            await self._look_at(record, record.job, nursery)
+        try:
+            if record.job is None:
+                await self._adopt(record)
+            else:
+                await self._look_at(record, record.job, nursery)
+        except StoreFull as error:
+            log.error("%s is looked at again later: %s", record.name, error)
 
     @contextmanager
     def signing(self, spec: Cid) -> Iterator[None]:
@@ -164,15 +164,13 @@ class Bringing:
             if await self.is_refused(job):
                 await self._end(record, job)
             return
-        lacking = [
-            Wanted(job, shard["shard"], Cid(shard["result"]))
-            for shard in await self._agenda.ask(agenda.all_shards, job)
-            if shard["state"] == "settled" and shard["shard"] not in record.fetched | record.lost.keys()
-        ]
+        settled = await self._agenda.ask(agenda.settled_shards, job)
+        over = record.fetched | record.lost.keys()
+        lacking = [Wanted(job, shard, result) for shard, result in settled if shard not in over]
         for wanted in lacking:
             if wanted not in self._scopes:
                 self._scopes[wanted] = trio.CancelScope()
-                nursery.start_soon(self._bring, wanted, record)
+                nursery.start_soon(self._bring, wanted, record, nursery)
         if row["state"] in ENDED and not lacking:
             await self._end(record, job)
 
@@ -188,7 +186,7 @@ class Bringing:
 
     # -- one result --------------------------------------------------------------------------------------
 
-    async def _bring(self, wanted: Wanted, record: SubmittedJob) -> None:
+    async def _bring(self, wanted: Wanted, record: SubmittedJob, nursery: trio.Nursery) -> None:
         """Until it is here, or is not waited for any more. What came of it stays meanwhile."""
         patience = self.patience()
         scope = self._scopes[wanted]
@@ -204,7 +202,7 @@ class Bringing:
             self._failing.pop(wanted, None)
         self.fetched.advance()
         if all(other.job != wanted.job for other in self._scopes):
-            self._agenda.folded.advance()  # it may have been the job's last one
+            await self._go_on(record, nursery)  # it may have been the job's last one
 
     async def _tried(
         self, wanted: Wanted, record: SubmittedJob, patience: Patience, hold: Hold

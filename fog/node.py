@@ -30,7 +30,7 @@ from domain.payloads import Payload
 from domain.rules import FogRules, params
 from domain.rules.identity import may_act
 from domain.work import Work
-from fog import acquaintances, control, pruning, tempo
+from fog import acquaintances, control, pruning
 from fog.accuser import PATIENCE_S, Accuser
 from fog.agenda import Agenda
 from fog.bringing import Bringing
@@ -53,6 +53,7 @@ from fog.seats import Seats
 from fog.settings import RATE_KIB_S_MAX, Settings
 from fog.share import Share, throttle
 from fog.submitter import Submitter
+from fog.tempo import Tempo
 from fog.validating import Validating
 from fog.worker import Worker
 from fog.workflows import Workflows
@@ -259,9 +260,11 @@ class Node:
             await outbox.announce_unseen(exchange)
             nursery.start_soon(outbox.watch)
             nursery.start_soon(notes.run, settings.finality.witness_interval_ms)
-            await nursery.start(Validating(host, exchange, ledger, accuser.faults).run)
+            validating = Validating(host, exchange, ledger, accuser.faults)
+            await nursery.start(validating.run)
             nursery.start_soon(accuser.run)
-            nursery.start_soon(tempo.keep, settings.finality.checkpoint_interval_ms, ledger, agenda)
+            usual_ms = settings.finality.checkpoint_interval_ms
+            nursery.start_soon(Tempo(usual_ms, ledger, agenda, validating.look).run)
             if worker is not None and harvesting is not None:
                 nursery.start_soon(harvesting.run)
                 if settings.worker.cpu_percent < 100:

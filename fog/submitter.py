@@ -51,6 +51,9 @@ CID_TEXT_SIZE: Final = 59
 BOND_IN_PAYS: Final = PPM // RATE_MIN - 1
 """A larger bond makes no check rarer."""
 
+PROGRESS_S: Final = 0.5
+"""Between two words on the progress of many shards: looking costs as much as bringing a result home."""
+
 
 class Submitter:
     """`bringing` is asked to bring results home, `results` for those that are here."""
@@ -160,6 +163,7 @@ class Submitter:
         assert record is not None, "following a job that is not ours"
         while True:
             fetched, folded = self.fetched.beat, self._agenda.folded.beat
+            told = trio.current_time()
             await tell(await self._progress(job, record))
             if record.ended:
                 return
@@ -171,7 +175,18 @@ class Submitter:
 
                 nursery.start_soon(on, self.fetched, fetched)
                 nursery.start_soon(on, self._agenda.folded, folded)
+            if len(record.inputs) > 1:
+                with trio.move_on_at(told + PROGRESS_S):
+                    await self._until_ended(job)
             record = await self._keep(self._work.job, job) or record
+
+    async def _until_ended(self, job: Cid) -> None:
+        while True:
+            beat = self.fetched.beat
+            record = await self._keep(self._work.job, job)
+            if record is None or record.ended:
+                return
+            await self.fetched.after(beat)
 
     async def require_ours(self, job: Cid) -> SubmittedJob:
         """Raises UsageError (`not_submitted_here`)."""

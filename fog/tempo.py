@@ -5,47 +5,108 @@ are heard, written and passed on, tables are folded, everybody looks at what it 
 each of them in turn, so they should come quickly. Many runs at once fill them anyway, and their workers hold
 enough leases to bridge the time (`fog.ahead`): then they may come more rarely, and the processors work.
 
+And when everybody who runs something has said what there was to say, nothing is to be waited for: as at the
+end of a job.
+
 What must always hold: never quicker than the setting, never slower than SLOWEST_MS because of this.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
+import trio
 
+from domain.rules.records import Checks
 from fog.agenda import Agenda
 from fog.replica_thread import ReplicaThread
-from projections.schedules import RUN
+from projections.schedules import JOB, RUN
 
 FEW: Final = 2
 """Runs of a lone job: the work and its check."""
+
+SLOWER_TIMES: Final = 2
+"""For each run more, so many times the setting: of a handful, each waits for most of the others."""
 
 SLOWEST_MS: Final = 400
 """Between two checkpoints: some three of them lie between a commitment and the next lease."""
 
 
-def interval(usual_ms: int, live: int) -> int:
-    """Least milliseconds between two checkpoints while `live` runs are leased, committed or revealed."""
-    slower = usual_ms * (1 + max(0, live - FEW))
+class Going(NamedTuple):
+    """Runs of all accounts that are not over, and how many events they are to bring before they are."""
+
+    runs: int
+    events: int
+
+
+NOTHING: Final = Going(0, 0)
+
+
+def interval(usual_ms: int, going: Going, waiting: int) -> int:
+    """Least milliseconds between two checkpoints while `waiting` events are not final."""
+    if waiting >= going.events:
+        return usual_ms
+    slower = usual_ms * (1 + SLOWER_TIMES * max(0, going.runs - FEW))
     return max(usual_ms, min(slower, SLOWEST_MS))
 
 
-async def keep(usual_ms: int, ledger: ReplicaThread, agenda: Agenda) -> None:
-    """Look after every fold, until cancelled."""
-    seen, now = -1, usual_ms
-    while True:
-        seen = await agenda.folded.after(seen)
-        wanted = interval(usual_ms, await agenda.ask(live_runs))
-        if wanted != now:
-            await ledger.call(ledger.replica.pace, wanted)
-            now = wanted
+class Tempo:
+    def __init__(
+        self, usual_ms: int, ledger: ReplicaThread, agenda: Agenda, look: Callable[[], None]
+    ) -> None:
+        """`look`: have the ledger see whether a checkpoint is due by now."""
+        self._usual_ms = self._now_ms = usual_ms
+        self._ledger = ledger
+        self._agenda = agenda
+        self._look = look
+        self._going = NOTHING
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._on_fold)
+            nursery.start_soon(self._on_arrival)
+
+    async def _on_fold(self) -> None:
+        seen = -1
+        while True:
+            seen = await self._agenda.folded.after(seen)
+            if self._ledger.replica.is_validator:
+                self._going = await self._agenda.ask(going_on)
+                await self._settle()
+
+    async def _on_arrival(self) -> None:
+        seen = -1
+        while True:
+            seen = await self._ledger.arrived.after(seen)
+            if self._ledger.replica.is_validator:
+                await self._settle()
+
+    async def _settle(self) -> None:
+        replica = self._ledger.replica
+        wanted = interval(self._usual_ms, self._going, replica.not_final)
+        if wanted != self._now_ms:
+            is_sooner, self._now_ms = wanted < self._now_ms, wanted
+            await self._ledger.call(replica.pace, wanted)
+            if is_sooner:
+                self._look()
 
 
-def live_runs(conn: sa.Connection) -> int:
-    """Runs of all accounts that are not over; more than enough is as good as all."""
-    return conn.execute(_LIVE).scalar_one()
+def going_on(conn: sa.Connection) -> Going:
+    """More than enough is as good as all."""
+    return Going(*conn.execute(_GOING).one())
 
 
-_SOME: Final = sa.select(RUN.c.job).where(RUN.c.live.is_(True)).limit(FEW * SLOWEST_MS).subquery()
-_LIVE: Final = sa.select(sa.func.count()).select_from(_SOME)
+_SOME: Final = (
+    sa.select(RUN.c.state, JOB.c.checks)
+    .join(JOB, JOB.c.job == RUN.c.job)
+    .where(RUN.c.live.is_(True))
+    .limit(FEW * SLOWEST_MS)
+    .subquery()
+)
+_SAYS_BOTH: Final = sa.and_(
+    _SOME.c.state == "leased", _SOME.c.checks == Checks.NEVER
+)  # commitment and reveal
+_GOING: Final = sa.select(sa.func.count(), sa.func.count() + sa.func.count(sa.case((_SAYS_BOTH, 1))))

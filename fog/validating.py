@@ -81,6 +81,10 @@ class Validating:
             nursery.start_soon(self._rejoin)
             task_status.started()
 
+    def look(self) -> None:
+        """See now whether something is due: what decides that has changed."""
+        self._sooner.set()
+
     # -- what others say ---------------------------------------------------------------------------------
 
     async def _hear(self) -> None:

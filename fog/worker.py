@@ -155,18 +155,18 @@ class Worker:
                 for lease in self._committed.keys() - self._leased:
                     self._ahead.turned(trio.current_time() - self._committed.pop(lease))
                 self._looked.advance()
-                await self._close_all_but(owed)
                 for lease in self._scopes.keys() - owed.keys():
                     self._scopes[lease].cancel()
                 for lease in owed.keys() - self._scopes.keys():
                     self._scopes[lease] = trio.CancelScope()
                     nursery.start_soon(self._carry, lease, owed[lease])
+                await self._close_all_but(owed)
 
     async def _close_all_but(self, owed: Collection[Lease]) -> None:
         """Answers to leases that the ledger asks nothing more of are over."""
-        for lease in self._work.open_leases():
-            if lease not in owed:
-                await trio.to_thread.run_sync(self._work.lease_over, *lease)
+        over = [lease for lease in self._work.open_leases() if lease not in owed]
+        if over:
+            await trio.to_thread.run_sync(self._work.leases_over, over)
 
     # -- leaving -----------------------------------------------------------------------------------------
 
@@ -244,9 +244,8 @@ class Worker:
 
     async def _computed(self, lease: Lease, row: Row, job: Row) -> HeldLease | None:
         """What this lease was answered with, now or before a crash; None: given back."""
-        held = await trio.to_thread.run_sync(self._work.lease, *lease)
-        if held is not None:
-            return held
+        if lease in self._work.open_leases():
+            return await trio.to_thread.run_sync(self._work.lease, *lease)
         try:
             with self.gate.until_shut(), self._blobs.store.pins.hold() as hold:
                 return await self._compute(lease, row, job, hold)

@@ -97,6 +97,16 @@ class Standing:
             return self._voting.standstill(now)
 
     @property
+    def is_validator(self) -> bool:
+        """Whether this node has a vote in the present epoch."""
+        return self._voting.is_validator
+
+    @property
+    def not_final(self) -> int:
+        """How many events stand here and wait to become final."""
+        return len(self._admission.unordered)
+
+    @property
     def heads(self) -> dict[Lane, Head]:
         """A copy of (device key, lane) -> (seq, id)."""
         with self._turn:

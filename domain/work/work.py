@@ -14,7 +14,7 @@ What must always hold:
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from eventsourcing.persistence import ProcessRecorder
@@ -155,7 +155,7 @@ class Work:
         """Nothing is to be done for this job any more. Also for one that was begun and never submitted."""
         with self._lock:
             if not record.ended:
-                self._end(self._jobs, record, self._next(record, JobEnded))
+                self._end(self._jobs, (record, self._next(record, JobEnded)))
                 self._aliases.pop(record.job or Cid(), None)
 
     def job(self, job: Cid) -> SubmittedJob | None:
@@ -198,7 +198,7 @@ class Work:
             ended = self._next(flow, StepEnded, step=step, outcome=outcome, reason=reason)
             last = all(name == step or other.outcome is not None for name, other in flow.steps.items())
             if last:
-                self._end(self._workflows, flow, ended)
+                self._end(self._workflows, (flow, ended))
             else:
                 self._change((flow, ended))
 
@@ -246,12 +246,14 @@ class Work:
         with self._lock:
             return self._lease(job, shard, attempt)
 
-    def lease_over(self, job: Cid, shard: int, attempt: int) -> None:
-        """The ledger asks nothing more of this lease. No error when nothing is held."""
+    def leases_over(self, leases: Iterable[tuple[Cid, int, int]]) -> None:
+        """The ledger asks nothing more of these (job, shard, attempt). No error where nothing is held."""
         with self._lock:
-            lease = self._lease(job, shard, attempt)
-            if lease is not None and not lease.ended:
-                self._end(self._leases, lease, self._next(lease, LeaseEnded))
+            ids = dict.fromkeys(_lease(*lease) for lease in leases)
+            held = [self._opened(HeldLease, id) for id in ids if id in self._open]
+            for start in range(0, len(held), INDEX_EVERY):
+                some = held[start : start + INDEX_EVERY]
+                self._end(self._leases, *((lease, self._next(lease, LeaseEnded)) for lease in some))
 
     def open_leases(self) -> list[tuple[Cid, int, int]]:
         """(job, shard, attempt) of every answer that is not over, the oldest first. From memory."""
@@ -303,10 +305,21 @@ class Work:
         self._write_out(index)
         return record
 
-    def _end(self, index: Index, record: Record, event: Event) -> None:
-        self._change((record, event), (index, self._next(index, RecordClosed, record=record.id)))
-        self._open.pop(record.id, None)
-        self._write_out(index)
+    def _end(self, index: Index, *ends: tuple[Record, Event]) -> None:
+        """All of them or none; where an index is due among them, it is written with them."""
+        assert len(ends) <= INDEX_EVERY, "a whole index for each INDEX_EVERY events"
+        ended = {record.id for record, _ in ends}
+        closed: list[Event] = [
+            RecordClosed(originator_id=index.id, originator_version=version, record=id)
+            for version, id in enumerate(ended, index.version + 1)
+        ]
+        if index.version // INDEX_EVERY < (index.version + len(closed)) // INDEX_EVERY:
+            left = [id for id in index.open if id not in ended]
+            last = index.version + len(closed)
+            closed.append(IndexWritten(originator_id=index.id, originator_version=last + 1, open=left))
+        self._change(*ends, *((index, event) for event in closed))
+        for id in ended:
+            self._open.pop(id, None)
 
     def _write_out(self, index: Index) -> None:
         if index.version % INDEX_EVERY == 0:

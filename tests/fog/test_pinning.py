@@ -81,7 +81,7 @@ def test_a_result_stays_with_its_blobs_until_its_lease_is_over(engine: sa.Engine
     assert store.has(result)
     assert output.cid is not None
     assert store.is_whole(output.cid)
-    work.lease_over(JOB, 0, 0)
+    work.leases_over([(JOB, 0, 0)])
     store.gc()
     assert store.bytes_used == 0
 

@@ -5,17 +5,66 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fog.tempo import SLOWEST_MS, interval
+from domain.effects import JobIs, RunIs, RunState
+from domain.rules.records import Checks
+from fog.tempo import NOTHING, SLOWEST_MS, Going, going_on, interval
+from ledger.cid import Cid
+from ledger.database import connect, writing
+from projections import schedules
+from projections.model import METADATA, Entry
 
 
 def test_a_lone_job_waits_no_longer_than_the_setting_says():
-    assert [interval(50, live) for live in (0, 1, 2)] == [50, 50, 50]
+    assert [interval(50, Going(live, 2 * live), waiting=0) for live in (1, 2)] == [50, 50]
+    assert interval(50, NOTHING, waiting=0) == 50
 
 
 def test_many_runs_wait_for_each_other():
-    assert [interval(50, live) for live in (3, 4, 8, 1000)] == [100, 150, 350, SLOWEST_MS]
+    assert [interval(50, Going(live, live), waiting=2) for live in (3, 4, 5, 1000)] == [
+        150,
+        250,
+        350,
+        SLOWEST_MS,
+    ]
 
 
-@given(usual=st.integers(10, 600_000), live=st.integers(0, 10_000))
-def test_never_quicker_than_the_setting_nor_slower_than_that_or_the_bound(usual: int, live: int):
-    assert usual <= interval(usual, live) <= max(usual, SLOWEST_MS)
+def test_when_everybody_has_spoken_nobody_waits_any_more():
+    """As at the end of a job: nothing else is to come, and its submitter waits."""
+    assert [interval(50, Going(9, 18), waiting) for waiting in (0, 17, 18, 40)] == [
+        SLOWEST_MS,
+        SLOWEST_MS,
+        50,
+        50,
+    ]
+
+
+@given(usual=st.integers(10, 600_000), live=st.integers(0, 10_000), waiting=st.integers(0, 10_000))
+def test_never_quicker_than_the_setting_nor_slower_than_that_or_the_bound(
+    usual: int, live: int, waiting: int
+):
+    assert usual <= interval(usual, Going(live, 2 * live), waiting) <= max(usual, SLOWEST_MS)
+
+
+def test_what_nobody_checks_is_said_in_two_events_and_all_else_in_one_at_a_time():
+    """A commitment, and the reveal with it or later. What is revealed or over is owed by nobody."""
+    jobs = {Cid.of(bytes([checks])): checks for checks in (Checks.NEVER, Checks.ALWAYS)}
+    effects = [job_is(job, checks) for job, checks in jobs.items()]
+    effects += [
+        run_is(job, shard, state)
+        for job in jobs
+        for shard, state in enumerate(("leased", "leased", "committed", "revealed", "expired"))
+    ]
+    engine = connect("sqlite://")
+    with writing(engine) as conn:
+        METADATA.create_all(conn)
+        assert going_on(conn) == NOTHING
+        schedules.fold(conn, [Entry(1, 1, 0, 0, None, None, "ok", tuple(effects))])
+        assert going_on(conn) == Going(runs=6, events=(2 + 2 + 1) + (1 + 1 + 1))
+
+
+def job_is(job: Cid, checks: int) -> JobIs:
+    return JobIs(job, bytes(32), "running", job, 5, 0, 0, 0, 0, 0, 0, 0, 0, checks)
+
+
+def run_is(job: Cid, shard: int, state: RunState) -> RunIs:
+    return RunIs(job, shard, 0, bytes(32), bytes(32), "work", state, 0, 0)

@@ -50,7 +50,7 @@ def test_a_second_answer_to_a_lease_is_not_taken(engine: sa.Engine) -> None:
     work = opened(engine)
     work.computed(JOB, 3, 1, result=RESULT, fuel=700, salt=SALT)
     assert work.computed(JOB, 3, 1, result=Cid.of(b"other"), fuel=1, salt=bytes(32)).result == RESULT
-    work.lease_over(JOB, 3, 1)
+    work.leases_over([(JOB, 3, 1)])
     again = opened(engine).computed(JOB, 3, 1, result=Cid.of(b"other"), fuel=1, salt=bytes(32))
     assert (again.result, again.salt) == (RESULT, SALT)
 
@@ -61,10 +61,23 @@ def test_leases_are_told_apart_by_job_shard_and_attempt(engine: sa.Engine) -> No
     assert work.lease(JOB, 3, 0) is None
     assert work.lease(JOB, 31, 1) is None
     assert work.lease(SPEC, 3, 1) is None
-    work.lease_over(JOB, 9, 9)
+    work.leases_over([(JOB, 9, 9)])
     assert work.open_leases() == [(JOB, 3, 1)]
-    work.lease_over(JOB, 3, 1)
-    work.lease_over(JOB, 3, 1)
+    work.leases_over([(JOB, 3, 1)])
+    work.leases_over([(JOB, 3, 1)])
+    assert opened(engine).open_leases() == []
+
+
+@pytest.mark.parametrize("ending", [1, 63, 64, 65, 200])
+def test_leases_that_are_over_together_leave_the_others_open(engine: sa.Engine, ending: int) -> None:
+    """However many: a start reads only the end of the index, so that must say which are left."""
+    work = opened(engine)
+    for shard in range(ending + 2):
+        work.computed(JOB, shard, 0, result=RESULT, fuel=1, salt=SALT)
+    work.leases_over([(JOB, shard, 0) for shard in range(1, ending + 1)])
+    left = [(JOB, 0, 0), (JOB, ending + 1, 0)]
+    assert work.open_leases() == opened(engine).open_leases() == left
+    work.leases_over(left)
     assert opened(engine).open_leases() == []
 
 
