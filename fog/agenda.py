@@ -91,7 +91,8 @@ def _may_reveal(runs: list[Row], *, alone: bool, bond: int) -> bool:
     """As `domain.rules.runs.may_reveal` has it."""
     live = [run for run in runs if run["state"] in ("leased", "committed", "revealed")]
     revealed = [(run["result"], run["fuel"]) for run in live if run["state"] == "revealed"]
-    needed = runs_for(revealed, trusted=alone, bonded=bool(bond))
+    hidden = any(run["reason"] == "hidden_result" for run in runs)
+    needed = runs_for(revealed, trusted=alone, bonded=bool(bond), hidden=hidden)
     return len(live) >= needed and all(run["state"] != "leased" for run in live)
 
 

@@ -131,7 +131,7 @@ def _lose(draft: Draft, spot: Spot, attempt: int) -> None:
     if is_short(run, draft.context.height):
         return set_clock_anew(draft, spot, attempt)
     if run.state == RunState.COMMITTED and not is_trusted(shard, spot.job):
-        turn(draft, spot, attempt, Act.LAPSE, reason="hidden_result", is_kept=True)
+        turn(draft, spot, attempt, Act.LAPSE, reason="hidden_result", is_kept=True, hidden=1)
         pledges.forfeit(draft, spot, attempt, run, "hidden_result")
         reputation.lost(draft, run.worker, hidden=True)
     else:

@@ -206,6 +206,7 @@ class Run(msgspec.Struct, frozen=True):
     late  1 when a result of the shard was public before it was leased, in an appeal the one that is doubted:
           it could have been copied
     opened  height at which its time to reveal began; 0: it did not yet
+    hidden  1 when it was to be compared and was not revealed
     """
 
     worker: bytes
@@ -221,6 +222,7 @@ class Run(msgspec.Struct, frozen=True):
     bond: int = 0
     late: int = 0
     opened: int = 0
+    hidden: int = 0
 
     @property
     def is_live(self) -> bool:

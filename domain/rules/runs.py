@@ -192,15 +192,19 @@ def is_disputed(shard: Shard) -> bool:
 def runs_needed(shard: Shard, job: Job) -> int:
     """How many runs must be live before they may be revealed and judged."""
     revealed = [run.outcome for run in shard.runs if run.state == RunState.REVEALED]
-    return runs_for(revealed, trusted=is_trusted(shard, job), bonded=bool(job.bond))
+    hidden = any(run.hidden for run in shard.runs)
+    return runs_for(revealed, trusted=is_trusted(shard, job), bonded=bool(job.bond), hidden=hidden)
 
 
-def runs_for(revealed: Sequence[Outcome], *, trusted: bool, bonded: bool) -> int:
-    """The same, from the results that are revealed so far.
+def runs_for(revealed: Sequence[Outcome], *, trusted: bool, bonded: bool, hidden: bool) -> int:
+    """The same, from the results that are revealed so far. `hidden`: a run of the shard was.
 
     One is trusted; or two are compared. If they differ, those who are drawn must not see what each other say:
-    they commit before any of them reveals.
+    they commit before any of them reveals. Whoever takes the place of one that was hidden may see what the
+    other one says, and copy it: so with a bond it takes three then, as in a dispute.
     """
+    if bonded and hidden and not trusted and len(set(revealed)) < 2:
+        return votes_to_win(bonded=bonded)
     stages = STAGES_TRUSTED if trusted else STAGES_BONDED if bonded else STAGES
     for needed in stages:
         if len(revealed) < needed or is_settled(revealed, bonded=bonded):

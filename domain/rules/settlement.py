@@ -1,7 +1,7 @@
 """How a shard ends: settled and paid, failed, or given up with its job.
 
     one run, unchecked or trusted        paid
-    two that agree in result and fuel    both paid
+    two that agree in result and fuel    both paid; with bonds, three if a run was hidden before
     three, of which two agree            those two paid, the third was wrong             without bonds
     up to seven, of which three agree    those three paid, the others forfeit theirs     with bonds
     all of those, and no such agreement  failed: nobody can be told right from wrong, nobody is paid

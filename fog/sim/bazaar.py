@@ -77,7 +77,8 @@ class Shard:
     def may_open(self) -> bool:
         live = self.live
         revealed = [(run.result, run.fuel) for run in live if run.state == "revealed"]
-        needed = runs_for(revealed, trusted=self.state == "trusted", bonded=True)
+        hidden = any(run.reason == "hidden_result" for run in self.runs.values())
+        needed = runs_for(revealed, trusted=self.state == "trusted", bonded=True, hidden=hidden)
         return len(live) >= needed and all(run.state != "leased" for run in live)
 
 
@@ -213,9 +214,7 @@ class Bazaar:
                 if run.attempt not in shard.late:
                     self.books.agreed(run.worker)
             if not self._is_right(paid[0]):
-                could_copy = any(run.attempt in shard.late for run in paid)
-                is_known = "vouched" if self._are_partners(paid) else "copied" if could_copy else ""
-                self.books.counts[is_known or "overlooked"] += 1
+                self.books.counts["vouched" if self._are_partners(paid) else "overlooked"] += 1
         if told.state == "settled" and paid and self._is_canary(told.job) and not self._is_right(paid[0]):
             self._doubted.append(told.job)
             self._settled[told.job] = {

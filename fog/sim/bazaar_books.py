@@ -4,8 +4,7 @@
          to three liars that say the same
     B2   no way of lying earns as much as honesty, by the run
     B3   runs are checked as often as the formula says, each history counted here from the effects alone
-    B4   a wrong run that is compared is found, unless its partner was drawn too, or, in place of one that was
-         hidden, somebody who could copy it
+    B4   a wrong run that is compared is found, unless its partner was drawn too
     B5   of an established honest worker less than one run in twenty is checked, where the bond allows it
     B6   credits are conserved, and every account holds what these books say
 

@@ -111,7 +111,8 @@ def check_history(history: History, jobs: dict[Cid, JobIs], state: State) -> Non
             if paid:
                 trusted = job.checks == Checks.NEVER or (id, shard) in history.trusted
                 disputed = any(run.reason == "wrong_result" for run in of_shard)
-                votes = 1 if trusted else votes_to_win(bonded=bool(job.bond)) if disputed else 2
+                hidden = job.bond and any(run.reason == "hidden_result" for run in of_shard)
+                votes = 1 if trusted else votes_to_win(bonded=bool(job.bond)) if disputed or hidden else 2
                 assert len(paid) == votes, f"{how} paid {len(paid)} runs"
                 assert {(run.result, run.fuel) for run in paid} == {(how.result, how.fuel)}
                 assert len({run.worker for run in paid}) == len(paid), "paid for agreeing with itself"

@@ -431,6 +431,40 @@ def test_a_run_that_could_have_been_copied_makes_no_history() -> None:
     """)
 
 
+def test_who_takes_the_place_of_one_that_was_hidden_could_copy_so_it_takes_two() -> None:
+    """Carol's lie is public when dave is drawn; bob hid, and lost his bond for it."""
+    world = veteran(frank=5_000)
+    world.check("offer frank slots=9 price=10 bond=990 ok")
+    committed(world, fate="checked")
+    world.check("""
+        who       c J 0 1
+        seal      c J 0 1 wrong 1000000000     ok
+        place
+        reveal    c J 0 1 wrong 1000000000     ok
+        close     1
+        close     1
+        close     1
+        close     60000
+        close
+        run       J 0 0 bob work expired reason=hidden_result
+        place
+        who       d J 0 2
+        who       e J 0 3
+        seal      d J 0 2 wrong 1000000000     ok
+        reveal    d J 0 2 wrong 1000000000     too_early
+        seal      e J 0 3 right 1000000000     ok
+        reveal    d J 0 2 wrong 1000000000     ok
+        reveal    e J 0 3 right 1000000000     ok
+        shard     J 0 disputed
+        place
+        who       f J 0 4
+        seal      f J 0 4 right 1000000000     ok
+        reveal    f J 0 4 right 1000000000     ok
+        place
+        shard     J 0 disputed
+    """)
+
+
 def test_two_who_say_the_same_do_not_convict_without_a_third() -> None:
     """One who was drawn may have copied the lie that it saw; the other one is drawn as well."""
     world = veteran(frank=5_000)
