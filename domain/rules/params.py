@@ -32,7 +32,8 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bond_min         smallest bond in micro-credits: what it costs to be counted among validators
     unbond_ms        how long a bond stays within reach of evidence after its owner has left
     jail_ms          how long a validator that was proven at fault may not be counted again
-    appeal_ms        how long the bonds of paid runs stay within reach of an appeal
+    appeal_ms        how long the bonds of paid runs stay within reach of an appeal,
+                     and how often it is looked whether a run with a bond waits for a checker in vain
     slash_ppm        the part of its stake, in millionths, that an offender loses for an offence of its own
     """
 
