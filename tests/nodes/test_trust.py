@@ -16,7 +16,7 @@ BONDED = LENDS | {"FOG_WORKER_BOND": str(BOND)}
 
 
 def test_workers_with_a_history_are_trusted_and_can_be_doubted(tmp_path: Path) -> None:
-    """Twenty shards that are all compared make three histories; of as many more few are compared. Then a
+    """Twenty shards that are all compared, with bonds, make three histories; of as many more few are. Then a
     result is doubted: two strangers get the same, and all bonds come back."""
     with Cluster(tmp_path) as cluster:
         anchor = cluster.found("anchor", BONDED)
@@ -24,7 +24,7 @@ def test_workers_with_a_history_are_trusted_and_can_be_doubted(tmp_path: Path) -
         for node in (*workers, buyer):
             anchor.ask("wallet.send", to=node.account, amount=100 * CREDIT, memo="", wait=True)
         cluster.settle()
-        first = Copying(tmp_path / "first", 20, turns=0).submit(buyer, lease_ms=60_000)
+        first = Copying(tmp_path / "first", 20, turns=0).submit(buyer, checks=1, bond=BOND, lease_ms=60_000)
         assert wait_until_done(buyer, first)["settled"] == 20
         streaks = [anchor.item(f"/v1/reputation/{node.account}")["streak"] for node in (anchor, *workers)]
         assert sum(streaks) == 40
@@ -51,5 +51,5 @@ def test_workers_with_a_history_are_trusted_and_can_be_doubted(tmp_path: Path) -
             rows = buyer.items("/v1/balances")
             return sum(int(row["pledged"]["value"]) for row in rows)
 
-        held = sum(run["role"] == "work" for run in runs) - 1 + len(checks)
+        held = 40 + sum(run["role"] == "work" for run in runs) - 1 + len(checks)
         eventually(lambda: pledged() == held * BOND, "what cannot be appealed any more is free")
