@@ -150,7 +150,7 @@ class Node:
 
         async def insist(*payloads: Payload) -> Event:
             await self._ready.wait()
-            events = [await ledger.room.wait_for(partial(ledger.append, payload)) for payload in payloads]
+            events = await ledger.room.wait_for(partial(ledger.append_all, payloads))
             await exchange.announce([event.wire for event in events])
             return events[-1]
 

@@ -9,7 +9,7 @@ This is also all of the ledger that `network.sync` may see (`LedgerSource`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import takewhile
 from typing import Any, Final, TypeVar
@@ -69,13 +69,16 @@ class ReplicaThread:
 
         Raises like `Replica.append`.
         """
-        kind, version = kind_of(payload)
-        acct = None if self.account == self.device else self.account
-        event = await self.call(
-            self.replica.append, kind, version, payload, now=self.clock(), exp=exp, acct=acct
-        )
-        self.arrived.advance()
+        [event] = await self.append_all([payload], exp=exp)
         return event
+
+    async def append_all(self, payloads: Iterable[Payload], *, exp: int | None = None) -> list[Event]:
+        """Several, in this order: all of them or none."""
+        statements = [(*kind_of(payload), payload) for payload in payloads]
+        acct = None if self.account == self.device else self.account
+        events = await self.call(self.replica.append_all, statements, now=self.clock(), exp=exp, acct=acct)
+        self.arrived.advance()
+        return events
 
     # -- what sync asks ----------------------------------------------------------------------------------
 

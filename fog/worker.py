@@ -29,7 +29,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Set
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import trio
 
@@ -43,6 +43,7 @@ from domain.work import HeldLease, Work
 from fog import agenda
 from fog.agenda import Agenda
 from fog.ahead import QUEUE_S_MAX, Ahead
+from fog.breath import Breath, SayTogether
 from fog.gate import Gate
 from fog.offering import Offering
 from fog.program_files import ProgramFiles
@@ -71,12 +72,6 @@ SPARE_S: Final = 60.0
 
 Say = Callable[[Payload], Awaitable[Event]]
 """Sign, store, announce."""
-
-
-class SayTogether(Protocol):
-    """`Say` of several in this order, in one message; the last one's event."""
-
-    def __call__(self, *payloads: Payload) -> Awaitable[Event]: ...
 
 
 class Lease(NamedTuple):
@@ -122,6 +117,7 @@ class Worker:
         self.sandbox = sandbox
         self._scratch = scratch
         self._say = say
+        self._breath = Breath(say)
         self._peers = peers
         self._scopes: dict[Lease, trio.CancelScope] = {}
         self._leases = 0  # carried since the start
@@ -227,9 +223,9 @@ class Worker:
                 if job["checks"] != Checks.NEVER:
                     self._now(lease, "committed, waiting for the checker")
                     if unsaid:
-                        await self._say(unsaid.pop())
+                        await self._breath.say(unsaid.pop())
                     await self._until(lambda: lease in self._revealable)
-                await self._say(*unsaid, LeaseReveal(*lease, held.result, held.fuel, held.salt))
+                await self._breath.say(*unsaid, LeaseReveal(*lease, held.result, held.fuel, held.salt))
                 self._now(lease, "revealed, waiting to be settled")
                 await trio.sleep_forever()
         finally:
@@ -254,7 +250,7 @@ class Worker:
             log.warning("lease %s given back: %s (%s)", lease, error, code)
             self._now(lease, f"given back: {code}")
             self.counts[f"given_back.{code}"] += 1
-            await self._say(LeaseRelease(*lease, code))
+            await self._breath.say(LeaseRelease(*lease, code))
             return None
 
     async def _compute(self, lease: Lease, row: Row, job: Row, hold: Hold) -> HeldLease:

@@ -6,8 +6,8 @@ does, before anybody sees the event.
 What must always hold:
     what is signed here passes every check that a peer makes of its bytes: anything else would stand here
     alone, and the store could not be read again
-    two events of ours never stand at one place: the caller has one writer, stores an event before it asks for
-    the next, and after losing its store takes a new device key
+    two events of ours never stand at one place: the caller has one writer, stores what it asked for before
+    anybody sees any of it, and after losing its store takes a new device key
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ What must always hold:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ledger import finality
@@ -121,6 +121,19 @@ class Replica(Memory):
 
         Raises UsageError (`read_only`, `lane_closed`, `body_too_large`, `bad_event`), StoreFull.
         """
+        [event] = self.append_all([(kind, version, body)], now=now, lane=lane, exp=exp, acct=acct)
+        return event
+
+    def append_all(
+        self,
+        statements: Iterable[tuple[str, int, Any]],
+        *,
+        now: int,
+        lane: int = LANE_LEDGER,
+        exp: int | None = None,
+        acct: bytes | None = None,
+    ) -> list[Event]:
+        """`append` for each (kind, version, body), in this order: all of them or none."""
         with self._serving(), self._writing():
             if self._key is None:
                 raise UsageError("this replica has no key", code="read_only", next_step="open it with a key")
@@ -130,14 +143,16 @@ class Replica(Memory):
                     code="lane_closed",
                     next_step="go on with a new device key",
                 )
-            event = next_event(
-                self._admission, self._key, kind, version, body, now=now, lane=lane, exp=exp, acct=acct
-            )
-            batch = Batch()
-            self._admission.stand(event, batch)
-            assert batch.chain == [event], "our own event does not continue our own lane"
+            batch, ours = Batch(), []
+            for kind, version, body in statements:
+                event = next_event(
+                    self._admission, self._key, kind, version, body, now=now, lane=lane, exp=exp, acct=acct
+                )
+                self._admission.stand(event, batch)
+                ours.append(event)
+            assert batch.chain == ours, "our own event does not continue our own lane"
             self._store_batch(batch)
-            return event
+            return ours
 
     def _store_batch(self, batch: Batch) -> None:
         # Evidence first: a proof without its rival is still a proof, a rival without a proof is forgotten.

@@ -372,6 +372,18 @@ def test_what_cannot_be_said_is_our_users_to_change():
     assert refused.value.code == "body_too_large"
 
 
+def test_what_is_said_together_stands_in_its_order_or_not_at_all(tmp_path: Path):
+    """Durable together: after a statement that cannot be made, the lane is where it was, also on the disk."""
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    alice = replica(GENESIS, "alice", url=url)
+    first = alice.append_all([("pay", 1, pay("bob", 1)), ("pay", 1, pay("bob", 2))], now=NOW)
+    assert [event.header.seq for event in first] == [0, 1]
+    with pytest.raises(UsageError):
+        alice.append_all([("pay", 1, pay("bob", 3)), ("pay", 1, {"memo": "x" * 20_000})], now=NOW)
+    assert alice.append("pay", 1, pay("bob", 4), now=NOW).header.seq == 2
+    assert alice.store.counts()["events"] == 3
+
+
 @pytest.mark.parametrize(
     "body", [{"memo": "e\u0301"}, {"amount": 2**63}], ids=["not NFC", "too large a number"]
 )
