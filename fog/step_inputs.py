@@ -28,13 +28,19 @@ class StepInputs:
         self._store = store
         self._submitter = submitter
 
-    async def results(self, flow: Workflow, step: PlannedStep) -> dict[int, ShardResult]:
-        """All that was settled of a step, by its shards; from the first job that settled each."""
+    async def results(
+        self, flow: Workflow, step: PlannedStep, *, whole: bool = False
+    ) -> dict[int, ShardResult]:
+        """All that was settled of a step, by its shards; from the first job that settled each. With `whole`,
+        all their blobs are here too.
+
+        Raises BlobMissing.
+        """
         results: dict[int, ShardResult] = {}
         for attempt in flow.steps[step.name].attempts:
             record = await trio.to_thread.run_sync(self._work.record_of_job, attempt.record)
             if record.job is not None:
-                for shard, result in (await self._submitter.settled(record)).items():
+                for shard, result in (await self._submitter.settled(record, whole=whole)).items():
                     results.setdefault(attempt.shards[shard], result)
         return dict(sorted(results.items()))
 
@@ -56,7 +62,7 @@ class StepInputs:
         step = next(one for one in flow.plan if one.name == source.step)
         laid = lay_out(step, await self.inputs(flow, step))
         found = []
-        for number, result in (await self.results(flow, step)).items():
+        for number, result in (await self.results(flow, step, whole=True)).items():
             for run in result.runs:
                 for path, output in outputs_of(number, run, lambda shard, name: laid[shard].stem + name):
                     if matches(path, source.files):

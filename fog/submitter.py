@@ -55,6 +55,10 @@ PROGRESS_S: Final = 0.5
 """Between two words on the progress of many shards: looking costs as much as bringing a result home."""
 
 
+AGAIN_S_MAX: Final = 20.0
+"""For a result that was here: whoever asks for it has others to look after, and asks again."""
+
+
 class Submitter:
     """`bringing` is asked to bring results home, `results` for those that are here."""
 
@@ -136,7 +140,7 @@ class Submitter:
         except RemoteError:
             return ()
 
-    async def settled(self, record: SubmittedJob) -> dict[int, ShardResult]:
+    async def settled(self, record: SubmittedJob, *, whole: bool) -> dict[int, ShardResult]:
         """The results of a job of ours that are settled, its own, and not lost: by the shards of the job.
 
         Raises BlobMissing when one was here and is not to be had again.
@@ -144,11 +148,14 @@ class Submitter:
         assert record.job is not None, "a job that was never submitted has no results"
         found = {}
         for row in await self._agenda.ask(agenda.all_shards, record.job):
-            if row["state"] == "settled" and row["shard"] not in record.lost:
+            shard = row["shard"]
+            if row["state"] == "settled" and shard not in record.lost:
                 try:
-                    found[row["shard"]] = await self._results.take(Cid(row["result"]), record, row["shard"])
+                    found[shard] = await self._results.take(
+                        Cid(row["result"]), record, shard, whole=whole, within_s=AGAIN_S_MAX
+                    )
                 except RemoteError as error:
-                    log.error("shard %d of %s has no result: %s", row["shard"], record.name, error)
+                    log.error("shard %d of %s has no result: %s", shard, record.name, error)
         return found
 
     async def _keep(self, change: Callable[..., T], *args: Any, **kwargs: Any) -> T:

@@ -1,14 +1,24 @@
-"""Results brought home: a worker may settle anything where nobody checks, and must gain nothing by it."""
+"""Results brought home: a worker may settle anything where nobody checks, and must gain nothing by it; and
+nobody waits without an end for who gives nothing."""
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+from pathlib import Path
+
 import pytest
+import trio
 
 from domain.compute.engine import ENGINE
 from domain.compute.spec import Output, OutputFile, Run, ShardResult
 from domain.work import SubmittedJob
-from fog.results import BAD_RESULT, require_own
+from fog.results import BAD_RESULT, Results, require_own
+from ledger import blob
+from ledger.cid import Cid
 from ledger.errors import RemoteError
+from network.blobs import BlobMissing
+from tests.network.test_blobs import content
+from tests.network.test_blobs_io import World
 
 EMPTY = Output(0, data=b"")
 JOB = SubmittedJob("job/1", inputs=[["a.txt", "b.txt"], ["c.txt"], []])
@@ -42,3 +52,67 @@ def test_a_result_whose_files_cannot_all_be_written_is_refused(names: list[str])
 def test_files_beside_each_other_are_no_conflict():
     files = tuple(OutputFile(name, EMPTY) for name in ("x", "xy/z", "y/x", "y/xy"))
     require_own(ShardResult(ENGINE, (Run("c.txt", "ok", 1, EMPTY, EMPTY, files=files),)), JOB, 1)
+
+
+def made(data: bytes) -> tuple[ShardResult, Cid]:
+    output = Output(len(data), cid=blob.cid_of(data))
+    whole = ShardResult(ENGINE, (Run("c.txt", "ok", 1, output, EMPTY),))
+    return whole, whole.cid
+
+
+@pytest.mark.trio
+async def test_a_peer_that_gives_nothing_ends_a_try_and_no_more(tmp_path: Path):
+    """Before the data plane leaves it; the next try has it from another."""
+    result, cid = made(content(600_000))
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, blobs = await world.client(patience_s=3)
+        peers = [await world.liar(host, lambda stream, peer: trio.sleep_forever())]
+        peer, server = await world.server(host)
+        server.store.add(result.encode())
+        server.store.add(content(600_000))
+        results = Results(blobs, lambda: peers)
+        with trio.fail_after(20):
+            with pytest.raises(BlobMissing, match=str(cid)):
+                await results.take(cid, JOB, 1, within_s=0.5)
+            peers[:] = [peer]
+            assert await results.take(cid, JOB, 1) == result
+    assert all(blobs.store.is_whole(one) for one in result.blobs)
+
+
+@pytest.mark.trio
+async def test_which_blob_is_missing_is_said_and_what_came_is_counted(tmp_path: Path):
+    """A result of which a peer has all but one chunk of one output."""
+    data = content(600_000)
+    result, cid = made(data)
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, blobs = await world.client()
+        peer, server = await world.server(host)
+        server.store.add(result.encode())
+        output = server.store.add(data)
+        manifest = server.store.manifest(output)
+        assert manifest is not None
+        server.store.remove(manifest.chunks[1])
+        results = Results(blobs, lambda: [peer])
+        assert results.blocks_here(cid) == 0
+        with trio.fail_after(20):
+            with pytest.raises(BlobMissing, match=str(output)):
+                await results.take(cid, JOB, 1)
+            assert results.blocks_here(cid) == 1 + 1 + 2
+            assert await results.take(cid, JOB, 1, whole=False) == result
+            server.store.add(data)
+            assert await results.take(cid, JOB, 1) == result
+    assert results.blocks_here(cid) == 1 + 1 + 3
+
+
+@pytest.mark.trio
+async def test_what_is_no_result_is_said_to_be_none(tmp_path: Path):
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        _, blobs = await world.client()
+        results = Results(blobs, list)
+        for bad in (b"no result", result("a.txt").encode()):
+            with pytest.raises(RemoteError) as refused:
+                await results.take(blobs.store.add(bad), JOB, 1)
+            assert refused.value.code == BAD_RESULT

@@ -28,7 +28,7 @@ from network.blobs import BlockStore
 from tests.domain.work.test_workflows import step
 from tests.nodes import programs
 from tests.nodes.cluster import BUYS, CREDIT, LENDS, Cluster, Node, eventually
-from tests.nodes.jobs import assert_conserved, assert_each_shard_was_paid_once
+from tests.nodes.jobs import assert_conserved, assert_each_shard_was_paid_once, wait_until_done
 
 pytestmark = pytest.mark.slow
 
@@ -276,3 +276,33 @@ def test_a_workflow_is_cancelled_whole(cluster: Cluster, tmp_path: Path) -> None
     again = buyer.command("job", "cancel", id[-8:])
     assert again.error["code"] == "workflow_over"
     assert id not in [flow["workflow"]["workflow"] for flow in buyer.command("top").json["workflows"]]
+
+
+def test_a_shard_whose_result_nobody_has_any_more_is_submitted_again(tmp_path: Path) -> None:
+    """Its submitter was away when it was settled, and who ran it has left since. Another runs it again."""
+    (tmp_path / "text").write_text("some text\n")
+    programs.write(tmp_path, "copies", programs.copies(200_000_000))
+    file = tmp_path / "lost.yaml"
+    file.write_text(
+        "output: out\nprice: 0.002\ncheck: never\nlimits: {memory: 1MiB, fuel: 100}\n"
+        "program: copies.wasm\ninputs: [text]\n"
+    )
+    with Cluster(tmp_path / "nodes") as cluster:
+        anchor = cluster.found("anchor")
+        leaves, buyer = cluster.join(leaves=LENDS, buyer=BUYS | {"FOG_BLOBS_RESULT_PATIENCE_MS": "2000"})
+        anchor.ask("wallet.send", to=buyer.account, amount=1_000 * CREDIT)
+        id = submitted(buyer, file)
+
+        def is_running() -> bool:
+            return any("running" in line for line in leaves.status()["worker"]["doing"])
+
+        eventually(is_running, "it runs, so its input has been fetched", within_s=OVER_S_MAX)
+        [job] = steps_of(buyer, id)["lost"]["jobs"]
+        buyer.kill()
+        wait_until_done(anchor, job)
+        leaves.kill()
+        cluster.join(stays=LENDS | {"FOG_WORKER_PRICE": "500"})  # so that it is asked before who has left
+        buyer.start()
+        steps = wait_until_over(buyer, id)
+        assert (steps["lost"]["state"], len(steps["lost"]["jobs"])) == ("succeeded", 2), steps
+        assert (tmp_path / "out" / "text.out").read_text() == "some text\n"
