@@ -54,7 +54,7 @@ from ledger.replica import Replica
 from ledger.signing import SigningKey
 from ledger.store import Store
 from network.host import open_host
-from network.sync import Delivered
+from network.sync_actions import Delivered
 from network.sync_answering import Answering
 from network.sync_io import Sync
 from network.sync_messages import ANSWER_BYTES_MAX, IDS_MAX, PROTOCOL, GetIds, encode

@@ -28,7 +28,7 @@ from ledger.reactions import Ingested, Missing
 from ledger.warrants import Warrant
 from network.gossip_io import Announcer, Batch
 from network.host import Host
-from network.sync import Delivered
+from network.sync_actions import Delivered
 from network.sync_io import Sync
 from network.sync_messages import Hello
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -38,6 +38,18 @@ from ledger.heads import Head, Lane, Range, conflicting, lacking
 from ledger.holdings import head_of, id_of, item_of
 from ledger.item_set import ItemSet
 from ledger.reconcile import FRAME_MAX, Initiator
+from network.sync_actions import (
+    Action,
+    DeliverCheckpoints,
+    Delivered,
+    DeliverEvents,
+    Done,
+    Local,
+    LookUp,
+    Send,
+    Stock,
+    TakeStock,
+)
 from network.sync_messages import (
     CHECKPOINTS_MAX,
     IDS_MAX,
@@ -85,74 +97,6 @@ class Stage(enum.Enum):
     DIFFERENCES = "differences"
     LACKING = "lacking"
     OVER = "over"
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Put this frame on the stream; an answer is due."""
-
-    frame: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class LookUp:
-    """Tell `resume` where we stand: our hello, our heads (if there are `ids`), and which of those we lack."""
-
-    ids: tuple[Cid, ...] = ()
-
-
-class Stock(enum.Enum):
-    FRONTIER = "frontier"
-    UNORDERED = "unordered"
-
-
-@dataclass(frozen=True, slots=True)
-class TakeStock:
-    """Give this set of ours to `stocked`."""
-
-    of: Stock
-
-
-@dataclass(frozen=True, slots=True)
-class DeliverEvents:
-    """Hand the wires to the ledger, and its answer to `delivered`."""
-
-    wires: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DeliverCheckpoints:
-    """Links of the chain, and the certificate that makes the last of them final."""
-
-    items: tuple[tuple[bytes, bytes], ...]
-    final: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The session is over. `code`: `equal`, `synced`, `stalled` (not all could be had), `bye` (it left)."""
-
-    code: str
-
-
-Action = Send | LookUp | TakeStock | DeliverEvents | DeliverCheckpoints | Done
-
-
-@dataclass(frozen=True, slots=True)
-class Local:
-    """Where we stand: the answer to LookUp."""
-
-    hello: Hello
-    heads: Mapping[Lane, Head]
-    unknown: tuple[Cid, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """What the ledger made of a delivery: how many were new to it, and which parents it lacks."""
-
-    new: int
-    missing: tuple[Cid, ...] = ()
 
 
 @dataclass

@@ -23,9 +23,8 @@ from ledger.retelling import BALLOTS_BYTES_MAX
 from network.host import Host
 from network.links import Connected, Disconnected
 from network.stream import Stream
-from network.sync import (
-    FEW,
-    WRONG_NETWORK,
+from network.sync import FEW, WRONG_NETWORK, Puller
+from network.sync_actions import (
     Action,
     DeliverCheckpoints,
     Delivered,
@@ -33,7 +32,6 @@ from network.sync import (
     Done,
     Local,
     LookUp,
-    Puller,
     Send,
     Stock,
     TakeStock,

@@ -33,7 +33,7 @@ from ledger.reactions import Ingested
 from ledger.replica import Replica
 from ledger.signing import SigningKey
 from network.gossip import decode_events, encode_events
-from network.sync import Delivered
+from network.sync_actions import Delivered
 
 T = TypeVar("T")
 

@@ -20,14 +20,14 @@ from ledger.holdings import id_of
 from ledger.reconcile_frames import SALT_SIZE
 from ledger.replica import Replica
 from ledger.store import Store
-from network.sync import (
+from network.sync import Puller
+from network.sync_actions import (
     Action,
     DeliverCheckpoints,
     DeliverEvents,
     Done,
     Local,
     LookUp,
-    Puller,
     Send,
     Stock,
     TakeStock,

@@ -20,7 +20,7 @@ from ledger.errors import RemoteError
 from ledger.reactions import Missing, Reaction
 from ledger.replica import Replica
 from network.gossip import decode_votes, encode_votes
-from network.sync import Delivered
+from network.sync_actions import Delivered
 from network.sync_messages import Checkpoints
 
 if TYPE_CHECKING:

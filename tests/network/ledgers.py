@@ -12,7 +12,7 @@ from ledger.heads import Head, Lane
 from ledger.holdings import UNORDERED_WIDTH, frontier_set, unordered_item
 from ledger.item_set import ItemSet
 from ledger.signing import SigningKey
-from network.sync import Delivered
+from network.sync_actions import Delivered
 from network.sync_messages import Hello
 
 GENESIS = Genesis(

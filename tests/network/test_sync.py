@@ -20,9 +20,8 @@ from ledger.item_set import ItemSet
 from ledger.reconcile import FRAME_MAX
 from ledger.reconcile_frames import FRAME_MIN, Mode, Span, encode_frame
 from network import sync_messages as words
-from network.sync import (
-    FEW,
-    IDS_ROUNDS_MAX,
+from network.sync import FEW, IDS_ROUNDS_MAX, Puller, Stage
+from network.sync_actions import (
     Action,
     DeliverCheckpoints,
     Delivered,
@@ -30,9 +29,7 @@ from network.sync import (
     Done,
     Local,
     LookUp,
-    Puller,
     Send,
-    Stage,
     Stock,
     TakeStock,
 )

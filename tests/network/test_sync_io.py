@@ -16,7 +16,8 @@ from network.gossip_io import Announcer
 from network.host import Host
 from network.links import Connected, Disconnected
 from network.stream import Stream
-from network.sync import FEW, Delivered
+from network.sync import FEW
+from network.sync_actions import Delivered
 from network.sync_io import POSTPONED_MAX, Sync
 from network.sync_messages import (
     PROTOCOL,

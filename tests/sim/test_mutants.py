@@ -27,7 +27,8 @@ from ledger.event import Event
 from ledger.order import Cut
 from ledger.simplex import TRANSITIONS, Action, Seen, Transitions, Voted, Voter
 from ledger.votes import Phase
-from network.sync import Done, Puller
+from network.sync import Puller
+from network.sync_actions import Done
 
 Change = tuple[Any, str, Any]
 
