@@ -94,6 +94,7 @@ class Bringing:
         self._scopes: dict[Wanted, trio.CancelScope] = {}
         self._failing: dict[Wanted, Patience] = {}  # had a try that brought not all
         self._given_up: set[Cid] = set()  # jobs whose results have one try
+        self._over: set[Cid] = set()  # jobs of which nothing more will settle
         self._again = trio.Lock()  # a job that is over is changed by one at a time
 
     def patience(self) -> Patience:
@@ -171,12 +172,15 @@ class Bringing:
             if wanted not in self._scopes:
                 self._scopes[wanted] = trio.CancelScope()
                 nursery.start_soon(self._bring, wanted, record, nursery)
-        if row["state"] in ENDED and not lacking:
-            await self._end(record, job)
+        if row["state"] in ENDED:
+            self._over.add(job)
+            if not lacking:
+                await self._end(record, job)
 
     async def _end(self, record: SubmittedJob, job: Cid) -> None:
         await self._keep(self._work.ended, record)
         self._given_up.discard(job)
+        self._over.discard(job)
         self.fetched.advance()
 
     async def is_refused(self, job: Cid) -> bool:
@@ -201,8 +205,8 @@ class Bringing:
             del self._scopes[wanted]
             self._failing.pop(wanted, None)
         self.fetched.advance()
-        if all(other.job != wanted.job for other in self._scopes):
-            await self._go_on(record, nursery)  # it may have been the job's last one
+        if wanted.job in self._over and all(other.job != wanted.job for other in self._scopes):
+            await self._go_on(record, nursery)  # it was the job's last one
 
     async def _tried(
         self, wanted: Wanted, record: SubmittedJob, patience: Patience, hold: Hold

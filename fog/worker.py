@@ -146,8 +146,9 @@ class Worker:
                 seen = await self._agenda.folded.after(seen)
                 owed = {_lease(row): row for row in await self._agenda.ask(agenda.owed_by, self.device)}
                 self._leased = {lease for lease, row in owed.items() if row["state"] == "leased"}
-                ready = await self._agenda.ask(agenda.revealable, self.device)
-                self._revealable = set(map(_lease, ready))
+                if any(row["state"] == "committed" for row in owed.values()):
+                    ready = await self._agenda.ask(agenda.revealable, self.device)
+                    self._revealable = set(map(_lease, ready))
                 for lease in self._committed.keys() - self._leased:
                     self._ahead.turned(trio.current_time() - self._committed.pop(lease))
                 self._looked.advance()
