@@ -248,7 +248,7 @@ class Bringing:
             if record.output is not None:
                 folder, store = Path(record.output), self._results.store
                 await self._keep(write_outputs, folder, wanted.shard, result, store, record.stem_of)
-        await self._keep(self._work.fetched, record, wanted.shard)
+        await self._keep(self._work.fetched, record, wanted.shard, wanted.result)
 
     async def _who_was_asked(
         self, wanted: Wanted, error: Exception, patience: Patience, peers: list[str]

@@ -1,6 +1,7 @@
 """What this node still owes, or is owed, of blobs: they stay when room is made.
 
     jobs and workflows of ours that are not over    their specs, programs and inputs: workers fetch them here
+    steps of those that others still wait for       their results, which are inputs then
     leases that are not over                        our result and its blobs: checkers and submitter need them
 
 From the records of `domain.work`, so a restart pins what it pinned before. A lease is over when it is
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from domain.compute.spec import RESULT_SIZE_MAX, SPEC_SIZE_MAX, JobSpec, ShardResult
-from domain.work import Work
+from domain.work import Work, Workflow
 from ledger.cid import Cid
 from ledger.errors import FogError
 from network.blobs import BlockStore
@@ -31,6 +32,9 @@ def owed(store: BlockStore, work: Work) -> Iterator[Cid]:
             if step.runtime is not None:
                 yield step.runtime
             yield from (entry.cid for entry in step.inputs)
+        for result in _awaited(work, flow):
+            yield result
+            yield from _read(store, result, _of_result)
     for record in work.open_jobs():
         yield record.spec
         yield from _read(store, record.spec, _of_spec)
@@ -39,6 +43,14 @@ def owed(store: BlockStore, work: Work) -> Iterator[Cid]:
         if held is not None:
             yield held.result
             yield from _read(store, held.result, _of_result)
+
+
+def _awaited(work: Work, flow: Workflow) -> Iterator[Cid]:
+    """Results of steps that are sources of steps which have not ended."""
+    waiting = [step for step in flow.plan if flow.steps[step.name].outcome is None]
+    for name in dict.fromkeys(source.step for step in waiting for source in step.sources):
+        for attempt in flow.steps[name].attempts:
+            yield from list(work.record_of_job(attempt.record).results.values())
 
 
 def _read(store: BlockStore, cid: Cid, names: Callable[[BlockStore, Cid], list[Cid]]) -> list[Cid]:

@@ -44,6 +44,7 @@ class SubmittedJob(Record):
     together  a shard is one run, whatever its inputs
     fetched   shards whose results are here, and written
     lost      shards that were settled, and whose results are not waited for any more
+    results   of those that were fetched, by shard; not of records from before this was kept
     """
 
     spec: Cid = NO_CID
@@ -56,6 +57,7 @@ class SubmittedJob(Record):
     stems: list[str] = msgspec.field(default_factory=list)
     together: bool = False
     lost: dict[int, Loss] = msgspec.field(default_factory=dict)
+    results: dict[int, Cid] = msgspec.field(default_factory=dict)
 
     def runs_of(self, shard: int) -> list[str]:
         """The names of a shard's runs."""
@@ -148,10 +150,13 @@ class ResultFetched(Event, frozen=True):
     KIND = SubmittedJob
 
     shard: int
+    result: Cid | None = None
 
     def apply(self, record: SubmittedJob) -> None:
         record.fetched.add(self.shard)
         record.lost.pop(self.shard, None)
+        if self.result is not None:
+            record.results[self.shard] = self.result
 
 
 class ResultLost(Event, frozen=True):

@@ -139,11 +139,11 @@ class Work:
             )
             self._aliases[job] = record.id
 
-    def fetched(self, record: SubmittedJob, shard: int) -> None:
+    def fetched(self, record: SubmittedJob, shard: int, result: Cid | None = None) -> None:
         """The result of a shard is here, and written."""
         with self._lock:
             if shard not in record.fetched:
-                self._change((record, self._next(record, ResultFetched, shard=shard)))
+                self._change((record, self._next(record, ResultFetched, shard=shard, result=result)))
 
     def lost(self, record: SubmittedJob, shard: int, code: str, reason: str) -> None:
         """The result of a settled shard is not waited for any more, because of this."""

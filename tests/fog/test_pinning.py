@@ -11,11 +11,13 @@ import sqlalchemy as sa
 from domain.compute.engine import ENGINE
 from domain.compute.spec import Input, JobSpec, Output, Run, ShardResult
 from domain.work import Work
+from domain.work.workflows import PlannedSource
 from fog.pinning import pin_what_is_owed
 from ledger.cid import Cid
 from ledger.database import connect
 from ledger.recorder import SqlRecorder
 from network.blobs import BlockStore
+from tests.domain.work.test_workflows import step
 from tests.network.test_blobs import content
 
 JOB = Cid.of(b"job")
@@ -84,6 +86,37 @@ def test_a_result_stays_with_its_blobs_until_its_lease_is_over(engine: sa.Engine
     work.leases_over([(JOB, 0, 0)])
     store.gc()
     assert store.bytes_used == 0
+
+
+def test_what_a_step_made_stays_until_the_steps_that_wait_for_it_are_over(engine: sa.Engine, tmp_path: Path):
+    """It is their input: workers that ran it may have let go of it long since."""
+    work, store = opened(engine, tmp_path)
+    data = content(300_000)
+    output = Output(len(data), cid=store.add(data))
+    result = store.add(ShardResult(ENGINE, (Run("", "ok", 1, output, EMPTY),)).encode())
+    program = store.add(b"\0asm")
+    terms = {"program": program, "inputs": [], "points": [[]], "swept": False}
+    plan = [
+        step("throw", **terms),
+        step("add", needs=["throw"], sources=[PlannedSource(step="throw", files="*.out")], **terms),
+        step("draw", needs=["add"], **terms),
+    ]
+    flow = work.begin_workflow(Cid.of(b"plan"), name="pi", submitted=0, deadline=1, plan=plan)
+    spec = store.add(b"a spec")
+    record = work.begin_job(spec, name="pi/throw", output=None, inputs=[[]], step=(flow, "throw", [0]))
+    work.job_submitted(record, JOB)
+    work.fetched(record, 0, result)
+    work.ended(record)
+    work.step_ended(flow, "throw", "succeeded")
+    work, store = opened(engine, tmp_path)
+    store.gc()
+    assert store.has(result)
+    assert output.cid is not None
+    assert store.is_whole(output.cid)
+    assert not store.has(spec)
+    work.step_ended(work.open_workflows()[0], "add", "succeeded")
+    store.gc()
+    assert store.bytes_used == len(b"\0asm")
 
 
 def test_what_cannot_be_read_any_more_hinders_nothing(engine: sa.Engine, tmp_path: Path):
