@@ -263,7 +263,8 @@ class Reputation(Record):
     lost: Count
     streak: Count = Field(description="Compared runs that agreed since one was wrong or hidden.")
     check_ppm: Count = Field(
-        description="How many in a million of its runs its history has checked; a bond may call for more."
+        description="How many in a million of its runs its history has checked, towards a bond no larger "
+        "than those in it; a larger one counts fewer of these runs, and any bond may call for more."
     )
     runs: Count
     fuel: Fuel

@@ -52,7 +52,7 @@ moments = st.sampled_from((1, 1, 1, 1, 1, 300, 1_000, 5_000, 5_000, 60_000))
 class AnythingGoes(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.world = World({"grace_checkpoints": 2}, alice=10_000, bob=1_000, carol=50)
+        self.world = World({"grace_checkpoints": 2, "appeal_ms": 10_000}, alice=10_000, bob=1_000, carol=50)
         self.escrows: list[tuple[Cid, str, str]] = [(Cid.of(b"no such escrow"), "alice", "bob")]
         self.jobs: list[Cid] = [Cid.of(b"no such job")]
         self.answers: dict[tuple[Cid, int, int], tuple[str, int]] = {}
