@@ -282,7 +282,7 @@ class Replica(Memory):
             if missing:
                 return Missing(tuple(missing), after=self.height)
             try:
-                candidate = self._voting.execute_link(checkpoint, shown)
+                candidate = self._voting.judging.execute_link(checkpoint, shown)
             except RemoteError as error:
                 raise self._diverge(
                     Diverged(f"a quorum finalised: {error}", checkpoint, certificate)
@@ -302,7 +302,7 @@ class Replica(Memory):
     def _reaction(self, now: int, *, is_new: bool) -> Reaction:
         """What came of it; what is to be sent is on the disk when the caller's block ends."""
         voting = self._voting
-        missing = list(voting.missing)
+        missing = list(voting.judging.missing)
         if missing and voting.voter.unsettled is not None:
             missing = self._lacking(missing, now)
         reaction = Reaction(
@@ -316,7 +316,7 @@ class Replica(Memory):
             next=voting.next(now),
         )
         voting.to_send, voting.faults = [], []
-        voting.take_missing()
+        voting.judging.missing = {}
         voting.asks, voting.is_behind, self._moved = None, False, False
         return reaction
 

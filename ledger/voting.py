@@ -75,7 +75,7 @@ class Voting(Rejoining):
         self._length = sets.epoch_length(genesis)
         self._pace = Pace()
         self._proposals = Proposals()
-        self._judging = Judging(self.candidates, admission, self._proposals, genesis.net, self._length)
+        self.judging = Judging(self.candidates, admission, self._proposals, genesis.net, self._length)
         self._occasion = Occasion(rules, self.candidates, self._pace, interval_ms)
         self._clock = 0
         self.has_voted = has_voted
@@ -252,7 +252,7 @@ class Voting(Rejoining):
 
     def _is_good(self, slot: int, id: Cid) -> bool:
         """Whether the proposal of this slot may be notarized; False also when something is missing."""
-        if self._judging.is_refused(id) or (slot, id) not in self._proposals:
+        if self.judging.is_refused(id) or (slot, id) not in self._proposals:
             return False
         checkpoint = parse_checkpoint(self._proposals[slot, id].checkpoint, net=self.net)
         again = checkpoint.slot < slot
@@ -268,20 +268,13 @@ class Voting(Rejoining):
 
     def _executed(self, id: Cid) -> Candidate | None:
         """The candidate of this id, executed here now if need be; None when something is missing or wrong."""
-        candidate = self._judging.executed(id)
+        candidate = self.judging.executed(id)
         self._ask_for_proposals()
         return candidate
 
-    def execute_link(self, checkpoint: Checkpoint, shown: bytes) -> Candidate | None:
-        """Execute a checkpoint whose parent is known here; None when events are missing (see `missing`).
-
-        Raises RemoteError when it is wrong.
-        """
-        return self._judging.execute_link(checkpoint, shown)
-
     def _ask_for_proposals(self) -> None:
-        if self._judging.lacks_proposals:
-            self._judging.lacks_proposals = False
+        if self.judging.lacks_proposals:
+            self.judging.lacks_proposals = False
             self.asks = (self.voter.epoch, self.voter.base + 1)
 
     def _finish(self, final: Certificate, commit: Commit) -> bool:
@@ -291,9 +284,9 @@ class Voting(Rejoining):
             self._queue += self.voter.settle(final.slot, final.checkpoint)
             return True
         try:
-            candidate = self._judging.execute(final.checkpoint)
+            candidate = self.judging.execute(final.checkpoint)
         except RemoteError as error:
-            checkpoint = self._judging.checkpoint_of(final.checkpoint)
+            checkpoint = self.judging.checkpoint_of(final.checkpoint)
             raise Diverged(f"a quorum finalised: {error}", checkpoint, final) from error
         self._ask_for_proposals()
         if candidate is None:
@@ -316,7 +309,7 @@ class Voting(Rejoining):
             self.voter = self._new_voter()
         else:
             self._queue += self.voter.settle(final.slot, candidate.checkpoint.id)
-        self._judging.finished()
+        self.judging.finished()
 
     # -- when -----------------------------------------------------------------------------------------------
 
@@ -338,15 +331,6 @@ class Voting(Rejoining):
     def ballots(self, epoch: int, slot: int) -> list[bytes]:
         """What is known of open slots from (epoch, slot) on, and what made the last checkpoint final."""
         return retelling.answer(self.voter, self._proposals, self.last, epoch, slot)
-
-    @property
-    def missing(self) -> tuple[Cid, ...]:
-        """Events without which a proposal cannot be judged."""
-        return tuple(self._judging.missing)
-
-    def take_missing(self) -> None:
-        """They are being fetched."""
-        self._judging.missing = {}
 
     @property
     def proposals(self) -> int:
