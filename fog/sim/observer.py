@@ -76,6 +76,7 @@ class Observer:
         self._replaced: set[int] = set()
         self._copied: set[int] = set()
         self._kept: dict[int, int] = {}  # node -> height that its disk holds for sure
+        self._foretold: dict[int, Cid] = {}  # heights that so far only somebody has who began from one
         self._states: set[bytes] = set()  # roots of states that were looked at
 
     # -- what nodes tell ---------------------------------------------------------------------------------
@@ -195,12 +196,27 @@ class Observer:
         for height, data in enumerate(links, first):
             id = Cid.of(data)
             if height > len(self.chain):
-                self._extend(node, height, id, data)
+                if self._is_foretold(node, height):
+                    self._foretell(node, height, id)
+                else:
+                    self._extend(node, height, id, data)
             elif self.chain[height - 1].id != id:
                 self._conflict(node, height, id)
-        last = self.chain[node.replica.height - 1].checkpoint if node.replica.height else None
-        if last is not None and node.replica.state.root != last.sroot:
+        if not 0 < node.replica.height <= len(self.chain):
+            return
+        last = self.chain[node.replica.height - 1].checkpoint
+        if node.replica.state.root != last.sroot:
             self.broken("I4", f"node {node.index} has another state than its height {last.height} names")
+
+    def _is_foretold(self, node: Node, height: int) -> bool:
+        """Whether it began, by what a liar gave, from a height that no honest node had, or goes on from it:
+        what came before is to be had of nobody yet."""
+        base = node.replica.store.base
+        return base is not None and (base.height > len(self.chain) or height > len(self.chain) + 1)
+
+    def _foretell(self, node: Node, height: int, id: Cid) -> None:
+        if self._foretold.setdefault(height, id) != id:
+            self.broken("I3", f"at height {height} node {node.index} has {id}, another had another")
 
     def _conflict(self, node: Node, height: int, id: Cid) -> None:
         guilty, total = self.votes.guilty()
@@ -211,6 +227,8 @@ class Observer:
 
     def _extend(self, node: Node, height: int, id: Cid, data: bytes) -> None:
         """A height that nobody had before: its delta, its receipts and its trees, looked at once."""
+        if self._foretold.pop(height, id) != id:
+            self.broken("I3", f"height {height} of node {node.index} is not the one that somebody began from")
         checkpoint = canonical.decode_as(Checkpoint, data, size_max=len(data))
         store = node.replica.store
         lines = store.finalized(len(self.leaves), cut_lines := len(store.order(height)) + 1)
