@@ -53,15 +53,16 @@ class CollectHandlers:
         await self._require_final(job)
         while True:
             record = await self._submitter.until_fetched(job, told)
+            is_over, lost = record.ended, dict(record.lost)  # now: more may come, and end it, while we tell
             for row in await self._agenda.ask(_rows_of, job, record.fetched - told):
                 await self._tell(row["shard"], Cid(row["result"]), emit)
                 told.add(row["shard"])
-            for shard, loss in sorted(record.lost.items()):
+            for shard, loss in sorted(lost.items()):
                 if shard not in told:
                     reason = loss.reason.encode()
                     await emit(plain(Piece(shard=shard, cid=None, data=reason, state=loss.code)))
                     told.add(shard)
-            if record.ended:
+            if is_over:
                 break
         for row in await self._agenda.ask(agenda.all_shards, job):
             if row["shard"] not in told:
