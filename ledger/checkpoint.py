@@ -9,6 +9,7 @@ is `ledger.execution`; which checkpoint may follow which is `ledger.finality`.
 
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Final
 
@@ -27,7 +28,7 @@ DELTA_BYTES_MAX = 2 * 1024 * 1024
 CHECKPOINT_SIZE_MAX = 8 * 1024
 
 
-class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """One link of the chain.
 
     epoch   of its height;  slot  of that epoch in which it was first proposed
@@ -61,7 +62,7 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def encode(self) -> bytes:
         return canonical.encode(self)
 
-    @property
+    @cached_property
     def id(self) -> Cid:
         return Cid.of(self.encode())
 

@@ -13,6 +13,7 @@ A network with one validator is *solo*. A network where one validator holds more
 
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import pairwise
 from typing import Annotated
 
@@ -38,7 +39,7 @@ class Allocation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     amount: Micro
 
 
-class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     v: Annotated[int, Meta(ge=1, le=1)]
     name: Name
     created: Millis
@@ -50,7 +51,7 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def encode(self) -> bytes:
         return canonical.encode(self)
 
-    @property
+    @cached_property
     def net(self) -> Cid:
         """The network's id."""
         return Cid.of(self.encode())

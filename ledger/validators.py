@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -39,6 +39,9 @@ EPOCH_CHECKPOINTS_DEFAULT: Final = 600
 SET_SIZE_MAX: Final = 16 * 1024
 TURNS_PER_VALIDATOR: Final = 4
 """Length of the leaders' cycle, in turns for each validator: the smaller, the coarser small stakes."""
+
+SETS_MAX: Final = 16
+"""Sets kept parsed: those of the epochs that votes, checkpoints and proofs are of just now."""
 
 _LEADERS: Final = b"fogledger/v1/leaders\n"
 
@@ -86,6 +89,7 @@ class ValidatorSet:
         return f"<ValidatorSet of {len(self.stakes)}, stake={self.total}>"
 
 
+@lru_cache(maxsize=SETS_MAX)
 def parse_set(data: bytes) -> ValidatorSet:
     """Bytes -> ValidatorSet. Raises RemoteError (`oversize`, `non_canonical`, `bad_schema`)."""
     members: Members = canonical.decode_as(Members, data, size_max=SET_SIZE_MAX)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Annotated, Final, TypeAlias
 
@@ -37,6 +38,9 @@ VERSION: Final = 2
 CERTIFICATE_SIZE_MAX: Final = 32 * 1024
 VOTE_SIZE_MAX: Final = 512
 MESSAGE_SIZE_MAX: Final = CHECKPOINT_SIZE_MAX + CERTIFICATE_SIZE_MAX + VOTE_SIZE_MAX + 256  # 256: framing
+GENUINE_MAX: Final = 4 * VALIDATORS_MAX
+"""Votes whose signatures are remembered (half a KiB each): a vote comes alone, and again in certificates."""
+
 assert CERTIFICATE_SIZE_MAX > VALIDATORS_MAX * (32 + 64 + 16 + 24), "a full certificate must fit"
 
 
@@ -82,7 +86,7 @@ class SignedVote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
         return cls(vote, key.public, key.sign(Domain.VOTE, canonical.encode(vote)))
 
     def is_genuine(self) -> bool:
-        return verify(Domain.VOTE, self.by, canonical.encode(self.vote), self.sig)
+        return _is_genuine(self)
 
     def encode(self) -> bytes:
         return canonical.encode(self)
@@ -93,6 +97,11 @@ class SignedVote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
         return f"<{Phase(vote.phase).name} {vote.epoch}/{vote.slot}{what} by {self.by.hex()[:8]}>"
 
 
+@lru_cache(maxsize=GENUINE_MAX)
+def _is_genuine(signed: SignedVote) -> bool:
+    return verify(Domain.VOTE, signed.by, canonical.encode(signed.vote), signed.sig)
+
+
 class Ballot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One voter's line in a certificate: the parts of its vote that differ between voters."""
 
@@ -101,7 +110,9 @@ class Ballot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sig: Signature
 
 
-class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="t", tag="certificate"):
+class Certificate(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="t", tag="certificate", dict=True
+):
     """One word on one slot by more than two thirds of the epoch's stake; votes sorted by key.
 
     `slot` is the one that was voted in. It lies above the checkpoint's own when that was proposed again.
@@ -125,7 +136,7 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
     def encode(self) -> bytes:
         return canonical.encode(self)
 
-    @property
+    @cached_property
     def id(self) -> Cid:
         return Cid.of(self.encode())
 
