@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from domain.effects import BondIs
 from domain.rules import agenda
 from domain.rules.draft import Draft
-from domain.rules.records import ONLY, SUPPLY, Table, as_list
+from domain.rules.records import ONLY, RESTS, SUPPLY, Table, as_list
 from ledger import canonical
 from ledger.state import State
 
@@ -91,6 +91,7 @@ def change(draft: Draft, account: bytes, after: Bond) -> None:
     else:
         after = NOTHING
         draft.drop(BOND, account)
+        draft.drop(RESTS, account)
     if bool(before.at_stake) != bool(after.at_stake):
         supply = draft.supply
         draft.put(SUPPLY, ONLY, replace(supply, bonds=supply.bonds + (1 if after.at_stake else -1)))

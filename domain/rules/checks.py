@@ -5,13 +5,17 @@ final (`ledger.zip215`). Whoever brings one has nothing to lose by it, and any n
 looked at is counted, in rows that the end of the checkpoint takes away; what is beyond is refused unseen, and
 may be said again.
 
-    evidence    every check. Those who could be slashed themselves have a share of their own, so that
-                strangers cannot keep a fault from being punished
-    vouchers    those that turned out false. The escrow rests then, so that liars with all the escrows there
-                may be do not use up the share of every checkpoint. Honest payees look before they bring one
+    evidence    every check. Those who could be slashed themselves have a share of their own against those who
+                could, so that strangers, and forks of keys that cost nothing, cannot keep a fault from being
+                punished. Whoever brings false evidence there counts as a stranger for a while
+    vouchers    those that turned out false. The escrow rests then, and is not closed, so that liars with all
+                the escrows there may be do not use up the share of every checkpoint
+
+Honest nodes and payees look before they bring anything.
 
 What must always hold: in one checkpoint no more is false than all shares together; a check is counted
-whatever comes of it; nothing of that is left in the state when the checkpoint ends.
+whatever comes of it; nothing of that is left in the state when the checkpoint ends; what rests is an escrow
+that is open or an account that has a bond.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from typing import Final
 from domain.rules import bonds
 from domain.rules.codes import Refused
 from domain.rules.draft import Draft
-from domain.rules.records import Table, raw
+from domain.rules.records import RESTS, Table, raw
 from ledger.cid import Cid
 from ledger.state import State
 
@@ -29,7 +33,8 @@ EVIDENCE_MAX: Final = 64
 """Checks a checkpoint, for those without a bond: 0.2 s if all is false."""
 
 EVIDENCE_BONDED_MAX: Final = 256
-"""For those who have `bond_min` at stake. More evidence than validators is never needed."""
+"""For those who have `bond_min` at stake, against those who have anything. More evidence than validators is
+never needed."""
 
 FALSE_VOUCHERS_MAX: Final = 64
 
@@ -37,14 +42,12 @@ OF_ONE_MAX: Final = 8
 """Of one account, evidence and false vouchers together."""
 
 REST_HEIGHTS: Final = 512
-"""Of an escrow after a false voucher: with 10,000 escrows (`escrows.ESCROWS_MAX`) a liar uses up the share of
-three checkpoints in ten; and less than the grace in which a voucher counts by default."""
+"""Of an escrow after a false voucher, of a bond after false evidence. With all 10,000 escrows
+(`escrows.ESCROWS_MAX`) a liar uses up the share of three checkpoints in ten, with 4,096 bonds that of one in
+thirty. Less than the grace by default: every escrow stays open for longer, and its vouchers count."""
 
 SPENT: Final[Table[bytes]] = raw("spent")
 """Key: a share, or the account; a row: how much of it is spent in this checkpoint."""
-
-RESTS: Final[Table[bytes]] = raw("rests")
-"""Key: an escrow; a row: the height up to which it rests."""
 
 _STRANGERS: Final = b"e"
 _BONDED: Final = b"b"
@@ -52,26 +55,37 @@ _VOUCHERS: Final = b"v"
 _SHARES: Final = {_STRANGERS: EVIDENCE_MAX, _BONDED: EVIDENCE_BONDED_MAX, _VOUCHERS: FALSE_VOUCHERS_MAX}
 
 
-def evidence(draft: Draft) -> None:
-    """Before the signatures of evidence are looked at. Refused: `checks_spent`."""
-    has_bond = bonds.bond_of(draft, draft.author).at_stake >= draft.params.bond_min
-    share = _BONDED if has_bond else _STRANGERS
+def evidence(draft: Draft, *, at_stake: bool) -> None:
+    """Before the signatures of evidence are looked at; `at_stake`: whether an accused has anything to lose.
+    Refused: `checks_spent`."""
+    share = _BONDED if at_stake and _has_bond(draft) and not _rests(draft, draft.author) else _STRANGERS
     _require(draft, share)
     _count(draft, share)
 
 
+def false_evidence(draft: Draft) -> None:
+    """It was looked at, and proves nothing."""
+    if _has_bond(draft) and not _rests(draft, draft.author):
+        _rest(draft, draft.author)
+
+
 def voucher(draft: Draft, escrow: Cid) -> None:
     """Before the signature of a voucher is looked at. Refused: `escrow_rests`, `checks_spent`."""
-    until = _number(draft.get(RESTS, escrow))
-    if draft.context.height <= until:
-        raise Refused("escrow_rests", f"a false voucher was brought for it; it rests up to height {until}")
+    require_awake(draft, escrow)
     _require(draft, _VOUCHERS)
 
 
 def false_voucher(draft: Draft, escrow: Cid) -> None:
     """It was looked at, and is false."""
     _count(draft, _VOUCHERS)
-    draft.keep(RESTS, escrow, (draft.context.height + REST_HEIGHTS).to_bytes(8, "big"))
+    _rest(draft, escrow)
+
+
+def require_awake(draft: Draft, escrow: Cid) -> None:
+    """Refused: `escrow_rests`."""
+    if _rests(draft, escrow):
+        until = _number(draft.get(RESTS, escrow))
+        raise Refused("escrow_rests", f"a false voucher was brought for it; it rests up to height {until}")
 
 
 def forget(draft: Draft, escrow: Cid) -> None:
@@ -84,6 +98,18 @@ def refill(state: State) -> State:
     if all(state.get(SPENT.name, share) is None for share in _SHARES):
         return state
     return state.change(((SPENT.name, key), None) for key, _ in state.items(SPENT.name))
+
+
+def _has_bond(draft: Draft) -> bool:
+    return bonds.bond_of(draft, draft.author).at_stake >= draft.params.bond_min
+
+
+def _rests(draft: Draft, what: bytes) -> bool:
+    return draft.context.height <= _number(draft.get(RESTS, what))
+
+
+def _rest(draft: Draft, what: bytes) -> None:
+    draft.keep(RESTS, what, (draft.context.height + REST_HEIGHTS).to_bytes(8, "big"))
 
 
 def _require(draft: Draft, share: bytes) -> None:

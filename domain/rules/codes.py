@@ -69,7 +69,7 @@ CODES: Final = {
     "unknown_escrow": "No escrow of that id is open: it never was, or it has ended.",
     "over_escrow": "The voucher's total is more than the escrow was opened with.",
     "nothing_new": "The voucher's total is no more than what was redeemed already.",
-    "escrow_rests": "A false voucher was brought for the escrow; up to some height no other is looked at.",
+    "escrow_rests": "A false voucher was brought for it: for a while it takes no other and is not closed.",
     "bad_voucher": "The voucher is not signed by the key that opened the escrow.",
     # Stake.
     "bond_too_small": "A bond is nothing or at least the network's `bond_min`.",

@@ -111,9 +111,11 @@ def redeem(draft: Draft, order: EscrowRedeem) -> None:
 def close(draft: Draft, order: EscrowClose) -> None:
     """Give the payer back what was not redeemed.
 
-    Refused without effect: `unknown_escrow`, `not_yours`.
+    Refused without effect: `unknown_escrow`, `not_yours`, `escrow_rests`.
     """
-    _end(draft, order.escrow, _of_payee(draft, order.escrow), "closed")
+    escrow = _of_payee(draft, order.escrow)
+    checks.require_awake(draft, order.escrow)
+    _end(draft, order.escrow, escrow, "closed")
 
 
 def any_ends(state: State, height: int) -> bool:

@@ -22,7 +22,8 @@ bounded by the sizes of the payloads (10 signatures at most) and by how many are
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
@@ -74,11 +75,8 @@ def votes(draft: Draft, order: EvidenceVotes) -> None:
     offence = vote_offence(fault.by, fault.one.vote.epoch)
     _require_new(draft, OFFENCE, offence)
     _require_stake(draft, fault.by)
-    checks.evidence(draft)
-    try:
+    with _looking(draft, fault.by, otherwise=f"the votes prove no fault of {fault.by.hex()}"):
         check_vote_fault(fault, net=draft.context.net)
-    except RemoteError as error:
-        raise Refused("bad_evidence", f"the votes prove no fault of {fault.by.hex()}") from error
     draft.put(OFFENCE, offence, b"")
     _punish(draft, fault.by, "votes", jail=True)
 
@@ -88,35 +86,49 @@ def fork(draft: Draft, order: EvidenceFork) -> None:
 
     Refused without effect: `already_punished`, `checks_spent`, `bad_evidence`.
     """
+    why = "the two headers prove no fork"
     try:
-        header = order.proof.header(draft.context.net)
-        lane = cut.lane_key(header.by, header.lane)
-        _require_new(draft, CLOSED, lane)
-        checks.evidence(draft)
-        forks.check(order.proof, net=draft.context.net)
+        header, rival = order.proof.headers(draft.context.net)
     except RemoteError as error:
-        raise Refused("bad_evidence", "the two headers prove no fork") from error
+        raise Refused("bad_evidence", why) from error
+    lane = cut.lane_key(header.by, header.lane)
+    _require_new(draft, CLOSED, lane)
+    accounts = answerable(partial(delegates, draft), header, rival)
+    with _looking(draft, *accounts, otherwise=why):
+        forks.check(order.proof, net=draft.context.net)
     draft.put(CLOSED, lane, b"")
     draft.tell(LaneClosed(header.by, header.lane))
-    for account in answerable(partial(delegates, draft), *order.proof.headers(draft.context.net)):
+    for account in accounts:
         _punish(draft, account, "fork", jail=True)
 
 
 def warrant(draft: Draft, order: EvidenceWarrant) -> None:
     """Refused without effect: `already_punished`, `nothing_at_stake`, `checks_spent`, `bad_evidence`."""
+    why = "the headers prove no lie about a place"
     try:
         header = order.warrant.header(draft.context.net)
-        offence = warrant_offence(header.by, header.lane, header.seq)
-        _require_new(draft, OFFENCE, offence)
-        accounts = answerable(partial(delegates, draft), header)
-        _require_stake(draft, *accounts)
-        checks.evidence(draft)
-        warrants.check(order.warrant, net=draft.context.net)
     except RemoteError as error:
-        raise Refused("bad_evidence", "the headers prove no lie about a place") from error
+        raise Refused("bad_evidence", why) from error
+    offence = warrant_offence(header.by, header.lane, header.seq)
+    _require_new(draft, OFFENCE, offence)
+    accounts = answerable(partial(delegates, draft), header)
+    _require_stake(draft, *accounts)
+    with _looking(draft, *accounts, otherwise=why):
+        warrants.check(order.warrant, net=draft.context.net)
     draft.put(OFFENCE, offence, b"")
     for account in accounts:
         _punish(draft, account, "warrant", jail=False)
+
+
+@contextmanager
+def _looking(draft: Draft, *accused: bytes, otherwise: str) -> Iterator[None]:
+    """Around the check of signatures. Refused: `checks_spent`, and `bad_evidence` for what proves nothing."""
+    checks.evidence(draft, at_stake=_has_stake(draft, *accused))
+    try:
+        yield
+    except RemoteError as error:
+        checks.false_evidence(draft)
+        raise Refused("bad_evidence", otherwise) from error
 
 
 # -- what was punished already ------------------------------------------------------------------------------
@@ -147,8 +159,12 @@ def _require_new(draft: Draft, table: Table[bytes], key: bytes) -> None:
 
 
 def _require_stake(draft: Draft, *offenders: bytes) -> None:
-    if not any(bonds.bond_of(draft, offender).at_stake for offender in offenders):
+    if not _has_stake(draft, *offenders):
         raise Refused("nothing_at_stake", f"{offenders[0].hex()} has nothing bonded and nothing unbonding")
+
+
+def _has_stake(draft: Draft, *offenders: bytes) -> bool:
+    return any(bonds.bond_of(draft, offender).at_stake for offender in offenders)
 
 
 def answerable(delegated: Callable[[bytes], bool], *headers: Header) -> list[bytes]:

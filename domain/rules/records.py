@@ -343,6 +343,10 @@ DELEGATION: Final = raw(cut.DELEGATION)
 
 ESCROW: Final = flat("escrow", Escrow)
 ESCROWS: Final = raw("escrows")
+RESTS: Final = raw("rests")
+"""Key: an open escrow, or an account with a bond; a row: the height up to which it rests
+(`domain.rules.checks`)."""
+
 CALENDAR: Final = raw("calendar")
 
 ONLY: Final = b""

@@ -12,7 +12,7 @@ from domain.payloads import ATTEMPTS_MAX, GUARDIANS_MAX
 from domain.rules import agenda, calendar, conservation, packed, terms
 from domain.rules.appeals import VERDICT
 from domain.rules.bonds import BOND, BONDS_MAX, LEAVING_MAX, Bond
-from domain.rules.checks import RESTS, SPENT
+from domain.rules.checks import SPENT
 from domain.rules.epochs import budget
 from domain.rules.escrows import ENDS_PER_CLOSE_MAX
 from domain.rules.identity import DELEGATION, DEVICES_MAX, IDENTITY, RECOVERY, Recovery
@@ -32,6 +32,7 @@ from domain.rules.records import (
     ONLY,
     PARAMS,
     QUEUE,
+    RESTS,
     SHARD,
     SUPPLY,
     TALLY,
@@ -167,8 +168,9 @@ def check_closed(state: State) -> None:
 
 
 def _check_rests(state: State) -> None:
-    """Escrows that rest are open."""
-    assert {key for key, _ in state.items(RESTS.name)} <= _records(state, ESCROW).keys()
+    """Escrows that rest are open, and accounts that rest have a bond."""
+    known = _records(state, ESCROW).keys() | _records(state, BOND).keys()
+    assert {key for key, _ in state.items(RESTS.name)} <= known
 
 
 def _check_validators(state: State) -> None:

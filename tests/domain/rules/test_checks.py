@@ -5,18 +5,20 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from domain.payloads import EscrowOpen, EscrowRedeem, EvidenceVotes
+from domain.payloads import EscrowClose, EscrowOpen, EscrowRedeem, EvidenceVotes, StakeUnbond
 from domain.rules import FogRules, checks
+from domain.rules.bonds import BONDS_MAX
 from domain.rules.checks import (
     EVIDENCE_BONDED_MAX,
     EVIDENCE_MAX,
     FALSE_VOUCHERS_MAX,
     OF_ONE_MAX,
     REST_HEIGHTS,
-    RESTS,
     SPENT,
 )
 from domain.rules.escrows import ESCROWS_MAX
+from domain.rules.params import Params
+from domain.rules.records import RESTS
 from domain.vouchers import SignedVoucher, Voucher
 from ledger.cid import Cid
 from tests.domain.rules.court import Court
@@ -62,6 +64,48 @@ def test_one_account_is_listened_to_some_times_also_if_it_is_right() -> None:
     assert world.do("d", world.double_vote("c")) == "ok"
 
 
+def test_a_bond_that_lied_once_has_no_more_room_than_a_stranger() -> None:
+    """Bonds stay where they are, whatever they say: so many that lie would else be all that is listened to,
+    before any honest event, in every checkpoint."""
+    liars = [f"liar{number}" for number in range(EVIDENCE_BONDED_MAX // OF_ONE_MAX)]
+    world = Court(stakes=STAKES | dict.fromkeys(liars, 100))
+    for offender in "efg":
+        said = [world.do(name, false_votes(world, "a")) for name in liars * OF_ONE_MAX]
+        assert said.count("bad_evidence") <= len(liars) + EVIDENCE_MAX
+        assert world.do("c", world.double_vote(offender)) == "ok"
+        world.close()
+    begun = world.height
+    assert world.do("d", false_votes(world, "a")) == "bad_evidence"
+    for name in strangers(EVIDENCE_MAX):
+        world.do(name, false_votes(world, "a"))
+    assert world.do("d", world.double_vote("b")) == "checks_spent"
+    world.height = begun + REST_HEIGHTS + 1
+    assert world.do("d", world.double_vote("b")) == "ok"
+
+
+def test_whose_bond_has_ended_leaves_no_trace_of_its_lies() -> None:
+    world = Court(stakes=STAKES)
+    assert world.do("j", false_votes(world, "a")) == "bad_evidence"
+    assert world.state.items(RESTS.name)
+    assert world.do("j", StakeUnbond(1000)) == "ok"
+    world.close(ms=70_000)
+    world.close()
+    assert not world.state.items(RESTS.name)
+
+
+def test_forks_of_keys_that_cost_nothing_take_no_room_from_those_of_bonds() -> None:
+    """They are real, and nobody loses anything by them: anyone can make any number."""
+    world = Court(stakes=STAKES)
+    said = [
+        world.do(name, world.fork(f"free {name}{number}"))
+        for name in "abcdefghi"
+        for number in range(OF_ONE_MAX)
+    ]
+    assert said == EVIDENCE_MAX * ["ok"] + OF_ONE_MAX * ["checks_spent"]
+    assert world.do("j", world.fork("free")) == "checks_spent"
+    assert world.do("j", world.fork("a")) == "ok"
+
+
 def test_what_is_refused_unseen_costs_no_room() -> None:
     world = Court(stakes=STAKES)
     assert world.do("rita", world.double_vote("a")) == "ok"
@@ -72,9 +116,12 @@ def test_what_is_refused_unseen_costs_no_room() -> None:
 
 
 def test_the_shares_together_are_all_that_can_be_false() -> None:
-    """Less than a second and a half for everybody, if 256 who have a bond lie as well."""
+    """Less than a second and a half for everybody, if 256 who have a bond lie as well. And liars with all the
+    escrows, or all the bonds, that there may be leave room in most checkpoints."""
     assert EVIDENCE_MAX + EVIDENCE_BONDED_MAX + FALSE_VOUCHERS_MAX <= 400
     assert ESCROWS_MAX < REST_HEIGHTS * FALSE_VOUCHERS_MAX // 3
+    assert BONDS_MAX < REST_HEIGHTS * EVIDENCE_BONDED_MAX // 20
+    assert Params().grace_checkpoints > REST_HEIGHTS
 
 
 def escrows(world: Court, payees: list[str], of_each: int = 1) -> list[tuple[str, Cid]]:
@@ -137,6 +184,22 @@ def test_false_vouchers_are_looked_at_so_often_in_a_checkpoint() -> None:
     assert world.do(honest, voucher(world, "payer0", escrow, 4)) == "checks_spent"
     world.close()
     assert world.do(honest, voucher(world, "payer0", escrow, 4)) == "ok"
+
+
+def test_an_escrow_that_rests_is_not_closed_to_make_room_for_another() -> None:
+    """Else 64 escrows, closed and opened again, are all that is listened to in every checkpoint."""
+    world = rich()
+    [(payee, escrow)] = escrows(world, ["bob"])
+    begun = world.height
+    assert world.do(payee, EscrowClose(escrow)) == "ok"
+    [(payee, escrow)] = escrows(world, ["bob"])
+    assert world.do(payee, false_voucher(escrow)) == "bad_voucher"
+    assert world.do(payee, EscrowClose(escrow)) == "escrow_rests"
+    world.height = begun + REST_HEIGHTS
+    assert world.do(payee, EscrowClose(escrow)) == "escrow_rests"
+    world.height += 1
+    assert world.do(payee, EscrowClose(escrow)) == "ok"
+    assert not world.state.items(RESTS.name)
 
 
 def test_good_vouchers_are_not_counted() -> None:
