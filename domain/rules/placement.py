@@ -74,13 +74,19 @@ class Bench:
     the next close.
     """
 
-    def __init__(self, draft: Draft, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        """`rows` are keys of `idle`: engine, price, device."""
+    def __init__(
+        self, draft: Draft, rows: Iterable[tuple[bytes, bytes]], benches_of: dict[bytes, list[Bench]]
+    ) -> None:
+        """`rows` are keys of `idle`: engine, price, device. `benches_of`: on which benches each account sits,
+        which this adds to: its machines may have different engines, and its credits are the same."""
         self._draft = draft
+        self._benches_of = benches_of
         self._devices: dict[bytes, list[bytes]] = {}  # of each account
         for key, _ in rows:
             device = key[ENGINE + 8 :]
             self._devices.setdefault(draft.row(OFFER, device).account, []).append(device)
+        for account in self._devices:
+            benches_of.setdefault(account, []).append(self)
         self._ring: Seats | None = None
         self._greed: Seats | None = None
         self.has_newcomers = False
@@ -113,8 +119,13 @@ class Bench:
         return None if seat is None else seat.device
 
     def taken(self, device: bytes) -> None:
-        """A slot of the device was leased, and what its account has for bonds may be less."""
-        for one in self._devices[self._draft.row(OFFER, device).account]:
+        """A slot of the device was leased, and what its account has for bonds may be less, on every bench."""
+        account = self._draft.row(OFFER, device).account
+        for bench in self._benches_of[account]:
+            bench._look_again(account)
+
+    def _look_again(self, account: bytes) -> None:
+        for one in self._devices[account]:
             if self._ring is not None:
                 self._ring.change(one, self._on_ring(one))
             if self._greed is not None:
@@ -160,8 +171,9 @@ class Bench:
 
 def place(draft: Draft) -> bool:
     """Give out leases; True when more could be given than one close may."""
+    benches_of: dict[bytes, list[Bench]] = {}
     benches = {
-        engine: Bench(draft, rows)
+        engine: Bench(draft, rows, benches_of)
         for engine, rows in groupby(draft.items(IDLE), key=lambda row: row[0][:ENGINE])
     }
     drawn, more = _draw_checkers(draft, benches)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 
 import pytest
 
 from domain.effects import Contribution
-from domain.payloads import IdentityDelegate, IdentityRevoke, LeaseCommit, LeaseReveal, Offer, Transfer
+from domain.payloads import (
+    BondedOffer,
+    IdentityDelegate,
+    IdentityRevoke,
+    LeaseCommit,
+    LeaseReveal,
+    Offer,
+    Transfer,
+)
 from domain.rules.records import OFFER
 from domain.rules.settlement import commitment
 from ledger.cid import Cid
@@ -178,3 +187,34 @@ def test_an_offer_for_another_account_is_a_new_one() -> None:
     stands = world.offer_is[world.account("shared")]
     assert (stands.account, stands.slots) == (world.account("otto"), 1)
     assert len(world.offer_is) == 1
+
+
+def test_a_bond_is_pledged_once_though_machines_of_two_engines_are_drawn_in_one_close() -> None:
+    """Olga has credits for one bond, and a machine for each of two kinds of job that wait for checkers.
+
+    A close that looked at her credits once for each engine would pledge them twice, and stop every node.
+    """
+    for height in range(16):
+        world = World(alice=100_000, olga=100, **dict.fromkeys(("bob", "carol", "dave", "erin"), 10_000))
+        world.height += 100 * height  # another beacon
+        owner(world, "laptop")
+        other = hashlib.sha256(b"other").digest()
+        until = world.time + 3_600_000
+        assert world.do("olga", BondedOffer(9, 3, until, ENGINE, 100)) == "ok"
+        offer = BondedOffer(9, 3, until, other, 100)
+        assert world.order(world.event("laptop", offer, acct="olga")) == "ok"
+        world.check("""
+            offer   bob slots=9 price=1 bond=100                        ok
+            submit  alice J shards=3 bond=100 checks=1                  ok
+            offer   dave slots=9 price=3 bond=100                       ok
+            offer   carol slots=9 price=1 bond=100 engine=other         ok
+            offer   erin slots=9 price=3 bond=100 engine=other          ok
+            submit  alice K shards=3 bond=100 checks=1 engine=other     ok
+            place
+        """)
+        for job, worker in (("J", "bob"), ("K", "carol")):
+            for shard in range(3):
+                world.check(f"seal {worker} {job} {shard} 0 right 5     ok")
+        world.place()
+        drawn = sum(run.worker == world.account("olga") for run in world.history.runs.values())
+        assert world.balances[world.account("olga")] == (100 - 100 * drawn, 0, 100 * drawn)
