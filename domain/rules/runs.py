@@ -70,11 +70,15 @@ WORDS: Final[dict[int, effects.RunState]] = {
     RunState.EXPIRED: "expired",
     RunState.RELEASED: "released",
 }
-STAGES_TRUSTED: Final = (1,)
-STAGES: Final = (2, RUNS_CHECKED)
+STAGES_TRUSTED: Final[tuple[int, ...]] = (1,)
+STAGES: Final[tuple[int, ...]] = (2, RUNS_CHECKED)
 STAGES_BONDED: Final = (2, 4, 5, 6, 7)
 """How many runs of a shard are compared at once, and how many when those do not decide: three of seven agree
 unless most of those who were drawn lie."""
+
+STAGES_HIDDEN: Final = (3, 4, 5, 6, 7)
+"""The same where a run was hidden. Not 2 and then 4: of three who committed together the first may contradict
+what is public, and the others' time to reveal goes on; so it must not take a fourth before they have."""
 
 Outcome = tuple[Cid | None, int]
 
@@ -203,9 +207,9 @@ def runs_for(revealed: Sequence[Outcome], *, trusted: bool, bonded: bool, hidden
     they commit before any of them reveals. Whoever takes the place of one that was hidden may see what the
     other one says, and copy it: so with a bond it takes three then, as in a dispute.
     """
-    if bonded and hidden and not trusted and len(set(revealed)) < 2:
-        return votes_to_win(bonded=bonded)
-    stages = STAGES_TRUSTED if trusted else STAGES_BONDED if bonded else STAGES
+    stages = STAGES_TRUSTED if trusted else STAGES
+    if bonded and not trusted:
+        stages = STAGES_HIDDEN if hidden else STAGES_BONDED
     for needed in stages:
         if len(revealed) < needed or is_settled(revealed, bonded=bonded):
             return needed

@@ -465,6 +465,46 @@ def test_who_takes_the_place_of_one_that_was_hidden_could_copy_so_it_takes_two()
     """)
 
 
+def test_a_window_that_is_open_stays_open_for_all_whatever_the_first_one_says() -> None:
+    """Bob hid, so carol's result takes two more; the one of them that contradicts her is heard first.
+
+    Then it takes a fourth. The other one of the two may not be kept waiting for it until its own time to
+    reveal is over: it would lose its bond by the rules' own doing.
+    """
+    world = veteran(frank=5_000)
+    world.check("offer frank slots=9 price=10 bond=990 ok")
+    committed(world, fate="checked")
+    world.check("""
+        who       c J 0 1
+        seal      c J 0 1 right 1000000000     ok
+        place
+        reveal    c J 0 1 right 1000000000     ok
+        close     1
+        close     1
+        close     1
+        close     60000
+        close
+        run       J 0 0 bob work expired reason=hidden_result
+        place
+        who       d J 0 2
+        who       e J 0 3
+        seal      d J 0 2 right 1000000000     ok
+        seal      e J 0 3 wrong 1000000000     ok
+        place
+        reveal    e J 0 3 wrong 1000000000     ok
+        place
+        run       J 0 4 none
+        reveal    d J 0 2 right 1000000000     ok
+        place
+        who       f J 0 4
+        seal      f J 0 4 right 1000000000     ok
+        reveal    f J 0 4 right 1000000000     ok
+        shard     J 0 settled right 1000000000
+        forfeit   d J 0 2 none
+        forfeit   e J 0 3 990
+    """)
+
+
 def test_two_who_say_the_same_do_not_convict_without_a_third() -> None:
     """One who was drawn may have copied the lie that it saw; the other one is drawn as well."""
     world = veteran(frank=5_000)
