@@ -8,7 +8,7 @@
     all committed, some not revealed      their time to reveal begins with the next fresh clock
     all revealed                          judgement, unless a dispute needs more of them
 
-A shard that has used up its attempts and needs another run fails; so does one that nobody is there to check
+A shard that needs more runs than it has attempts left fails; so does one that nobody is there to check
 (`domain.rules.waiting`).
 """
 
@@ -62,11 +62,17 @@ def attempts_max(draft: Draft, job: Job, shard: Shard) -> int:
     return draft.params.attempts_max
 
 
+def _missing(job: Job, shard: Shard) -> int:
+    """How many more runs it takes; when it is open again, at least one."""
+    is_open = not shard.live and job.appeals is None
+    return 1 if is_open else runs_needed(shard, job) - len(shard.live)
+
+
 def _need_run(draft: Draft, spot: Spot, shard: Shard) -> None:
     tally = draft.row(TALLY, spot.id)
     if not shard.live and tally.state != JobState.RUNNING:
         end(draft, spot, tallies.ENDINGS[tally.state], reason="job_ended")
-    elif len(shard.runs) >= attempts_max(draft, spot.job, shard):
+    elif len(shard.runs) + _missing(spot.job, shard) > attempts_max(draft, spot.job, shard):
         end(draft, spot, "failed", reason="attempts_exhausted")
     elif not shard.live and spot.job.appeals is None:
         draw_fate(draft, spot, Fate.UNDRAWN)

@@ -7,6 +7,7 @@ executed again, and then the clock runs out.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -20,6 +21,7 @@ from domain.payloads import (
     EscrowClose,
     EscrowOpen,
     EscrowRedeem,
+    IdentityDelegate,
     JobAppeal,
     JobCancel,
     JobSubmit,
@@ -39,6 +41,7 @@ from ledger.execution import Context
 from ledger.state import State
 from tests.domain.rules.world import ENGINE, GFUEL, SPEC, World, result_of, salt_of
 
+OTHER = hashlib.sha256(b"other").digest()
 PEOPLE = ("alice", "bob", "carol", "dave", "erin", "frank")
 FUEL = GFUEL
 
@@ -46,6 +49,7 @@ people = st.sampled_from(PEOPLE)
 answers = st.sampled_from(
     (("right", 700_000_001),) * 6 + (("wrong", 700_000_001), ("right", 5), ("odd", FUEL))
 )
+engines = st.sampled_from((ENGINE, ENGINE, OTHER))
 moments = st.sampled_from((1, 1, 1, 1, 1, 300, 1_000, 5_000, 5_000, 60_000))
 
 
@@ -74,6 +78,14 @@ class AnythingGoes(RuleBasedStateMachine):
         for name in PEOPLE[1:5]:
             self.do("alice", Transfer(self.world.account(name), 300))
             self.do(name, BondedOffer(3, 3, self.world.time + 80_000_000, ENGINE, 40))
+            self.do(name, IdentityDelegate(self.world.account(f"{name}'s laptop")))
+            self.laptop_offers(name, BondedOffer(3, 3, self.world.time + 80_000_000, OTHER, 40))
+
+    def laptop_offers(self, who: str, offer: BondedOffer) -> None:
+        """Another engine, the same credits."""
+        event = self.world.event(f"{who}'s laptop", offer, acct=who)
+        self.story.append((event, self.world.context))
+        self.world.order(event)
 
     @rule(source=people, to=people, amount=st.sampled_from((1, 7, 60, 5_000, 2**62)))
     def pay(self, source: str, to: str, amount: int) -> None:
@@ -85,11 +97,18 @@ class AnythingGoes(RuleBasedStateMachine):
         price=st.integers(0, 12),
         stands=st.sampled_from((-1, 5_000, 80_000_000, 2**40)),
         bond=st.sampled_from((None, 0, 7, 40, 40, 40, 2**53)),
+        engine=engines,
+        laptop=st.booleans(),
     )
-    def offer(self, who: str, slots: int, price: int, stands: int, bond: int | None) -> None:
+    def offer(
+        self, who: str, slots: int, price: int, stands: int, bond: int | None, engine: bytes, laptop: bool
+    ) -> None:
         until = self.world.time + stands
-        plain = Offer(slots, price, until, ENGINE)
-        self.do(who, plain if bond is None else BondedOffer(slots, price, until, ENGINE, bond))
+        bonded = BondedOffer(slots, price, until, engine, bond or 0)
+        if laptop:
+            self.laptop_offers(who, bonded)
+        else:
+            self.do(who, Offer(slots, price, until, engine) if bond is None else bonded)
 
     @rule(
         who=st.sampled_from(("alice", "alice", "bob", "carol")),
@@ -99,21 +118,30 @@ class AnythingGoes(RuleBasedStateMachine):
         ahead=st.sampled_from((0, 10_000, 20_000, 200_000, 200_000, 200_000, 2**40)),
         checks=st.sampled_from((1, 1, 0, 2, 2)),
         bond=st.sampled_from((0, 1, 7, 40, 40)),
+        engine=engines,
     )
     def submit(
-        self, who: str, shards: int, price: int, lease: int, ahead: int, checks: int, bond: int
+        self,
+        who: str,
+        shards: int,
+        price: int,
+        lease: int,
+        ahead: int,
+        checks: int,
+        bond: int,
+        engine: bytes,
     ) -> None:
         deadline = self.world.time + ahead
         if lease < 1_000:  # no struct can say that; the bytes can
             body = {"spec": SPEC, "shards": shards, "fuel": FUEL, "price": price, "lease": lease}
-            rest = {"deadline": deadline, "engine": ENGINE}
+            rest = {"deadline": deadline, "engine": engine}
             self.do(who, canonical.encode(body | rest), ("job.submit", 1))
         else:
             job: JobSubmit | BondedJob = BondedJob(
-                SPEC, shards, FUEL, price, lease, deadline, ENGINE, checks, bond
+                SPEC, shards, FUEL, price, lease, deadline, engine, checks, bond
             )
             if checks < 2 and not bond:
-                job = JobSubmit(SPEC, shards, FUEL, price, lease, deadline, ENGINE, checks)
+                job = JobSubmit(SPEC, shards, FUEL, price, lease, deadline, engine, checks)
             if self.do(who, job) == "ok":
                 event = self.world.receipts[-1].event
                 assert event is not None
@@ -234,7 +262,7 @@ class AnythingGoes(RuleBasedStateMachine):
             self.world.close(2**33)
         assert self.world.rules.due(self.world.state) is None
         assert all(escrow == pledged == 0 for _, escrow, pledged in self.world.balances.values())
-        kept = {"account", "bond", "standing", "params", "supply", "validators"}
+        kept = {"account", "bond", "standing", "params", "supply", "validators", "identity", "delegation"}
         assert set(self.world.state.tables()) <= kept, "something outlived its time"
         assert all(job.state != "running" for job in self.world.job_is.values())
 

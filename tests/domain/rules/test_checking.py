@@ -95,10 +95,12 @@ def test_the_draw_hits_as_often_as_the_rate_says() -> None:
     assert is_drawn(bytes(32), b"spot", 0, PPM)
 
 
-def veteran(streak: int = 1_000_000, *, bond: int = 990, **more: int) -> World:
+def veteran(
+    streak: int = 1_000_000, *, bond: int = 990, params: dict[str, int] | None = None, **more: int
+) -> World:
     """Bob is alone cheap enough to work, and has a history; carol, dave and erin may check him."""
     workers = dict.fromkeys(("bob", "carol", "dave", "erin"), 5_000)
-    world = World({"appeal_ms": 1_000}, alice=100_000, **workers, **more)
+    world = World({"appeal_ms": 1_000} | (params or {}), alice=100_000, **workers, **more)
     row = STANDING.encode(Standing(agreed=streak, streak=streak, worth=streak * 990))
     world.state = world.state.put(STANDING.name, world.account("bob"), row)
     world.check(f"""
@@ -462,6 +464,28 @@ def test_who_takes_the_place_of_one_that_was_hidden_could_copy_so_it_takes_two()
         reveal    f J 0 4 right 1000000000     ok
         place
         shard     J 0 disputed
+    """)
+
+
+def test_nobody_is_drawn_for_a_shard_whose_attempts_do_not_suffice() -> None:
+    """Three runs are all that this network allows; one was hidden, so it would take a fourth."""
+    world = veteran(params={"attempts_max": 3})
+    committed(world, fate="checked", what="right")
+    world.check("""
+        who       c J 0 1
+        seal      c J 0 1 right 1000000000     ok
+        place
+        reveal    c J 0 1 right 1000000000     ok
+        close     1
+        close     1
+        close     1
+        close     60000
+        close
+        forfeit   bob J 0 0 990
+        place
+        run       J 0 1 c check unpaid reason=attempts_exhausted
+        run       J 0 2 none
+        forfeit   c J 0 1 none
     """)
 
 
