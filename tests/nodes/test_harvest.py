@@ -82,6 +82,11 @@ def action(node: Node) -> str:
     return answer
 
 
+def asks(node: Node, price: str) -> bool:
+    """Somebody does, as far as this node knows."""
+    return any(offer["price"] == price for offer in node.items("/v1/offers"))
+
+
 def log(node: Node) -> list[tuple[str, str]]:
     return [(entry["action"], entry["code"]) for entry in node.ask("harvest.log")["entries"]]
 
@@ -124,6 +129,7 @@ def test_work_of_an_owner_who_stays_is_given_back_and_done_elsewhere(tmp_path: P
     with Cluster(tmp_path) as cluster:
         buyer = cluster.found("buyer")
         lender, other = cluster.join(lender=laptop.settings, other=LENDS)
+        eventually(lambda: asks(buyer, "500"), "the lender's offer stands, so that it is asked first")
         copying = Copying(tmp_path / "job", shards=1, turns=TURNS)
         job = copying.submit(buyer, lease_ms=300_000, fuel=FUEL, checks=0)
         eventually(lambda: is_running(lender), "the run has begun", within_s=RUN_S_MAX)
