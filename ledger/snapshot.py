@@ -14,6 +14,9 @@ against the checkpoint once, and then every part against it alone: a liar is fou
 
 Knows hashes, rows and bounds. Does not know storage, peers, or what a row means; writes nothing.
 
+Steps are proven together, when the last of them came: until then they may be anybody's. So they are neither
+counted nor kept before, and all are to be asked of one peer.
+
 What must always hold: a part that `Download.take` accepted holds exactly the rows (or leaves) of its range
 under the roots of the manifest's checkpoint; a snapshot is given out only when every part is there.
 
@@ -24,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
@@ -195,8 +199,23 @@ class Download:
 
     @property
     def here(self) -> int:
-        """How many of them came."""
-        return len(self._steps) + self._rows.here + len(self._leaves)
+        """How many of them came, and are proven."""
+        return self._is_certified * len(self._steps) + self._rows.here + len(self._leaves)
+
+    @cached_property
+    def name(self) -> str:
+        """Of this way to cut it: others may have cut the same state elsewhere."""
+        return str(Cid.of(self.manifest.encode()))
+
+    @property
+    def is_certified(self) -> bool:
+        """Whether all steps came, and lead to those who made the checkpoint final."""
+        return self._is_certified
+
+    def steps(self) -> Iterator[tuple[Part, bytes]]:
+        """The steps, once it `is_certified`."""
+        assert self._is_certified, "steps that nobody proved"
+        yield from ((("steps", index), canonical.encode(step)) for index, step in self._steps.items())
 
     def lacking(self) -> Iterator[Part]:
         """What is not here yet, in the order in which to ask: nothing else before it is sure who signed."""

@@ -1,11 +1,14 @@
 """Snapshots that are half here, on the disk: what was proven once is not fetched again after a restart.
 
-    <checkpoint id>/manifest          what there is to fetch
-    <checkpoint id>/rows-17           a part, as it came
+    <id of the manifest>/manifest     what there is to fetch
+    <id of the manifest>/steps-0      how those who made it final came to be validators
+    <id of the manifest>/rows-17      a part, as it came
 
 Nothing here is trusted: every part is proven again when it is read, and what a crash or the disk spoilt is
 fetched again. So nothing is synced to the disk, and nothing of it is needed once there is a store. Each file
-begins with a hash of the rest: a peer that gives the other half must not be blamed for this one.
+begins with a hash of the rest: a peer that gives the other half must not be blamed for this one. And nothing
+is kept of a snapshot before its steps are proven: they would be a liar's, and the peer that gives the last of
+them would be blamed.
 
 Knows files and bounds. Does not know peers, or which snapshot is wanted. Blocking; one thread at a time.
 
@@ -22,10 +25,9 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from ledger.cid import Cid
 from ledger.errors import RemoteError
 from ledger.genesis import Genesis
-from ledger.snapshot import MANIFEST_SIZE_MAX, Download, Manifest, Part, parse_manifest
+from ledger.snapshot import MANIFEST_SIZE_MAX, Download, Part, parse_manifest
 from ledger.state_parts import PART_SIZE_MAX
 
 log = logging.getLogger(__name__)
@@ -61,22 +63,25 @@ class SnapshotFolder:
                 found.append(download)
         return sorted(found, key=lambda download: -download.here)
 
-    def begin(self, manifest: Manifest) -> None:
-        """A snapshot of which nothing is here yet; it takes the place of the one that is least far."""
-        self.drop(manifest.id)
+    def begin(self, download: Download) -> None:
+        """A snapshot that was just certified, of which nothing is here yet; it takes the place of the one
+        that is least far."""
+        self.drop(download)
         others = sorted(self._folders(), key=lambda folder: sum(1 for _ in folder.iterdir()))
         for folder in others[: len(others) - SNAPSHOTS_MAX + 1]:
             self._remove(folder)
-        self._write(self._root / str(manifest.id), MANIFEST, manifest.encode())
+        self._write(self._root / download.name, MANIFEST, download.manifest.encode())
+        for part, data in download.steps():
+            self.put(download, part, data)
 
-    def put(self, checkpoint: Cid, part: Part, data: bytes) -> None:
+    def put(self, download: Download, part: Part, data: bytes) -> None:
         """A part that was proven, of a snapshot that was begun."""
-        folder = self._root / str(checkpoint)
+        folder = self._root / download.name
         if (folder / MANIFEST).exists():
             self._write(folder, _name(part), data)
 
-    def drop(self, checkpoint: Cid) -> None:
-        self._remove(self._root / str(checkpoint))
+    def drop(self, download: Download) -> None:
+        self._remove(self._root / download.name)
 
     def clear(self) -> None:
         """There is a store, or nothing is wanted any more."""
@@ -95,20 +100,22 @@ class SnapshotFolder:
         except RemoteError as error:
             log.warning("%s is no snapshot any more: %s", folder, error)
             return None
-        while sum(self._take(download, folder, part) for part in list(download.lacking())):
-            pass  # who signed comes first, and then the rest
-        return download if str(download.checkpoint.id) == folder.name else None
+        if not download.is_certified:
+            self._take_lacking(download, folder)  # who signed comes first, and then the rest
+        if not download.is_certified or download.name != folder.name:
+            return None
+        self._take_lacking(download, folder)
+        return download
 
-    def _take(self, download: Download, folder: Path, part: Part) -> bool:
-        data = self._bytes_of(folder / _name(part), PART_SIZE_MAX)
-        if data is None:
-            return False
-        try:
-            download.take(part, data)
-        except RemoteError as error:
-            log.warning("%s of %s is fetched again: %s", _name(part), folder, error)
-            return False
-        return True
+    def _take_lacking(self, download: Download, folder: Path) -> None:
+        for part in list(download.lacking()):
+            data = self._bytes_of(folder / _name(part), PART_SIZE_MAX)
+            if data is None:
+                continue
+            try:
+                download.take(part, data)
+            except RemoteError as error:
+                log.warning("%s of %s is fetched again: %s", _name(part), folder, error)
 
     def _bytes_of(self, path: Path, size_max: int) -> bytes | None:
         try:

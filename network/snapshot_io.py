@@ -1,8 +1,10 @@
 """Fetching a snapshot from peers, before there is a ledger to sync (`ledger.snapshot` proves its parts).
 
 One peer is asked at a time, one question after the other, on the protocol of sync. Whoever answers with what
-is wrong, late or nothing has had its turn: the next one goes on where it stopped, and is asked for the same
-snapshot first. A part that was proven is never asked for again, also after a restart if there is a folder.
+is wrong, late or nothing, or for TURN_S, has had its turn: the next one goes on where it stopped, and is
+asked for the same snapshot first. A part that was proven is never asked for again, also after a restart if
+there is a folder. Who offered a snapshot is blamed for a part that is not what it said; others may have cut
+theirs elsewhere, and are asked for what they have.
 
 Knows peers, streams and deadlines. Does not know what to believe: the caller brings a genesis object, and an
 anchor if there is one, and gets what `ledger.light` finds good.
@@ -55,10 +57,17 @@ PATIENCE_S: Final = 60.0
 PAUSE_S: Final = 0.5
 """Between two rounds of asking everybody."""
 
+TURN_S: Final = 60.0
+"""Of one peer: so that a slow one, or one that means to be, does not keep us from all others."""
+
 HALVES_MAX: Final = SNAPSHOTS_MAX
 """Snapshots in the midst of being fetched: peers may offer different ones."""
 
 Known = TypeVar("Known", bound=Message)
+
+
+class _Unfit(RemoteError):
+    """Parts that are not what a manifest says, or of another history than the one that is trusted."""
 
 
 class Fetcher:
@@ -75,6 +84,7 @@ class Fetcher:
         told: Callable[[int, int], None] = lambda here, of: None,
         folder: SnapshotFolder | None = None,
         halves: Sequence[Download] = (),
+        turn_s: float = TURN_S,
     ) -> None:
         self._host = host
         self._genesis = genesis
@@ -83,7 +93,8 @@ class Fetcher:
         self._told = told
         self._anchored: Checkpoint | None = None
         self._folder = folder
-        self._halves = list(halves[:HALVES_MAX])  # in the midst of being fetched
+        self._turn_s = turn_s
+        self._halves = list(halves[:HALVES_MAX])  # in the midst of being fetched, each certified
         self._progress = trio.Event()
 
     async def run(self) -> Snapshot:
@@ -125,22 +136,36 @@ class Fetcher:
             return None
         if self._anchor is not None and self._anchored is None:
             await self._learn_anchor(stream, self._anchor)
-        for half in self._halves:
-            if await self._go_on(half, stream):
-                return self._judged(half)
+        ends = trio.current_time() + self._turn_s
+        unfit: dict[str, _Unfit] = {}
+        for half in list(self._halves):
+            try:
+                if await self._go_on(half, stream, ends) and (found := self._judged(half)) is not None:
+                    return found
+            except _Unfit as error:  # another peer said what these parts must come to
+                unfit[half.name] = error
+        if trio.current_time() >= ends:
+            return None
         offered = await self._ask(stream, GetSnapshot(self._above), Offered)
         if offered.manifest is None:
             return None
-        manifest = parse_manifest(offered.manifest)
-        if any(half.manifest == manifest for half in self._halves):
-            return None
-        download = Download(self._genesis, manifest)
+        download = Download(self._genesis, parse_manifest(offered.manifest))
+        if download.name in unfit:
+            raise unfit[download.name]
+        known = next((half for half in self._halves if half.name == download.name), None)
+        if known is not None:  # it had not cut it yet when it was asked
+            download = known
+        elif download.is_certified:
+            await self._keep(download)
+        return self._judged(download) if await self._go_on(download, stream, ends) else None
+
+    async def _keep(self, download: Download) -> None:
+        """It takes the place of the one that is least far."""
         while len(self._halves) >= HALVES_MAX:
             self._halves.remove(min(self._halves, key=lambda half: half.here))
         self._halves.append(download)
         if self._folder is not None:
-            await trio.to_thread.run_sync(self._folder.begin, manifest)
-        return self._judged(download) if await self._go_on(download, stream) else None
+            await trio.to_thread.run_sync(self._folder.begin, download)
 
     @property
     def _above(self) -> int:
@@ -154,39 +179,51 @@ class Fetcher:
             self._age(checkpoint.T)
             self._anchored = checkpoint
 
-    async def _go_on(self, download: Download, stream: Stream) -> bool:
-        """Ask for what is lacking; whether it is whole now."""
+    async def _go_on(self, download: Download, stream: Stream, ends: float) -> bool:
+        """Ask for what is lacking, until this moment; whether it is whole now. Raises _Unfit."""
         while not download.is_whole:
             for part in list(download.lacking()):
+                if trio.current_time() >= ends:
+                    return False
                 kind, index = part
                 answer = await self._ask(stream, GetPart(download.checkpoint.id, kind, index), PartOf)
                 if answer.data is None:
                     return False
-                await trio.to_thread.run_sync(self._take, download, part, answer.data)
-                self._progress.set()
-                self._told(download.here, download.parts)
+                await self._take(download, part, answer.data)
         return True
 
-    def _take(self, download: Download, part: Part, data: bytes) -> None:
-        download.take(part, data)
-        if self._folder is not None:
-            self._folder.put(download.checkpoint.id, part, data)
+    async def _take(self, download: Download, part: Part, data: bytes) -> None:
+        was_certified = download.is_certified
+        try:
+            await trio.to_thread.run_sync(download.take, part, data)
+        except RemoteError as error:
+            raise _Unfit(str(error), code=error.code) from error
+        if not download.is_certified:
+            return  # it may be anything
+        if not was_certified:
+            await self._keep(download)
+        elif self._folder is not None:
+            await trio.to_thread.run_sync(self._folder.put, download, part, data)
+        self._progress.set()
+        self._told(download.here, download.parts)
 
     def _judged(self, download: Download) -> Snapshot | None:
+        """None if the anchor is not known yet. Raises _Unfit for another history, which is forgotten."""
+        if self._anchor is None:
+            return download.snapshot()
+        if self._anchor.id == download.checkpoint.id:
+            self._anchored = download.checkpoint
+            self._age(download.checkpoint.T)
+        if self._anchored is None:
+            return None  # nobody who was asked so far has the checkpoint that is trusted
         snapshot = download.snapshot()
-        if self._anchor is not None:
-            if self._anchor.id == snapshot.checkpoint.id:
-                self._anchored = snapshot.checkpoint
-                self._age(snapshot.checkpoint.T)
-            if self._anchored is None:
-                return None  # nobody who was asked so far has the checkpoint that is trusted
-            self._halves.remove(download)  # if it is of another history, it is not wanted again
-            try:
-                light.check_history(self._anchored, snapshot.checkpoint, snapshot.leaves)
-            except RemoteError:
-                if self._folder is not None:
-                    self._folder.drop(download.checkpoint.id)
-                raise
+        try:
+            light.check_history(self._anchored, snapshot.checkpoint, snapshot.leaves)
+        except RemoteError as error:
+            self._halves.remove(download)
+            if self._folder is not None:
+                self._folder.drop(download)
+            raise _Unfit(str(error), code=error.code) from error
         return snapshot
 
     async def _ask(self, stream: Stream, question: Message, kind: type[Known]) -> Known:

@@ -6,18 +6,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from ledger.replica import Replica
 from ledger.shelf import Shelf
-from ledger.snapshot import Download
+from ledger.snapshot import Download, Manifest
 from ledger.snapshot_folder import SNAPSHOTS_MAX, SnapshotFolder
+from ledger.store import Store
+from tests.ledger.paying import ChangingRules
 from tests.ledger.test_snapshot import network
-from tests.ledger.world import START, feed, finalize, pay
+from tests.ledger.world import START, feed, finalize, key_of, make_genesis, pay
 
 NODE, ALICE, _ = network()
 SHELF = Shelf(NODE, rows_max=200)
 MANIFEST = SHELF.offer(0)
 assert MANIFEST is not None
 GENESIS = NODE.genesis
+NAME = Download(GENESIS, MANIFEST).name
 
 
 def parts(download: Download) -> Iterator[tuple[tuple[str, int], bytes]]:
@@ -32,11 +37,12 @@ def parts(download: Download) -> Iterator[tuple[tuple[str, int], bytes]]:
 def kept(root: Path, most: int = 1_000) -> int:
     """So many parts at most are put into a folder that is new; how many there were."""
     folder = SnapshotFolder(root)
-    folder.begin(MANIFEST)
-    for at, (part, data) in enumerate(parts(Download(GENESIS, MANIFEST))):
+    download = Download(GENESIS, MANIFEST)
+    folder.begin(download)
+    for at, (part, data) in enumerate(parts(download)):
         if at == most:
             return most
-        folder.put(MANIFEST.id, part, data)
+        folder.put(download, part, data)
     return at + 1
 
 
@@ -68,7 +74,7 @@ def test_nothing_is_here_before_anything_was_begun_and_after_all_was_cleared(tmp
 @pytest.mark.parametrize("damage", ["torn", "flipped", "empty", "gone", "another part", "larger"])
 def test_a_part_that_the_disk_spoilt_is_fetched_again(tmp_path: Path, damage: str):
     count = kept(tmp_path / "half")
-    path = tmp_path / "half" / str(MANIFEST.id) / "rows-1"
+    path = tmp_path / "half" / NAME / "rows-1"
     data = path.read_bytes()
     spoilt = {
         "torn": data[:-1],
@@ -87,7 +93,7 @@ def test_a_part_that_the_disk_spoilt_is_fetched_again(tmp_path: Path, damage: st
 
 def test_a_manifest_that_the_disk_spoilt_takes_its_parts_with_it(tmp_path: Path):
     kept(tmp_path / "half")
-    path = tmp_path / "half" / str(MANIFEST.id) / "manifest"
+    path = tmp_path / "half" / NAME / "manifest"
     path.write_bytes(path.read_bytes()[:-1])
     assert SnapshotFolder(tmp_path / "half").load(GENESIS, oldest=0) == []
     assert list((tmp_path / "half").iterdir()) == []
@@ -102,9 +108,10 @@ def test_one_that_is_too_old_is_thrown_away(tmp_path: Path):
 
 def test_no_more_bytes_are_kept_than_there_may_be(tmp_path: Path):
     folder = SnapshotFolder(tmp_path / "half", bytes_max=2_000)
-    folder.begin(MANIFEST)
-    for part, data in parts(Download(GENESIS, MANIFEST)):
-        folder.put(MANIFEST.id, part, data)
+    download = Download(GENESIS, MANIFEST)
+    folder.begin(download)
+    for part, data in parts(download):
+        folder.put(download, part, data)
     size = sum(path.stat().st_size for path in (tmp_path / "half").rglob("*") if path.is_file())
     assert 1_000 < size <= 2_000
 
@@ -119,10 +126,11 @@ def test_the_least_far_makes_room_for_another(tmp_path: Path):
         shelf = Shelf(node)
         manifest = shelf.offer(0)
         assert manifest is not None
-        folder.begin(manifest)
+        download = Download(node.genesis, manifest)
+        folder.begin(download)
         begun.append(manifest.id)
         if at != 1:
-            folder.put(manifest.id, ("rows", 0), shelf.part(manifest.id, ("rows", 0)) or b"")
+            folder.put(download, ("rows", 0), shelf.part(manifest.id, ("rows", 0)) or b"")
     halves = folder.load(node.genesis, oldest=0)
     assert {half.checkpoint.id for half in halves} == {begun[0], begun[2]}
     assert {half.here for half in halves} == {1}
@@ -132,6 +140,68 @@ def test_a_disk_that_takes_nothing_ends_nothing(tmp_path: Path):
     """What stands where the folder should be is a file."""
     (tmp_path / "half").write_bytes(b"")
     folder = SnapshotFolder(tmp_path / "half")
-    folder.begin(MANIFEST)
-    folder.put(MANIFEST.id, ("rows", 0), b"some")
+    folder.begin(Download(GENESIS, MANIFEST))
+    folder.put(Download(GENESIS, MANIFEST), ("rows", 0), b"some")
     assert folder.load(GENESIS, oldest=0) == []
+
+
+def with_steps() -> tuple[Replica, Shelf, Manifest]:
+    """Of a network whose validators change in every epoch."""
+    genesis = replace(make_genesis(alice=1_000), params={"epoch_checkpoints": 2})
+    node = Replica.open(Store.create("sqlite://", genesis), ChangingRules(), key_of("anchor"), validator=True)
+    for at in range(9):
+        finalize(node, now=START + 60_000 * (at + 1))
+    shelf = Shelf(node, rows_max=200)
+    manifest = shelf.offer(0)
+    assert manifest is not None
+    assert manifest.steps >= 3
+    return node, shelf, manifest
+
+
+def certified(node: Replica, shelf: Shelf, manifest: Manifest) -> Download:
+    download = Download(node.genesis, manifest)
+    for part in list(download.lacking()):
+        assert not download.is_certified
+        assert download.here == 0, "what nobody proved is counted"
+        download.take(part, shelf.part(manifest.id, part) or b"")
+    assert download.is_certified
+    assert download.here == manifest.steps
+    return download
+
+
+def test_who_signed_is_kept_once_it_is_proven(tmp_path: Path):
+    node, shelf, manifest = with_steps()
+    download = certified(node, shelf, manifest)
+    folder = SnapshotFolder(tmp_path / "half")
+    folder.begin(download)
+    folder.put(download, ("rows", 0), shelf.part(manifest.id, ("rows", 0)) or b"")
+    [half] = SnapshotFolder(tmp_path / "half").load(node.genesis, oldest=0)
+    assert half.here == manifest.steps + 1
+
+
+@pytest.mark.parametrize("damage", ["swapped", "gone"])
+def test_steps_that_lead_nowhere_end_a_start_no_later(tmp_path: Path, damage: str):
+    """All of them whole, and of no use: they are thrown away, and not read again and again."""
+    node, shelf, manifest = with_steps()
+    download = certified(node, shelf, manifest)
+    folder = SnapshotFolder(tmp_path / "half")
+    folder.begin(download)
+    one, other = (tmp_path / "half" / download.name / f"steps-{number}" for number in (0, 1))
+    if damage == "swapped":
+        one_data, other_data = one.read_bytes(), other.read_bytes()
+        one.write_bytes(other_data)
+        other.write_bytes(one_data)
+    else:
+        one.unlink()
+    assert SnapshotFolder(tmp_path / "half").load(node.genesis, oldest=0) == []
+    assert list((tmp_path / "half").iterdir()) == []
+
+
+def test_one_state_cut_in_two_ways_is_kept_in_two_places(tmp_path: Path):
+    folder = SnapshotFolder(tmp_path / "half")
+    whole = Shelf(NODE, rows_max=1_000_000).offer(0)
+    assert whole is not None
+    assert whole.id == MANIFEST.id
+    count = kept(tmp_path / "half", 4)
+    folder.begin(Download(GENESIS, whole))
+    assert [half.here for half in folder.load(GENESIS, oldest=0)] == [count, 0]

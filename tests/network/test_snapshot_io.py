@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from network.host import Host
 from network.snapshot_io import Fetcher
 from network.sync_answering import Answering
 from network.sync_messages import PROTOCOL, Hello
+from tests.ledger.test_snapshot_folder import with_steps
 from tests.ledger.world import START, Author, anchor, feed, finalize, make_genesis, pay
 from tests.network.conftest import tcp_host
 from tests.network.ledgers import MemoryLedger
@@ -30,10 +32,20 @@ DAY = 86_400_000
 class Source(MemoryLedger):
     """Gives out what a shelf has, unless it is told to lie or to fall silent after some parts."""
 
-    def __init__(self, replica: Replica, *, lies_after: int = 1_000, leaves_after: int = 1_000) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        *,
+        lies_after: int = 1_000,
+        leaves_after: int = 1_000,
+        rows_max: int = 400,
+        before: Callable[[Part], None] = lambda part: None,
+    ) -> None:
+        """`rows_max`: bytes in a part; `before`: what happens before a part is given."""
         super().__init__(net=replica.net)
         self.replica = replica
-        self.shelf = Shelf(replica, rows_max=400)
+        self.shelf = Shelf(replica, rows_max=rows_max)
+        self.before = before
         self.lies_after, self.leaves_after = lies_after, leaves_after
         self.asked: Counter[Part] = Counter()
 
@@ -46,6 +58,7 @@ class Source(MemoryLedger):
 
     async def part(self, checkpoint: Cid, part: Part) -> bytes | None:
         self.asked[part] += 1
+        self.before(part)
         data = self.shelf.part(checkpoint, part)
         if data is None or self.asked.total() > self.leaves_after:
             return None
@@ -114,6 +127,80 @@ async def test_what_one_began_another_ends():
         found = await fetch(c, first, second)
         assert found.state.root == NODE.state.root
         assert not set(list(leaving.asked)[:4]) & set(staying.asked)
+        assert c.counts["banned"] == 0
+
+
+async def two(a: Host, b: Host, liar: Source, true: Source, c: Host) -> None:
+    """`c` is connected to both, and asks the liar first."""
+    first, second = sorted((a, b), key=lambda host: host.peer_id)
+    liar.serve(first)
+    true.serve(second)
+    await c.dial(first.addresses()[0])
+    await c.dial(second.addresses()[0])
+
+
+async def test_nobody_is_blamed_for_where_another_cut():
+    """The liar cuts the same state elsewhere, gives half of that and no more."""
+    async with tcp_host(1) as a, tcp_host(2) as b, tcp_host(3) as c:
+        lying, true = Source(NODE, rows_max=200, leaves_after=8), Source(NODE)
+        true.shelf.offer(0)  # it has cut it, and has an answer at once
+        await two(a, b, lying, true, c)
+        with trio.fail_after(60):
+            found = await Fetcher(c, NODE.genesis, None, believing).run()
+        assert found.state.root == NODE.state.root
+        assert c.counts["banned"] == 0
+
+
+async def test_nobody_is_blamed_for_the_steps_of_another(tmp_path: Path):
+    """The liar says what nobody signed of all validators but the last, and no more."""
+    node, _, manifest = with_steps()
+
+    class Liar(Source):
+        async def part(self, checkpoint: Cid, part: Part) -> bytes | None:
+            kind, index = part
+            await super().part(checkpoint, part)
+            return self.shelf.part(checkpoint, (kind, index + 1)) if index + 1 < manifest.steps else None
+
+    folder = SnapshotFolder(tmp_path / "half")
+    async with tcp_host(1) as a, tcp_host(2) as b, tcp_host(3) as c:
+        lying, true = Liar(node), Source(node)
+        await two(a, b, lying, true, c)
+        with trio.fail_after(60):
+            found = await Fetcher(c, node.genesis, None, believing, folder=folder).run()
+        assert lying.asked.total() == manifest.steps
+        assert found.state.root == node.state.root
+        assert c.counts["banned"] == 0
+        [half] = folder.load(node.genesis, oldest=0)
+        assert half.is_whole
+
+
+async def test_who_takes_its_time_has_its_turn_and_no_more(mock_clock: trio.testing.MockClock):
+    mock_clock.rate = 1
+    async with tcp_host(1) as a, tcp_host(2) as b, tcp_host(3) as c:
+        slow, quick = Source(NODE, before=lambda part: mock_clock.jump(1)), Source(NODE)
+        await two(a, b, slow, quick, c)
+        found = await Fetcher(c, NODE.genesis, None, believing, turn_s=2.5).run()
+        assert found.state.root == NODE.state.root
+        assert slow.asked.total() <= 3
+        assert not set(slow.asked) & set(quick.asked)
+        assert c.counts["banned"] == 0
+
+
+async def test_nobody_is_blamed_for_a_history_that_another_gave():
+    """Whole, and signed by validators of genesis; only then somebody knows the checkpoint that is trusted."""
+    data, _ = NODE.store.checkpoints(7, 1)[0]
+    trusted = Anchor(7, Cid.of(data))
+    other = network(8, amount=2)
+
+    class Unknowing(Source):
+        async def checkpoints(self, first: int, limit: int):
+            return (), b""
+
+    async with tcp_host(1) as a, tcp_host(2) as b, tcp_host(3) as c:
+        await two(a, b, Unknowing(other), Source(NODE), c)
+        with trio.fail_after(60):
+            found = await Fetcher(c, NODE.genesis, trusted, believing).run()
+        assert found.state.root == NODE.state.root
         assert c.counts["banned"] == 0
 
 
