@@ -175,6 +175,7 @@ class Initiator:
         self._asked: list[_Open] = []
         self._open: deque[_Open] = deque()  # ascending
         self._lists: deque[_Open] = deque()  # `direct`: small ranges that differ, ascending when asked
+        self.to_name = 0  # `direct`: items of ours in all such ranges so far, those that were named too
         self._given = b""  # the last of the items given in answer to the lists
         self._named = 0  # ranges in the question that it answers
         self._put_back([_Open(b"", items.end, How.SPLIT if differs else How.WHOLE)])
@@ -201,11 +202,6 @@ class Initiator:
         self._named = len(self._asked)
         self._question = len(frame)
         return frame
-
-    @property
-    def to_name(self) -> int:
-        """Of a `direct` session: how many of our items would be named, as far as is known."""
-        return sum(self.items.count(entry.lower, entry.upper) for entry in self._lists)
 
     def _ask(self, writer: FrameWriter, waiting: deque[_Open]) -> bool:
         """Put the first of the waiting ranges into the frame; False when it is full."""
@@ -299,8 +295,12 @@ class Initiator:
 
     def _put_back(self, entries: Sequence[_Open]) -> None:
         for entry in reversed(entries):
-            few = self._direct and self.items.count(entry.lower, entry.upper) <= LIST_MAX
-            (self._lists if few else self._open).appendleft(entry)
+            count = self.items.count(entry.lower, entry.upper)
+            if self._direct and count <= LIST_MAX:
+                self._lists.appendleft(entry)
+                self.to_name += count
+            else:
+                self._open.appendleft(entry)
 
     # -- the end of a `direct` session
 

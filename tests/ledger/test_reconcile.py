@@ -355,6 +355,30 @@ def test_ranges_without_number_end_the_session():
     assert refused.value.code == "too_many_ranges"
 
 
+class Counting(ItemSet):
+    """Counts how often somebody looks for a place in it."""
+
+    looked = 0
+
+    def rank(self, bound: bytes) -> int:
+        self.looked += 1
+        return super().rank(bound)
+
+
+def test_how_much_is_to_be_named_is_known_without_a_look_at_every_range():
+    """It is asked before every question, and a liar makes 100,000 ranges with nothing in them."""
+    ours = Counting.of((item(number, number) for number in range(2_000)), width=WIDTH)
+    initiator = Initiator(ours, direct=True, salt=SALT)
+    assert initiator.question() is not None
+    bounds = [key.to_bytes(8, "big") + bytes((more,)) for key in range(100) for more in range(1, 7)]
+    lie = [Span(lower, upper, Mode.FINGERPRINT, WRONG) for lower, upper in pairwise([b"", *bounds])]
+    initiator.receive(frame(*lie))
+    looked, to_name = ours.looked, initiator.to_name
+    assert ours.looked == looked
+    assert to_name == sum(ours.count(entry.lower, entry.upper) for entry in initiator._lists)
+    assert len(initiator._lists) > 500
+
+
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=300), max_size=4), st.integers(0, 200))
 def test_garbage_for_answers_is_a_remote_error(answers: list[bytes], count: int):
