@@ -51,6 +51,7 @@ from network.sync_actions import (
     TakeStock,
 )
 from network.sync_messages import (
+    ANSWER_BYTES_MAX,
     CHECKPOINTS_MAX,
     IDS_MAX,
     RANGES_MAX,
@@ -138,6 +139,7 @@ class Puller:
     _question_ids: tuple[Cid, ...] = ()
     _answer_ended: bool = False
     _answer_cut: bool = False
+    _answer_bytes: int = 0  # of events that it brought so far
     _asked_height: tuple[int, int] | None = None  # (height, learnt) at the last GetCheckpoints
     _unordered: Initiator | None = None
     _base: Cid | None = None  # the checkpoint that `_unordered` lies above
@@ -211,6 +213,9 @@ class Puller:
     def _on_events(self, answer: Events) -> list[Action]:
         if not answer.events and not answer.end:
             raise RemoteError("an empty frame of events before the end", code="bad_events")
+        self._answer_bytes += sum(len(wire) for _, wire in answer.events)
+        if self._answer_bytes > ANSWER_BYTES_MAX:
+            raise RemoteError(f"an answer of more than {ANSWER_BYTES_MAX} bytes", code="oversize")
         if self.stage is Stage.LACKING:
             self._check_lacking(answer)
         else:
@@ -373,7 +378,7 @@ class Puller:
         if self.rounds > ROUNDS_MAX:
             return self._over("stalled")
         self.stage = stage
-        self._answer_cut, self._answer_ended = False, False
+        self._answer_cut, self._answer_ended, self._answer_bytes = False, False, 0
         return [Send(encode(question))]
 
     def _finish(self) -> list[Action]:

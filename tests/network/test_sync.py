@@ -387,6 +387,20 @@ def test_four_mib_of_rivals_come_in_bounded_answers():
     assert same(session.ours, session.theirs)
 
 
+def test_an_answer_without_end_ends_the_session():
+    """We hold nothing, so everything is lacking, and one question is enough for all that there is."""
+    puller = in_stage(Stage.LACKING)
+    chain = Author(1).lane(400, 15_000)
+    frames = [encode(Events(((0, event.wire),), end=False, more=False)) for event in chain]
+    room = ANSWER_BYTES_MAX // len(chain[-1].wire)
+    for frame in frames[:room]:
+        puller.receive(frame)
+        puller.delivered(Delivered(1))
+    with pytest.raises(RemoteError) as refused:
+        puller.receive(frames[room])
+    assert refused.value.code == "oversize"
+
+
 def test_wanted_ids_are_asked_for_first():
     alice = Author(1)
     events = alice.lane(3)
