@@ -29,8 +29,12 @@ from domain.rules.records import RESTS, Table, raw
 from ledger.cid import Cid
 from ledger.state import State
 
+SIGNATURES: Final = 2
+"""Of evidence, in one check: a fork and a fault of votes have two, a warrant up to ten. All may be dear: good
+ones, too, if their signer made them oddly."""
+
 EVIDENCE_MAX: Final = 64
-"""Checks a checkpoint, for those without a bond: 0.2 s if all is false."""
+"""Checks a checkpoint, for those without a bond: 0.3 s if all is dear."""
 
 EVIDENCE_BONDED_MAX: Final = 256
 """For those who have `bond_min` at stake, against those who have anything. More evidence than validators is
@@ -55,12 +59,13 @@ _VOUCHERS: Final = b"v"
 _SHARES: Final = {_STRANGERS: EVIDENCE_MAX, _BONDED: EVIDENCE_BONDED_MAX, _VOUCHERS: FALSE_VOUCHERS_MAX}
 
 
-def evidence(draft: Draft, *, at_stake: bool) -> None:
-    """Before the signatures of evidence are looked at; `at_stake`: whether an accused has anything to lose.
-    Refused: `checks_spent`."""
+def evidence(draft: Draft, signatures: int, *, at_stake: bool) -> None:
+    """Before so many signatures of evidence are looked at; `at_stake`: whether an accused has anything to
+    lose. Refused: `checks_spent`."""
     share = _BONDED if at_stake and _has_bond(draft) and not _rests(draft, draft.author) else _STRANGERS
-    _require(draft, share)
-    _count(draft, share)
+    checks = -(-signatures // SIGNATURES)
+    _require(draft, share, checks)
+    _count(draft, share, checks)
 
 
 def false_evidence(draft: Draft) -> None:
@@ -112,10 +117,10 @@ def _rest(draft: Draft, what: bytes) -> None:
     draft.keep(RESTS, what, (draft.context.height + REST_HEIGHTS).to_bytes(8, "big"))
 
 
-def _require(draft: Draft, share: bytes) -> None:
-    if _spent(draft, share) >= _SHARES[share]:
+def _require(draft: Draft, share: bytes, checks: int = 1) -> None:
+    if _spent(draft, share) + checks > _SHARES[share]:
         raise Refused("checks_spent", f"{_SHARES[share]} checks of its sort were made in this checkpoint")
-    if _spent(draft, draft.author) >= OF_ONE_MAX:
+    if _spent(draft, draft.author) + checks > OF_ONE_MAX:
         raise Refused("checks_spent", f"{OF_ONE_MAX} checks were made for the account in this checkpoint")
 
 
@@ -123,9 +128,9 @@ def _spent(draft: Draft, whose: bytes) -> int:
     return _number(draft.get(SPENT, whose))
 
 
-def _count(draft: Draft, share: bytes) -> None:
+def _count(draft: Draft, share: bytes, checks: int = 1) -> None:
     for whose in (share, draft.author):
-        draft.keep(SPENT, whose, (_spent(draft, whose) + 1).to_bytes(2, "big"))
+        draft.keep(SPENT, whose, (_spent(draft, whose) + checks).to_bytes(2, "big"))
 
 
 def _number(row: bytes | None) -> int:

@@ -75,7 +75,7 @@ def votes(draft: Draft, order: EvidenceVotes) -> None:
     offence = vote_offence(fault.by, fault.one.vote.epoch)
     _require_new(draft, OFFENCE, offence)
     _require_stake(draft, fault.by)
-    with _looking(draft, fault.by, otherwise=f"the votes prove no fault of {fault.by.hex()}"):
+    with _looking(draft, 2, fault.by, otherwise=f"the votes prove no fault of {fault.by.hex()}"):
         check_vote_fault(fault, net=draft.context.net)
     draft.put(OFFENCE, offence, b"")
     _punish(draft, fault.by, "votes", jail=True)
@@ -94,7 +94,7 @@ def fork(draft: Draft, order: EvidenceFork) -> None:
     lane = cut.lane_key(header.by, header.lane)
     _require_new(draft, CLOSED, lane)
     accounts = answerable(partial(delegates, draft), header, rival)
-    with _looking(draft, *accounts, otherwise=why):
+    with _looking(draft, 2, *accounts, otherwise=why):
         forks.check(order.proof, net=draft.context.net)
     draft.put(CLOSED, lane, b"")
     draft.tell(LaneClosed(header.by, header.lane))
@@ -113,7 +113,7 @@ def warrant(draft: Draft, order: EvidenceWarrant) -> None:
     _require_new(draft, OFFENCE, offence)
     accounts = answerable(partial(delegates, draft), header)
     _require_stake(draft, *accounts)
-    with _looking(draft, *accounts, otherwise=why):
+    with _looking(draft, 1 + len(order.warrant.parents), *accounts, otherwise=why):
         warrants.check(order.warrant, net=draft.context.net)
     draft.put(OFFENCE, offence, b"")
     for account in accounts:
@@ -121,9 +121,9 @@ def warrant(draft: Draft, order: EvidenceWarrant) -> None:
 
 
 @contextmanager
-def _looking(draft: Draft, *accused: bytes, otherwise: str) -> Iterator[None]:
-    """Around the check of signatures. Refused: `checks_spent`, and `bad_evidence` for what proves nothing."""
-    checks.evidence(draft, at_stake=_has_stake(draft, *accused))
+def _looking(draft: Draft, signatures: int, *accused: bytes, otherwise: str) -> Iterator[None]:
+    """Around the check of so many signatures. Refused: `checks_spent`; `bad_evidence` if it fails."""
+    checks.evidence(draft, signatures, at_stake=_has_stake(draft, *accused))
     try:
         yield
     except RemoteError as error:

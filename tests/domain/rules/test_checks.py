@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from domain.payloads import EscrowClose, EscrowOpen, EscrowRedeem, EvidenceVotes, StakeUnbond
+from domain.payloads import (
+    EscrowClose,
+    EscrowOpen,
+    EscrowRedeem,
+    EvidenceVotes,
+    EvidenceWarrant,
+    StakeUnbond,
+)
 from domain.rules import FogRules, checks
 from domain.rules.bonds import BONDS_MAX
 from domain.rules.checks import (
@@ -21,6 +28,8 @@ from domain.rules.params import Params
 from domain.rules.records import RESTS
 from domain.vouchers import SignedVoucher, Voucher
 from ledger.cid import Cid
+from ledger.event import PARENTS_MAX
+from ledger.warrants import Warrant
 from tests.domain.rules.court import Court
 
 STAKES = dict.fromkeys("abcdefghij", 1000)
@@ -104,6 +113,28 @@ def test_forks_of_keys_that_cost_nothing_take_no_room_from_those_of_bonds() -> N
     assert said == EVIDENCE_MAX * ["ok"] + OF_ONE_MAX * ["checks_spent"]
     assert world.do("j", world.fork("free")) == "checks_spent"
     assert world.do("j", world.fork("a")) == "ok"
+
+
+def test_a_warrant_takes_room_for_all_its_signatures() -> None:
+    """Nine parents whose signatures are good, and as dear as false ones if their signer wants it so."""
+    world = Court(stakes=STAKES)
+
+    def lie(seq: int) -> EvidenceWarrant:
+        parents = [world.header(f"parent{number}") for number in range(PARENTS_MAX)]
+        before = world.header("a", seq=seq - 1)
+        ids = tuple(sorted(parent.id for parent in parents))
+        return EvidenceWarrant(
+            Warrant.of(world.header("a", seq=seq, prev=before.id, lc=99, parents=ids), [before, *parents])
+        )
+
+    assert len(lie(6).warrant.parents) == 9
+    assert [world.do("b", lie(seq)) for seq in (6, 8)] == ["ok", "checks_spent"]
+    assert [world.do("b", false_votes(world, "a", slot)) for slot in range(1, 5)] == [
+        *3 * ["bad_evidence"],
+        "checks_spent",
+    ]
+    said = [world.do(name, lie(seq)) for seq, name in enumerate(strangers(14), start=10)]
+    assert said == 12 * ["ok"] + 2 * ["checks_spent"]
 
 
 def test_what_is_refused_unseen_costs_no_room() -> None:
