@@ -15,7 +15,7 @@ from domain.rules.codes import Refused
 from domain.rules.draft import Draft
 from domain.rules.jobs import running_job
 from domain.rules.records import SHARD, TALLY, Run, RunState, Shard
-from domain.rules.runs import REFUSALS, TRANSITIONS, WORDS, Act, Spot, is_short, may_reveal, runs_needed, turn
+from domain.rules.runs import REFUSALS, TRANSITIONS, WORDS, Act, Spot, may_reveal, runs_needed, turn
 from domain.rules.settlement import Lease, commitment, sealed
 from domain.rules.shards import advance
 
@@ -81,11 +81,17 @@ def _own_run(draft: Draft, order: Order, act: Act) -> tuple[Spot, Shard, Run]:
         raise Refused("not_yours", f"{_name(order)} is leased to {run.worker.hex()}")
     if (run.state, act) not in TRANSITIONS:
         raise Refused(REFUSALS.get((run.state, act), "run_ended"), f"{_name(order)} is {WORDS[run.state]}")
-    if run.until and draft.time >= run.until and not is_short(run, draft.context.height):
+    if run.until and draft.time >= run.until and not _is_heard(run):
         raise Refused(
             "lease_expired", f"{_name(order)} had until {run.until}, and ledger time is {draft.time}"
         )
     return spot, shard, run
+
+
+def _is_heard(run: Run) -> bool:
+    """Where silence costs a bond, a word is late when the close has taken the bond, and not before: this may be
+    the first checkpoint after a standstill, in which nobody could say anything."""
+    return run.state == RunState.COMMITTED and bool(run.bond)
 
 
 def _shard_of(draft: Draft, order: Order) -> tuple[Spot, Shard]:

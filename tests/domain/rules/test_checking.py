@@ -281,6 +281,28 @@ def test_a_clock_that_jumps_leaves_checkpoints_to_reveal_in() -> None:
     """)
 
 
+def test_what_is_said_in_the_first_checkpoint_after_a_standstill_is_heard() -> None:
+    """Checkpoints came in quick succession, and then none for some minutes: bob's word waited in everybody's
+    memory, and the checkpoint that orders it is the first whose clock is past his time."""
+    world = veteran()
+    committed(world, fate="checked")
+    world.check("""
+        who       c J 0 1
+        seal      c J 0 1 right 1000000000     ok
+        place
+        close     1
+        close     1
+        close     1
+        close     1
+        close     400000
+        reveal    bob J 0 0 right 1000000000   ok
+        close
+        forfeit   bob J 0 0 none
+        run       J 0 1 c check expired reason=hidden_result
+        reveal    c J 0 1 right 1000000000     run_ended
+    """)
+
+
 def test_a_trusted_run_that_is_not_revealed_loses_only_its_pay() -> None:
     """There is nothing to hide from; and the next run of the shard gets a fate of its own."""
     world = veteran()
