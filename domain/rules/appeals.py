@@ -9,7 +9,8 @@ first as well as the second, after it was said, and of which none had to do with
 
     upheld       their result is the one that was taken      the appeal cost what they were paid
     overturned   it is another                               those who were paid for it forfeit their bonds
-    void         they came to no result                      the time to appeal begins again, once
+    void         they came to no result, or nobody stands    the time to appeal begins again, once
+                 who could
 
 An appellant sets aside what a right doubt gains beside its costs, a twentieth of the bond: those whose result
 is upheld share it, for their bonds were held. Else a doubt would cost nothing where work does.
@@ -34,7 +35,7 @@ from msgspec.structs import astuple, replace
 
 from domain.effects import AppealIs, AppealState
 from domain.payloads import JobAppeal
-from domain.rules import accounts, agenda, pledges, pulse, reputation, tallies
+from domain.rules import accounts, agenda, pledges, pulse, reputation, tallies, waiting
 from domain.rules.codes import Refused
 from domain.rules.draft import Draft
 from domain.rules.records import (
@@ -155,6 +156,7 @@ def appeal(draft: Draft, order: JobAppeal) -> None:
     agenda.write(draft, job.deadline, agenda.JOB, id)
     draft.put(SHARD, shard_key(id, order.shard), Shard())
     draft.put(DRAW, draw_key(job, id, order.shard), draft.context.height.to_bytes(8, "big"))
+    waiting.begin(draft, Spot(id, job, order.shard))
     pulse.stir(draft)
     tallies.write(draft, id, job, Tally(cursor=job.shards, live=1, held=held))
     agenda.strike_run(draft, verdict.until, order.job, order.shard, 0, kind=agenda.VERDICT)

@@ -141,7 +141,7 @@ def _lose(draft: Draft, spot: Spot, attempt: int) -> None:
 
 
 def _wait_on(draft: Draft, spot: Spot, standing: Standing) -> None:
-    if is_vain(draft, spot, standing):
+    if is_vain(draft, spot, standing, appeals.parties(draft, spot.job, spot.shard)):
         state = draft.row(TALLY, spot.id).state
         end(draft, spot, tallies.ENDINGS.get(state, "failed"), reason="no_checker")
         tallies.conclude(draft, spot.id, spot.job)

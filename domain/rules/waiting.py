@@ -6,7 +6,9 @@
 Nobody may be there to check: then a bond would be locked until the job's last moment, a month at most, and
 who submits jobs that only one account can take could lock all that it has, for nothing. So where a bond is at
 stake, and nothing of the shard is public yet, the shard is looked at every `appeal_ms`: if nobody stands who
-could check it, or after WAITS_MAX looks, it fails. Its run is neither paid nor blamed.
+could check it, or after WAITS_MAX looks, it fails. Its run is neither paid nor blamed. An appeal is looked at
+in the same way, since it holds the bonds of those who are doubted; but while somebody stands who could judge,
+it has its time, for here the rules would let a liar go who waits.
 
 No lie gains by that. What is given back earns nothing; it is given back by the rules, at a moment that is
 set, and never because its owner asks, who might know who would be drawn. And nothing is taken on trust
@@ -21,7 +23,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import groupby
 from typing import Final
 
@@ -72,8 +74,8 @@ class Standing:
 def begin(draft: Draft, spot: Spot) -> None:
     """The shard waits for a checker from now on; where there is something to lock, not for ever."""
     shard = draft.row(SHARD, spot.key)
-    is_secret = shard.live and all(run.state == RunState.COMMITTED for run in shard.live)
-    if spot.job.bond and spot.job.appeals is None and is_secret:
+    is_secret = all(run.state == RunState.COMMITTED for run in shard.live)
+    if spot.job.bond and is_secret:
         _look_again(draft, spot, replace(shard, looks=0))
 
 
@@ -88,8 +90,9 @@ def forget(draft: Draft, spot: Spot) -> None:
         draft.put(SHARD, spot.key, replace(shard, waits=0, looks=0))
 
 
-def is_vain(draft: Draft, spot: Spot, standing: Standing) -> bool:
-    """The time for a look has come: whether the shard waited in vain. If not, it waits on.
+def is_vain(draft: Draft, spot: Spot, standing: Standing, barred: Collection[bytes]) -> bool:
+    """The time for a look has come: whether the shard waited in vain. If not, it waits on. `barred`: who may
+    not check it, beside its submitter and who has a run of it.
 
     Not while there were too few checkpoints to draw in: the clock jumps when a network that stood still goes
     on.
@@ -100,8 +103,9 @@ def is_vain(draft: Draft, spot: Spot, standing: Standing) -> bool:
     shard = replace(shard, waits=0, looks=shard.looks + 1)
     draft.put(SHARD, spot.key, shard)
     is_early = draft.context.height < int.from_bytes(row, "big") + REVEAL_MIN_CHECKPOINTS
-    workers = [run.worker for run in shard.live]
-    if is_early or (shard.looks < WAITS_MAX and standing.could_check(spot.job, workers)):
+    workers = {*barred, *(run.worker for run in shard.live)}
+    may_last = shard.looks < WAITS_MAX or spot.job.appeals is not None
+    if is_early or (may_last and standing.could_check(spot.job, workers)):
         _look_again(draft, spot, shard)
         return False
     return True

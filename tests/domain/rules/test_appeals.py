@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from domain.rules.waiting import WAITS_MAX
 from tests.domain.rules.world import World
 
 PARAMS = {"appeal_ms": 60_000}
@@ -181,6 +182,59 @@ def test_appeals_without_a_jury_do_not_hold_a_bond_for_ever() -> None:
         verdict   B void
         balance   bob 4011 0 990
         appeal    zoe C J 1                       no_verdict
+    """)
+
+
+def doubted_for_days(**others: int) -> World:
+    """Bob was paid for a run with a lease of a day, so an appeal has eight days."""
+    world = World(PARAMS, alice=10_000, bob=1_000, **others)
+    world.check("""
+        offer     bob slots=1 price=1 bond=990     ok
+        submit    alice J bond=990 checks=0 price=10 lease=80000000 deadline=+90000000 ok
+        place
+        seal      bob J 0 0 right 1000000000       ok
+        reveal    bob J 0 0 right 1000000000       ok
+        balance   bob 11 0 990
+        offer     bob slots=0                      ok
+    """)
+    return world
+
+
+def test_an_appeal_that_nobody_can_judge_holds_no_bond_for_days() -> None:
+    """Else alice would lock what bob has, and get back what it costs her."""
+    world = doubted_for_days()
+    for name in ("A", "B"):
+        world.check(f"""
+            appeal    alice {name} J 0             ok
+            close     1
+            close     1
+            close     1
+            close     60000
+            verdict   {name} open
+            close
+            verdict   {name} void
+        """)
+    world.check("balance bob 1001")
+
+
+def test_an_appeal_waits_while_somebody_stands_who_could_judge() -> None:
+    """Carol is busy for hours: a liar gains nothing by that."""
+    world = doubted_for_days(carol=1_000)
+    world.check("""
+        offer     carol slots=1 price=1 bond=990   ok
+        submit    alice K checks=0 lease=80000000 deadline=+90000000 ok
+        place
+        run       K 0 0 carol work leased
+        offer     carol slots=1 price=1 bond=990 until=+86000000  ok
+        appeal    alice A J 0                      ok
+    """)
+    for _ in range(2 * WAITS_MAX):
+        world.close(60_000)
+    world.check("""
+        verdict   A open
+        release   carol K 0 0 tired                ok
+        place
+        run       A 0 0 carol check leased
     """)
 
 
