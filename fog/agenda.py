@@ -161,10 +161,10 @@ def agreed_bond(means: Sequence[int]) -> int:
     jobs to themselves, and check each other: for that they need twice the others' credits. Many that pledge
     little make checks more frequent, and for that they need half of the others' credits.
     """
-    able = 0
+    able, all_of_it = 0, sum(means)
     for accounts, bond in enumerate(sorted(means, reverse=True), start=1):
         able += bond
-        if accounts >= BONDED_MIN and 3 * able >= 2 * sum(means):
+        if accounts >= BONDED_MIN and 3 * able >= 2 * all_of_it:
             return bond
     return 0
 

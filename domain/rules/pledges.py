@@ -52,9 +52,10 @@ def give(draft: Draft, account: bytes, amount: int, to: Sequence[bytes]) -> None
     """What an account pledged goes to others in equal parts; what is left over is burned."""
     part = amount // len(to)
     move(draft, account, 0, 0, -amount)
-    for other in to:
-        move(draft, other, part, 0)
-        draft.tell(Transferred(account, other, part))
+    if part:
+        for other in to:
+            move(draft, other, part, 0)
+            draft.tell(Transferred(account, other, part))
     draft.moved["burned"] += amount - part * len(to)
 
 

@@ -7,8 +7,9 @@ Nobody may be there to check: then a bond would be locked until the job's last m
 who submits jobs that only one account can take could lock all that it has, for nothing. So where a bond is at
 stake, and nothing of the shard is public yet, the shard is looked at every `appeal_ms`: if nobody stands who
 could check it, or after WAITS_MAX looks, it fails. Its run is neither paid nor blamed. An appeal is looked at
-in the same way, since it holds the bonds of those who are doubted; but while somebody stands who could judge,
-it has its time, for here the rules would let a liar go who waits.
+in the same way, since it holds the bonds of those who are doubted. But it has its time as long as somebody
+stands who could judge, and ends only after APPEAL_WAITS_MAX looks at which nobody did: for here the rules
+might let a liar go.
 
 No lie gains by that. What is given back earns nothing; it is given back by the rules, at a moment that is
 set, and never because its owner asks, who might know who would be drawn. And nothing is taken on trust
@@ -40,6 +41,10 @@ from domain.rules.terms import REVEAL_MIN_CHECKPOINTS
 WAITS_MAX: Final = 36
 """Looks at a shard that somebody could check who never is idle: six hours, where the time to appeal is ten
 minutes."""
+
+APPEAL_WAITS_MAX: Final = 6
+"""Looks one after another at an appeal that nobody stands to judge: an hour, so that one quiet moment of a
+small network lets no liar go."""
 
 
 class Standing:
@@ -104,8 +109,13 @@ def is_vain(draft: Draft, spot: Spot, standing: Standing, barred: Collection[byt
     draft.put(SHARD, spot.key, shard)
     is_early = draft.context.height < int.from_bytes(row, "big") + REVEAL_MIN_CHECKPOINTS
     workers = {*barred, *(run.worker for run in shard.live)}
-    may_last = shard.looks < WAITS_MAX or spot.job.appeals is not None
-    if is_early or (may_last and standing.could_check(spot.job, workers)):
+    could = standing.could_check(spot.job, workers)
+    if spot.job.appeals is not None:
+        shard = replace(shard, looks=0 if could else shard.looks)
+        is_over = shard.looks >= APPEAL_WAITS_MAX
+    else:
+        is_over = shard.looks >= WAITS_MAX or not could
+    if is_early or not is_over:
         _look_again(draft, spot, shard)
         return False
     return True

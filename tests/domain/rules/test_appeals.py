@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.rules.waiting import WAITS_MAX
+from domain.rules.waiting import APPEAL_WAITS_MAX, WAITS_MAX
 from tests.domain.rules.world import World
 
 PARAMS = {"appeal_ms": 60_000}
@@ -210,10 +210,11 @@ def test_an_appeal_that_nobody_can_judge_holds_no_bond_for_days() -> None:
             close     1
             close     1
             close     60000
-            verdict   {name} open
-            close
-            verdict   {name} void
         """)
+        for _ in range(APPEAL_WAITS_MAX):
+            world.check(f"verdict {name} open")
+            world.close(60_000)
+        world.check(f"verdict {name} void")
     world.check("balance bob 1001")
 
 

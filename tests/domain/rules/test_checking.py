@@ -235,7 +235,7 @@ def test_who_hides_what_is_to_be_compared_loses_as_if_it_were_wrong() -> None:
         close     1
         close     1
         close     1
-        close     60000
+        close     300000
         close
         run       J 0 0 bob work expired reason=hidden_result
         forfeit   bob J 0 0 990 refund=0 bounty=0
@@ -244,16 +244,16 @@ def test_who_hides_what_is_to_be_compared_loses_as_if_it_were_wrong() -> None:
     """)
 
 
-def test_a_short_lease_leaves_a_minute_to_reveal_where_silence_costs_a_bond() -> None:
-    """A lease of a second: a node that starts anew, or changes networks, is away for longer."""
+def test_a_short_lease_leaves_five_minutes_to_reveal_where_silence_costs_a_bond() -> None:
+    """A lease of a second: a laptop whose lid is shut, or that changes networks, is away for longer."""
     world = veteran()
     committed(world, fate="checked", more="lease=1000")
     world.check("""
         who       c J 0 1
         seal      c J 0 1 right 1000000000     ok
         place
-        close     20000
-        close     39000
+        close     120000
+        close     179000
         run       J 0 0 bob work committed
         reveal    bob J 0 0 right 1000000000   ok
         reveal    c J 0 1 right 1000000000     ok
@@ -269,13 +269,13 @@ def test_a_clock_that_jumps_leaves_checkpoints_to_reveal_in() -> None:
         who       c J 0 1
         seal      c J 0 1 right 1000000000     ok
         close     1
-        close     60000
-        close     60000
+        close     300000
+        close     300000
         run       J 0 0 bob work committed
         reveal    bob J 0 0 right 1000000000   ok
-        close     60000
-        close     60000
-        close     60000
+        close     300000
+        close     300000
+        close     300000
         run       J 0 1 c check expired reason=hidden_result
         forfeit   c J 0 1 990
     """)
@@ -312,7 +312,7 @@ def test_a_trusted_run_that_is_not_revealed_loses_only_its_pay() -> None:
         close     1
         close     1
         close     1
-        close     60000
+        close     300000
         close
         run       J 0 0 bob work expired reason=out_of_time
         forfeit   bob J 0 0 none
@@ -468,7 +468,7 @@ def test_who_takes_the_place_of_one_that_was_hidden_could_copy_so_it_takes_two()
         close     1
         close     1
         close     1
-        close     60000
+        close     300000
         close
         run       J 0 0 bob work expired reason=hidden_result
         place
@@ -501,7 +501,7 @@ def test_nobody_is_drawn_for_a_shard_whose_attempts_do_not_suffice() -> None:
         close     1
         close     1
         close     1
-        close     60000
+        close     300000
         close
         forfeit   bob J 0 0 990
         place
@@ -528,7 +528,7 @@ def test_a_window_that_is_open_stays_open_for_all_whatever_the_first_one_says() 
         close     1
         close     1
         close     1
-        close     60000
+        close     300000
         close
         run       J 0 0 bob work expired reason=hidden_result
         place
