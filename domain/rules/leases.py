@@ -89,8 +89,8 @@ def _own_run(draft: Draft, order: Order, act: Act) -> tuple[Spot, Shard, Run]:
 
 
 def _is_heard(run: Run) -> bool:
-    """Where silence costs a bond, a word is late when the close has taken the bond, and not before: this may be
-    the first checkpoint after a standstill, in which nobody could say anything."""
+    """Where silence costs a bond, a word is late when the close has taken the bond, and not before: this may
+    be the first checkpoint after a standstill, in which nobody could say anything."""
     return run.state == RunState.COMMITTED and bool(run.bond)
 
 

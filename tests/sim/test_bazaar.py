@@ -78,7 +78,7 @@ def test_over_ten_thousand_jobs(seed: int) -> None:
 
 Change = tuple[Any, str, Any]
 
-SMALL = Plan(7, 900, workers=8, liars=(Patient, Copier), slots=1, bond_in_pays=2, patience=11, canaries_ppm=0)
+SMALL = Plan(2, 900, workers=8, liars=(Patient, Copier), slots=1, bond_in_pays=2, patience=11, canaries_ppm=0)
 """Little at stake, so that each rule is what keeps lies from paying: a third of the runs is checked."""
 
 
