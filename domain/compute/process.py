@@ -187,7 +187,10 @@ class Child:
     async def _receive(self, size: int) -> bytearray:
         data = bytearray()
         while len(data) < size:
-            part = await self._reports.receive_some(min(size - len(data), 1 << 20))
+            try:
+                part = await self._reports.receive_some(min(size - len(data), 1 << 20))
+            except trio.BrokenResourceError:  # a socket says so of an end that went with something unread
+                part = b""
             if not part:
                 raise await self._death()
             data += part

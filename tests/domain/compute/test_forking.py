@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from domain.compute.forking import CHILDREN_MAX, Template
 from domain.compute.process import SandboxFailure
@@ -119,6 +120,21 @@ async def test_a_template_that_is_gone_says_so() -> None:
         os.kill(made.pid, signal.SIGKILL)
         with pytest.raises(SandboxFailure):
             await made.child()
+
+
+async def test_a_template_that_goes_before_it_listens_says_so() -> None:
+    async with template(telling("0")) as made:
+        await said_by(made)
+        os.kill(made.pid, signal.SIGSTOP)
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def ask() -> None:
+                with pytest.raises(SandboxFailure):
+                    await made.child()
+
+            await trio.testing.wait_all_tasks_blocked()
+            os.kill(made.pid, signal.SIGKILL)
 
 
 async def test_a_sandbox_goes_on_when_its_template_died(tmp_path: Path, cache: Path) -> None:
