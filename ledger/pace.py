@@ -4,6 +4,7 @@ Patience follows what was measured: four times the usual time from the start of 
 between bounds; twice as long after every slot in a row that ended without one, so that a network that is
 slower than we believe is not skipped for ever; and little for a leader who missed its last turn. A slot that
 was interrupted, by a partition say, tells only that one was slow: else its minutes would be the usual time.
+And one that was told of when it was over (after a start, say) looks quick: that must not last either.
 
 A slot's clock runs only while something is wanted: a quiet network skips nothing.
 
@@ -68,7 +69,7 @@ class Pace:
         """A slot of this leader ended well."""
         if self._since is not None:
             usual = self.usual_ms
-            longest = PATIENCE_FIRST_MS if usual is None else PATIENCE_TIMES * usual
+            longest = PATIENCE_FIRST_MS if usual is None else max(PATIENCE_MIN_MS, PATIENCE_TIMES * usual)
             took = min(max(1, self._now - self._since), longest)
             self.usual_ms = took if usual is None else (3 * usual + took) // 4
         self._in_a_row = 0

@@ -48,3 +48,15 @@ def test_patience_has_bounds_whatever_happened(story: list[tuple[int, bool, byte
         else:
             pace.skipped(leader)
         assert 0 < pace.patience(LEADER) <= PATIENCE_MAX_MS
+
+
+@given(st.integers(1, 200), st.integers(500, 2_000))
+def test_patience_comes_up_from_however_little(quick: int, slow: int):
+    """Slots that seemed to take a moment, because a node heard of them when they were over, and then none
+    that does: within twenty of them the leader is given the time that they take."""
+    pace, now = Pace(), 0
+    for _ in range(20):
+        now = slot(pace, now, quick)
+    for _ in range(20):
+        now = slot(pace, now, slow)
+    assert pace.patience(LEADER) > slow
