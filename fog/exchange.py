@@ -120,7 +120,7 @@ class Exchange:
     async def _take(self, batches: Sequence[Batch], peer: str) -> None:
         """Those of one peer together. One is passed on if all that came was good, or all of it stands."""
         result = await self._ingest([wire for batch in batches for wire in batch.wires], peer)
-        all_good = not (result.rejected or result.pending or result.pruned)
+        all_good = not (result.rejected or result.unjudged)
         standing = {event.wire for event in result.admitted}
         for batch in batches:
             if all_good or standing.issuperset(batch.wires):

@@ -82,6 +82,7 @@ class Batch:
     warrants: list[Warrant] = field(default_factory=list)
     own: set[Cid] = field(default_factory=set)
     pruned: int = 0  # came without their bodies, and are dropped
+    unjudged: int = 0  # of those that came, do not stand
 
 
 class Admission:
@@ -113,7 +114,8 @@ class Admission:
         """Judge bytes from a peer. Memory moves on at once; the caller must store the batch."""
         assert len(wires) <= INGEST_MAX, f"{len(wires)} wires in one call, at most {INGEST_MAX}"
         batch = Batch()
-        fresh = self._unknown(self._parsed(wires, batch, asked))
+        parsed = self._parsed(wires, batch, asked)
+        fresh = self._unknown(parsed)
         old = self._ordered_below(fresh)
         fresh = self._verified([event for event in fresh if event.id not in old], batch)
         self._fetch_places(self._outside(fresh))
@@ -126,7 +128,14 @@ class Admission:
             self._settle(event, batch, peer, now)
         for code, _ in batch.rejected:
             self.counts[f"rejected.{code}"] += 1
+        batch.unjudged = batch.pruned + self._unjudged(parsed, batch)
         return batch
+
+    def _unjudged(self, parsed: Iterable[Event], batch: Batch) -> int:
+        """How many of these wait, or found no room to: nobody here knows yet whether they may stand."""
+        stands = {event.id for event in batch.admitted}
+        gone = sum(id not in stands and id not in self.pending for id in batch.own)
+        return gone + sum(event.id in self.pending for event in parsed)
 
     def stand(self, event: Event, batch: Batch) -> None:
         """Let an event stand whose parents do. Raises RemoteError when its structure is wrong."""

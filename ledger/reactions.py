@@ -19,6 +19,7 @@ class Ingested:
     pending   how many of this call wait;  missing  ids to fetch so that they can stand
     rejected  (code, message): broken rules, to be held against the peer
     pruned    how many came without their bodies, and were dropped
+    unjudged  how many of this call do not stand, for whatever reason: whoever passes them on answers for them
     forks     proofs of forks that this call brought to light
     warrants  proofs that events were signed for places where they cannot stand
     """
@@ -30,6 +31,7 @@ class Ingested:
     forks: list[ForkProof]
     warrants: list[Warrant]
     pruned: int = 0
+    unjudged: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,7 @@ class Replica(Memory):
                 rejected=batch.rejected,
                 forks=batch.forks,
                 pruned=batch.pruned,
+                unjudged=batch.unjudged,
                 warrants=batch.warrants,
             )
 

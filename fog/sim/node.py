@@ -269,7 +269,7 @@ class Node:
         result = self.ingest(decode_events(message), source)
         if result.missing:
             self.want(result.missing, source)
-        return not (result.rejected or result.pending or result.pruned)
+        return not (result.rejected or result.unjudged)
 
     def ingest(self, wires: Sequence[bytes], source: int, *, asked: bool = False) -> Ingested:
         result = self.write(self.replica.ingest, wires, peer=str(source), now=self.now, asked=asked)

@@ -297,6 +297,17 @@ def test_rivals_beyond_the_bound_stay_out_unless_somebody_honest_needs_them(monk
     assert node.missing([honest.id, left_out.id]) == []
 
 
+def test_what_found_no_room_to_wait_is_not_taken_for_good():
+    """Whoever passes an event on answers for it: so one that was dropped, or waits, is told from one that
+    stands. That holds for the second copy of it, too."""
+    node, alice = anchor(GENESIS), Author(GENESIS, "alice")
+    first, *orphans = [alice.says(pay("bob", 1)) for _ in range(PENDING_PER_LANE_MAX + 2)]
+    assert feed(node, *orphans).unjudged == len(orphans)
+    assert node.metrics["pending"] == PENDING_PER_LANE_MAX
+    assert feed(node, orphans[0]).unjudged == feed(node, orphans[-1]).unjudged == 1
+    assert feed(node, first).unjudged == feed(node, first).unjudged == feed(node, orphans[0]).unjudged == 0
+
+
 def test_a_follower_of_one_branch_of_a_fork_takes_a_long_other_one_that_was_ordered():
     """Nothing but the checkpoint asks for it: the follower's own branch is longer, so no range does."""
     leader, follower = anchor(GENESIS), replica(GENESIS, "dora")
