@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 PASSED_MAX: Final = 2
 """Final cuts of leaders who had an event, and left it out for lack of room."""
 
-SLOTS_MAX: Final = 64
-"""Slots of honest leaders after the storm: nine in most runs, 27 in one where patience had to grow first."""
+SLOTS_MAX: Final = 24
+"""Slots of honest leaders after the storm: five at most in forty runs."""
 
 
 class Promptness:
