@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nodes.cluster import LENDS, Cluster
+from tests.nodes.cluster import LENDS, Cluster, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -20,6 +20,7 @@ def test_a_validator_put_back_from_a_copy_contradicts_nothing(tmp_path: Path) ->
     with Cluster(tmp_path) as cluster:
         anchor = cluster.found("anchor")
         [worker] = cluster.join(worker=LENDS)
+        eventually(lambda: anchor.items("/v1/offers"), "the copy will know of somebody to ask")
         cluster.settle()
         anchor.stop()
         copy = tmp_path / "copy"
