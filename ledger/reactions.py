@@ -18,7 +18,6 @@ class Ingested:
     admitted  stand now, parents first (some may have waited since earlier calls)
     pending   how many of this call wait;  missing  ids to fetch so that they can stand
     rejected  (code, message): broken rules, to be held against the peer
-    pruned    how many came without their bodies, and were dropped
     unjudged  how many of this call do not stand, for whatever reason: whoever passes them on answers for them
     forks     proofs of forks that this call brought to light
     warrants  proofs that events were signed for places where they cannot stand
@@ -30,7 +29,6 @@ class Ingested:
     rejected: list[tuple[str, str]]
     forks: list[ForkProof]
     warrants: list[Warrant]
-    pruned: int = 0
     unjudged: int = 0
 
 

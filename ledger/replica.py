@@ -102,7 +102,6 @@ class Replica(Memory):
                 missing=self._to_fetch(batch),
                 rejected=batch.rejected,
                 forks=batch.forks,
-                pruned=batch.pruned,
                 unjudged=batch.unjudged,
                 warrants=batch.warrants,
             )

@@ -109,12 +109,7 @@ class Node:
         except RemoteError as error:
             raise AssertionError(f"its own disk holds what no peer may send: {error}") from error
         except (StoreCorrupt, UsageError) as error:
-            if not self.is_damaged:
-                raise AssertionError(f"a disk that nobody touched: {error}") from error
-            self.note(f"corrupt {error.code}")
-            self.ground.counts["damage_found"] += 1
-            self.disk.lose()
-            self.is_damaged = False
+            self._move_disk_away(error)
             self._open()
         self.note(f"start at {self.replica.height}")
         self.ground.observer.started(self)
@@ -195,22 +190,24 @@ class Node:
             self.crash()
             self.ground.observer.crashed(self)
         except StoreCorrupt as error:
-            self._give_up_disk(error)
+            corrupt = error
+            self.enter(lambda: self._give_up(corrupt))
         except AssertionError as error:
             self.ground.observer.fault(self, error)
 
-    def _give_up_disk(self, error: StoreCorrupt) -> None:
+    def _give_up(self, error: StoreCorrupt) -> None:
+        self._move_disk_away(error)
+        self.crash()
+        self.ground.observer.crashed(self)
+
+    def _move_disk_away(self, error: StoreCorrupt | UsageError) -> None:
         """What its operator does: the file is moved away, the node starts anew, its key stays."""
         if not self.is_damaged:
-            fault = AssertionError(f"a disk that nobody touched: {error}")
-            self.ground.observer.fault(self, fault)
-            return
+            raise AssertionError(f"a disk that nobody touched: {error}") from error
         self.note(f"corrupt {error.code}")
         self.ground.counts["damage_found"] += 1
-        self.crash()
         self.disk.lose()
         self.is_damaged = False
-        self.ground.observer.crashed(self)
 
     def later(self, ms: int, action: Callable[[], None]) -> None:
         """In this life, or never."""
