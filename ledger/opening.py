@@ -10,6 +10,7 @@ Knows the schema's bookkeeping. Does not know the rules: whether the content is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
@@ -55,21 +56,23 @@ def store_exists(url: str) -> UsageError:
 
 def create_tables(connection: sa.Connection, genesis: Genesis, *, indexed: bool) -> None:
     """Make the tables, which must not be there, and name the network; the indexes only if asked for."""
+    for table in LEDGER.sorted_tables:
+        connection.execute(sa.schema.CreateTable(table))
     if indexed:
-        LEDGER.create_all(connection)
-    else:
-        for table in LEDGER.sorted_tables:
-            connection.execute(sa.schema.CreateTable(table))
+        add_indexes(connection)
     put(connection, "schema", str(SCHEMA_VERSION).encode())
     put(connection, "genesis", genesis.encode())
     put(connection, "state", _CLEAN)
 
 
 def add_indexes(connection: sa.Connection) -> None:
-    """The indexes of tables that were made without them: quicker at the end than with every row."""
+    """The indexes of tables that were made without them: quicker at the end than with every row.
+
+    In the order of their names (SQLAlchemy keeps a set), so that equal stores are equal files.
+    """
     for table in LEDGER.sorted_tables:
-        for index in table.indexes:
-            index.create(connection)
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            connection.execute(sa.schema.CreateIndex(index))
 
 
 def check(engine: sa.Engine, url: str, net: Cid | None) -> Genesis:
@@ -79,6 +82,8 @@ def check(engine: sa.Engine, url: str, net: Cid | None) -> Genesis:
         raise _no_store(url)
     if path is None and not _has_tables(engine):
         raise _no_store(url)  # a database on a server is made by others, and begins empty
+    if path is not None:
+        _check_length(path, url)
     return judge(engine, url, net)
 
 
@@ -138,6 +143,24 @@ def _identity(connection: sa.Connection, url: str, net: Cid | None) -> Genesis:
             next_step="one store for each network: choose another place",
         )
     return genesis
+
+
+def _check_length(path: Path, url: str) -> None:
+    """A file that lost its end. SQLite itself tells only whoever asks for a page that is not there.
+
+    Its header counts the pages (https://sqlite.org/fileformat2.html, 1.3.7); while a write-ahead log has more
+    to say, that count may be older than the file.
+    """
+    log = path.with_name(path.name + "-wal")
+    if log.is_file() and log.stat().st_size:
+        return
+    with path.open("rb") as file:
+        header = file.read(100)
+    page, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
+    counted = header[24:28] == header[92:96]
+    missing = pages * (65_536 if page == 1 else page) - path.stat().st_size
+    if counted and missing > 0:
+        raise corrupt(url, f"its last {missing} bytes are gone")
 
 
 def _quick_check(connection: sa.Connection, url: str) -> None:

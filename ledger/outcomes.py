@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 import sqlalchemy as sa
@@ -78,13 +79,10 @@ def record_outcomes(
 
 
 def change_state(connection: sa.Connection, changes: Mapping[tuple[str, bytes], bytes | None]) -> None:
-    """Write the rows that changed; None deletes."""
-    old = [{"in_table": table, "at_key": key} for table, key in changes]
-    new = [
-        {"table": table, "key": key, "value": value}
-        for (table, key), value in changes.items()
-        if value is not None
-    ]
+    """Write the rows that changed; None deletes. In the order of keys: equal stores are equal files."""
+    rows = sorted(changes.items(), key=itemgetter(0))
+    old = [{"in_table": table, "at_key": key} for (table, key), _ in rows]
+    new = [{"table": table, "key": key, "value": value} for (table, key), value in rows if value is not None]
     execute_many(connection, _FORGET, old)
     execute_many(connection, _REMEMBER, new)
 
