@@ -9,6 +9,7 @@ anything up elsewhere.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -297,3 +298,8 @@ def encode(effect: Effect) -> bytes:
 def decode(data: bytes) -> AnyEffect:
     """Raises RemoteError when the bytes are not an effect this version knows."""
     return canonical.decode_own(AnyEffect, data, size_max=EFFECT_SIZE_MAX)  # type: ignore[arg-type]
+
+
+def decode_all(all_data: Sequence[bytes]) -> list[AnyEffect]:
+    """`decode` of each, in a quarter of the time; the error does not say which one is at fault."""
+    return canonical.decode_all_own(AnyEffect, all_data, size_max=EFFECT_SIZE_MAX)  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ Fuzz contract: `decode` returns a value or raises RemoteError, never anything el
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final, TypeVar
 
@@ -163,13 +164,46 @@ def decode_own(kind: type[T], data: bytes, *, size_max: int) -> T:
     return shape(kind, decode_judged(data))
 
 
+def decode_all_own(kind: type[T], all_data: Sequence[bytes], *, size_max: int) -> list[T]:
+    """`decode_own` of each, read as the items of one list: half the time for short ones.
+
+    An error does not say which one it is about.
+    """
+    if not all_data:
+        return []
+    longest = max(map(len, all_data))
+    if longest > size_max:
+        raise RemoteError(f"{longest} bytes where at most {size_max} are allowed", code="oversize")
+    values = decode_judged(_list_head(len(all_data)) + b"".join(all_data))
+    return shape(list[kind], values)  # type: ignore[valid-type]
+
+
+def _list_head(count: int) -> bytes:
+    """The head of a list of so many items, in its one form (RFC 8949, section 3)."""
+    if count < 24:
+        return bytes((_LIST << 5 | count,))
+    width = next(power for power in range(4) if count >> (8 << power) == 0)
+    return bytes((_LIST << 5 | 24 + width,)) + count.to_bytes(1 << width, "big")
+
+
 def shape(kind: type[T], value: Any) -> T:
     """Decoded value -> Struct, strictly: unknown fields, wrong types and wrong ranges are refused."""
     try:
-        return msgspec.convert(value, kind, strict=True)
+        if isinstance(kind, type):
+            return msgspec.convert(value, kind, strict=True)
+        only: T = msgspec.convert((value,), _boxed(kind), strict=True).only
     except (msgspec.ValidationError, ValueError) as error:
         name = getattr(kind, "__name__", "value")  # a union of structs has no name
-        raise RemoteError(f"not a valid {name}: {words_of(error)}", code="bad_schema") from error
+        words = words_of(error) if isinstance(kind, type) else words_of(error).replace("$[0]", "$")
+        raise RemoteError(f"not a valid {name}: {words}", code="bad_schema") from error
+    return only
+
+
+@cache
+def _boxed(kind: Any) -> type[msgspec.Struct]:
+    """A struct of one field. msgspec remembers what it has to look at for a struct, and works it out anew at
+    each call for anything else: for a union of many structs, 14 microseconds."""
+    return msgspec.defstruct("Boxed", [("only", kind)], array_like=True, frozen=True)
 
 
 def words_of(error: Exception) -> str:

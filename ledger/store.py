@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Self
 
+import msgspec
 import sqlalchemy as sa
 
 from ledger import ballot_box, beginning, canonical, merkle, opening, outcomes, pruning, tiles, votes
@@ -41,7 +41,17 @@ from ledger.outcomes import Decided
 from ledger.proofs import Step
 from ledger.recorder import SqlRecorder
 from ledger.snapshot import Snapshot
-from ledger.tables import ANCESTOR, CHECKPOINT, EVENT, FORK_PROOF, HEAD, OUTCOME, RIVAL, STATE, VALIDATOR_SET
+from ledger.tables import (
+    ANCESTOR,
+    CHECKPOINT,
+    EVENT,
+    FORK_PROOF,
+    HEAD,
+    OUTCOME,
+    RIVAL,
+    STATE,
+    VALIDATOR_SET,
+)
 from ledger.votes import Certificate
 
 __all__ = ["Finalized", "Place", "Store"]
@@ -55,8 +65,7 @@ IDS_AT_ONCE: Final = 300
 ROWS_AT_ONCE: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Finalized:
+class Finalized(msgspec.Struct, frozen=True, gc=False):
     """One line of history: an event with its receipt, or (event None) the end of a checkpoint.
 
     position   1, 2, 3 …, the same on every node: the number of the leaf in the event tree
@@ -424,10 +433,14 @@ class Store:
     def finalized(self, after: int, limit: int) -> list[Finalized]:
         """History behind position `after` (0: from the start), at most `limit` lines. Raises StoreCorrupt."""
         with reading(self.engine) as connection:
-            return [
-                self._finalized(*row)
-                for row in connection.execute(_FINALIZED, {"after": after, "lines": limit})
-            ]
+            rows = connection.execute(_FINALIZED, {"after": after, "lines": limit}).all()
+        receipts = self._receipts([row.receipt for row in rows], after)
+        return [
+            Finalized(
+                place, height, place - first, time, None if id is None else Cid(id), wire, receipt, self.net
+            )
+            for (place, height, id, _, wire, time, first), receipt in zip(rows, receipts, strict=True)
+        ]
 
     def counts(self) -> dict[str, int]:
         """How much is here: events, rivals, unordered, lanes, fork_proofs, height, positions."""
@@ -508,22 +521,15 @@ class Store:
                 query = lookup(connection.dialect, among, ("id", *columns), len(some))
                 yield from connection.exec_driver_sql(query, tuple(some) * len(among))
 
-    def _finalized(
-        self,
-        place: int,
-        height: int,
-        event: bytes | None,
-        receipt: bytes,
-        wire: bytes | None,
-        time: int,
-        first: int,
-    ) -> Finalized:
-        try:
-            parsed = canonical.decode_own(Receipt, receipt, size_max=RECEIPT_SIZE_MAX)
-        except RemoteError as error:
-            raise corrupt(self._name, f"the receipt at position {place}: {error}") from error
-        id = None if event is None else Cid(event)
-        return Finalized(place, height, place - first, time, id, wire, parsed, self.net)
+    def _receipts(self, receipts: Sequence[bytes], after: int) -> list[Receipt]:
+        """Those behind position `after`, decoded. Raises StoreCorrupt, which says at which position."""
+        with contextlib.suppress(RemoteError):
+            return canonical.decode_all_own(Receipt, receipts, size_max=RECEIPT_SIZE_MAX)
+        found: list[Receipt] = []
+        for place, receipt in enumerate(receipts, after + 1):
+            with self._ours(f"the receipt at position {place}"):
+                found.append(canonical.decode_own(Receipt, receipt, size_max=RECEIPT_SIZE_MAX))
+        return found
 
 
 def _count(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
@@ -531,21 +537,19 @@ def _count(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[A
 
 
 def _lines() -> sa.Select[tuple[Any, ...]]:
-    """At most `lines` of history behind position `after`, as `Store._finalized` takes them."""
-    span = (
-        sa.select(OUTCOME)
+    """At most `lines` of history behind position `after`, as `Store.finalized` takes them.
+
+    Without a subquery for the span, which SQLite would write down first and sort again after the joins.
+    """
+    wire = sa.func.coalesce(EVENT.c.wire, RIVAL.c.wire).label("wire")
+    return (
+        sa.select(OUTCOME, wire, CHECKPOINT.c.time, CHECKPOINT.c.first)
+        .join(CHECKPOINT, CHECKPOINT.c.height == OUTCOME.c.height)
+        .outerjoin(EVENT, EVENT.c.id == OUTCOME.c.event)
+        .outerjoin(RIVAL, RIVAL.c.id == OUTCOME.c.event)
         .where(OUTCOME.c.place > sa.bindparam("after"))
         .order_by(OUTCOME.c.place)
         .limit(sa.bindparam("lines"))
-        .subquery()
-    )
-    wire = sa.func.coalesce(EVENT.c.wire, RIVAL.c.wire).label("wire")
-    return (
-        sa.select(span, wire, CHECKPOINT.c.time, CHECKPOINT.c.first)
-        .join(CHECKPOINT, CHECKPOINT.c.height == span.c.height)
-        .outerjoin(EVENT, EVENT.c.id == span.c.event)
-        .outerjoin(RIVAL, RIVAL.c.id == span.c.event)
-        .order_by(span.c.place)
     )
 
 

@@ -242,3 +242,53 @@ def test_no_float_is_special():
     for number in (0.0, 1.0, -0.0, 1e300, math.pi):
         with pytest.raises(RemoteError):
             canonical.decode(canonical.encode([number]), size_max=20)
+
+
+class Pear(msgspec.Struct, frozen=True, tag_field="t", tag="pear"):
+    weight: Uint
+    link: Cid | None = None
+
+
+class Fig(msgspec.Struct, frozen=True, tag_field="t", tag="fig"):
+    name: str
+
+
+fruits = st.builds(Pear, st.integers(0, 2**63 - 1), st.sampled_from([None, Cid.of(b"x")])) | st.builds(
+    Fig, st.text(max_size=30)
+)
+
+
+@given(st.lists(fruits, max_size=20), st.integers(1, 20))
+def test_many_of_our_own_are_read_at_once_as_each_alone(some: list[Pear | Fig], times: int) -> None:
+    """Up to 400 of them, so that the head of their list has several forms."""
+    own = [canonical.encode(fruit) for fruit in some] * times
+    assert canonical.decode_all_own(Pear | Fig, own, size_max=200) == some * times  # type: ignore[arg-type]
+    for data, fruit in zip(own, some, strict=False):
+        assert canonical.decode_own(Pear | Fig, data, size_max=200) == fruit  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [0, 1, 23, 24, 255, 256, 65_535, 65_536, 70_000])
+def test_a_list_of_any_length_is_read_at_once(count: int) -> None:
+    assert canonical.decode_all_own(int, [b"\x07"] * count, size_max=1) == [7] * count
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (b"\xa1\x61x\x01", "bad_schema"),
+        (b"\xa1", "non_canonical"),
+        (b"", "non_canonical"),
+        (canonical.encode(Fig("x" * 200)), "oversize"),
+    ],
+)
+def test_one_that_cannot_be_read_among_many_refuses_them_all(bad: bytes, code: str) -> None:
+    good = canonical.encode(Pear(1))
+    with pytest.raises(RemoteError) as refused:
+        canonical.decode_all_own(Pear | Fig, [good, bad, good], size_max=200)  # type: ignore[arg-type]
+    assert refused.value.code == code
+
+
+def test_what_is_wrong_with_one_of_several_kinds_is_said_where_it_is() -> None:
+    """A union is read inside a struct of ours, of which nobody hears."""
+    with pytest.raises(RemoteError, match=r"Expected `int` >= 0 - at `\$\.weight`"):
+        canonical.shape(Pear | Fig, {"t": "pear", "weight": -1})  # type: ignore[arg-type]
