@@ -124,8 +124,10 @@ def _text(compiled: Any) -> tuple[str, itemgetter[Any] | None]:
     return str(compiled), None if names is None else itemgetter(*names)
 
 
-def lookup(dialect: sa.Dialect, tables: Sequence[sa.Table], columns: Sequence[str], count: int) -> str:
-    """SELECT of `columns` from each of the tables where id is one of `count` parameters, as driver's text.
+def lookup(
+    dialect: sa.Dialect, tables: Sequence[sa.Table], columns: Sequence[str], count: int, *, key: str = "id"
+) -> str:
+    """SELECT of `columns` from each of the tables where `key` is one of `count` parameters, as driver's text.
 
     SQLAlchemy's own IN costs five times as much on the way of every event. Values come back as the driver
     gives them.
@@ -133,7 +135,9 @@ def lookup(dialect: sa.Dialect, tables: Sequence[sa.Table], columns: Sequence[st
     mark = "?" if dialect.paramstyle == "qmark" else "%s"
     names = ", ".join(f'"{column}"' for column in columns)
     marks = ", ".join([mark] * count)
-    return " UNION ALL ".join(f"SELECT {names} FROM {table.name} WHERE id IN ({marks})" for table in tables)
+    return " UNION ALL ".join(
+        f'SELECT {names} FROM {table.name} WHERE "{key}" IN ({marks})' for table in tables
+    )
 
 
 @contextmanager

@@ -8,7 +8,7 @@ Knows `Balance` and `Transferred` effects. Does not know why escrow rose or fell
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,7 +17,7 @@ from domain.rules.records import ACCOUNT
 from ledger.database import execute_many
 from ledger.genesis import Genesis
 from projections import pages
-from projections.model import METADATA, Entry, ReadModel, Row, Standing, upsert
+from projections.model import METADATA, Batch, Entry, ReadModel, Row, Standing, append, blob, upsert
 
 BALANCE = sa.Table(
     "rm_balance",
@@ -65,36 +65,33 @@ def resume(conn: sa.Connection, standing: Standing) -> None:
     execute_many(conn, _ADD, rows)
 
 
-def fold(conn: sa.Connection, entries: Sequence[Entry]) -> None:
-    held: dict[bytes, Row] = {}
-    moved: list[Row] = []
-    for entry in entries:
-        for n, effect in enumerate(entry.effects):
-            if isinstance(effect, Balance):
-                held[effect.account] = {
-                    "account": effect.account,
-                    "free": effect.free,
-                    "escrow": effect.escrow,
-                    "pledged": effect.pledged,
-                    "height": entry.height,
-                }
-            elif isinstance(effect, Transferred):
-                moved.append(_transfer(entry, n, effect))
-    upsert(conn, BALANCE, held.values())
-    upsert(conn, TRANSFER, moved)
+def fold(conn: sa.Connection, batch: Batch) -> None:
+    latest = {effect.account: (entry, effect) for entry, _, effect in batch.told(Balance)}
+    held = [
+        {
+            "account": effect.account,
+            "free": effect.free,
+            "escrow": effect.escrow,
+            "pledged": effect.pledged,
+            "height": entry.height,
+        }
+        for entry, effect in latest.values()
+    ]
+    upsert(conn, BALANCE, held)
+    append(conn, TRANSFER, [_transfer(*told) for told in batch.told(Transferred)])
 
 
-def _transfer(entry: Entry, n: int, effect: Transferred) -> Row:
-    return {
-        "height": entry.height,
-        "idx": entry.index,
-        "n": n,
-        "event": entry.event,
-        "source": effect.source,
-        "target": effect.to,
-        "amount": effect.amount,
-        "time": entry.time,
-    }
+def _transfer(entry: Entry, n: int, effect: Transferred) -> tuple[Any, ...]:
+    return (
+        entry.height,
+        entry.index,
+        n,
+        None if entry.event is None else blob(entry.event),
+        blob(effect.source),
+        blob(effect.to),
+        effect.amount,
+        entry.time,
+    )
 
 
 _ADD = BALANCE.insert()

@@ -8,15 +8,13 @@ Knows `EscrowIs` effects. Does not know a voucher: one that was signed and not r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 import sqlalchemy as sa
 
 from domain.effects import EscrowIs
 from domain.rules.records import ESCROW as ESCROWS_OPEN
 from projections import pages
-from projections.model import METADATA, Entry, ReadModel, Row, Standing, upsert
+from projections.model import METADATA, Batch, Entry, ReadModel, Row, Standing, upsert
 
 ESCROW = sa.Table(
     "rm_escrow",
@@ -42,12 +40,10 @@ ESCROW = sa.Table(
 NEWEST = pages.Order((ESCROW.c.opened, ESCROW.c.escrow), descending=True)
 
 
-def fold(conn: sa.Connection, entries: Sequence[Entry]) -> None:
+def fold(conn: sa.Connection, batch: Batch) -> None:
     rows: dict[bytes, Row] = {}
-    for entry in entries:
-        for effect in entry.effects:
-            if isinstance(effect, EscrowIs):
-                rows[effect.escrow] = _row(entry, effect, rows.get(effect.escrow))
+    for entry, _, effect in batch.told(EscrowIs):
+        rows[effect.escrow] = _row(entry, effect, rows.get(effect.escrow))
     upsert(conn, ESCROW, rows.values(), keep=("opened",))
 
 

@@ -8,14 +8,14 @@ Knows headers and receipts. Does not know what a body says.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from domain.effects import Refusal
 from ledger.execution import OK
 from projections import pages
-from projections.model import METADATA, AnyText, Entry, ReadModel, Row, Standing, upsert
+from projections.model import METADATA, AnyText, Batch, Entry, ReadModel, Row, Standing, append, blob, upsert
 
 EVENT = sa.Table(
     "rm_event",
@@ -53,43 +53,44 @@ NEWEST = pages.Order((EVENT.c.height, EVENT.c.idx), descending=True)
 HIGHEST = pages.Order((CHECKPOINT.c.height,), descending=True)
 
 
-def fold(conn: sa.Connection, entries: Sequence[Entry]) -> None:
-    events: list[Row] = []
-    checkpoints: dict[int, Row] = {}
-    for entry in entries:
-        checkpoint = checkpoints.setdefault(entry.height, _checkpoint(entry))
-        checkpoint["position"] = entry.position
-        if not entry.is_close:
-            events.append(_event(entry))
-            checkpoint["events"] += 1
-            checkpoint["refused"] += entry.code != OK
-    upsert(conn, EVENT, events)
-    upsert(conn, CHECKPOINT, checkpoints.values())
+def fold(conn: sa.Connection, batch: Batch) -> None:
+    messages: dict[int, str] = {}
+    for entry, _, refusal in batch.told(Refusal):
+        messages.setdefault(entry.position, refusal.message)
+    events: list[tuple[Any, ...]] = []
+    checkpoints: list[tuple[int, ...]] = []
+    first = refused = 0
+    for entry in batch.entries:
+        if entry.event is not None:
+            events.append(_event(entry, messages.get(entry.position, "")))
+            refused += entry.code != OK
+        else:
+            count = len(events) - first
+            checkpoints.append((entry.height, entry.time, count, refused, entry.position))
+            first, refused = len(events), 0
+    append(conn, EVENT, events)
+    append(conn, CHECKPOINT, checkpoints)
 
 
-def _checkpoint(entry: Entry) -> Row:
-    return {"height": entry.height, "time": entry.time, "events": 0, "refused": 0, "position": entry.position}
-
-
-def _event(entry: Entry) -> Row:
+def _event(entry: Entry, message: str) -> tuple[Any, ...]:
     header = entry.header
     assert header is not None, f"event {entry.event} at {entry.height}-{entry.index} came without its header"
-    why = [effect.message for effect in entry.effects if isinstance(effect, Refusal)]
-    return {
-        "height": entry.height,
-        "idx": entry.index,
-        "event": entry.event,
-        "kind": header.k,
-        "version": header.kv,
-        "account": header.by if header.acct is None else header.acct,
-        "device": header.by,
-        "lane": header.lane,
-        "seq": header.seq,
-        "signed": header.ts,
-        "time": entry.time,
-        "code": entry.code,
-        "message": why[0] if why else "",
-    }
+    assert entry.event is not None
+    return (
+        entry.height,
+        entry.index,
+        blob(entry.event),
+        header.k,
+        header.kv,
+        blob(header.by if header.acct is None else header.acct),
+        blob(header.by),
+        header.lane,
+        header.seq,
+        header.ts,
+        entry.time,
+        entry.code,
+        message,
+    )
 
 
 def resume(conn: sa.Connection, standing: Standing) -> None:

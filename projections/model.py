@@ -1,29 +1,34 @@
 """What a read model is: tables it owns, and a fold of final effects into them.
 
     Entry       one line of the final order, decoded once and handed to every model
-    ReadModel   a name, tables, `fold(conn, entries)`, and what genesis puts there before the first entry
+    Batch       entries of whole checkpoints, and the effects in them by their kind
+    ReadModel   a name, tables, `fold(conn, batch)`, and what genesis puts there before the first entry
     Standing    the state at one height, for a store that has no entries of what came before
-    upsert      the one way in which a fold writes
+    upsert      how a fold writes what stands;  append  how it writes what happened
 
 Knows the final order and SQL; does not know why an effect happened, nor who will ask.
 
-What must always hold: a fold looks at nothing but its entries and its own tables, and what it leaves behind
+What must always hold: a fold looks at nothing but its batch and its own tables, and what it leaves behind
 does not depend on where one batch ended and the next began. So a rebuilt table equals one folded live.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from itertools import islice
+from operator import itemgetter
+from typing import Any, Final, TypeVar
 
+import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from domain import effects
 from domain.effects import AnyEffect
 from ledger.cid import Cid
+from ledger.database import lookup
 from ledger.errors import RemoteError, StoreCorrupt
 from ledger.event import Header
 from ledger.genesis import Genesis
@@ -42,11 +47,14 @@ class AnyText(sa.TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        return None if value is None else value.replace("\x00", "\ufffd")
+        return None if value is None else _storable(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+def _storable(text: str) -> str:
+    return text.replace("\x00", "\ufffd")
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One line of the final order: an event's receipt, or (without event) the close of a checkpoint.
 
     position   1, 2, 3 … over all checkpoints, as the store counts
@@ -68,19 +76,56 @@ class Entry:
         return self.event is None
 
 
-def read(line: Finalized) -> Entry:
-    """Decode one line. Raises StoreCorrupt for effects that this version of the program cannot read."""
-    receipt = line.receipt
+def read(lines: Sequence[Finalized]) -> list[Entry]:
+    """Decode lines. Raises StoreCorrupt for effects that this version of the program cannot read."""
     try:
-        decoded = tuple(map(effects.decode, receipt.effects))
+        decoded = iter(effects.decode_all([data for line in lines for data in line.receipt.effects]))
+        told = [tuple(islice(decoded, len(line.receipt.effects))) for line in lines]
+    except RemoteError:
+        told = list(map(_effects_of, lines))
+    return [
+        Entry(
+            line.position,
+            line.height,
+            line.index,
+            line.time,
+            line.event_id,
+            line.header,
+            line.receipt.code,
+            its_effects,
+        )
+        for line, its_effects in zip(lines, told, strict=True)
+    ]
+
+
+def _effects_of(line: Finalized) -> tuple[AnyEffect, ...]:
+    """One by one, to find out where the one is that cannot be read."""
+    try:
+        return tuple(map(effects.decode, line.receipt.effects))
     except RemoteError as error:
         raise StoreCorrupt(
             f"receipt {line.index} of checkpoint {line.height} holds an effect that cannot be read: {error}",
             next_step="run the version of fog that wrote this store, or a newer one",
         ) from error
-    return Entry(
-        line.position, line.height, line.index, line.time, line.event_id, line.header, receipt.code, decoded
-    )
+
+
+E = TypeVar("E", bound=effects.Effect)
+
+
+class Batch:
+    """Entries in final order, and what they tell, by its kind: so each model sees only what it knows."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries: Final = entries
+        self._told: defaultdict[type[effects.Effect], list[Any]] = defaultdict(list)
+        told = self._told
+        for entry in entries:
+            for n, effect in enumerate(entry.effects):
+                told[type(effect)].append((entry, n, effect))
+
+    def told(self, kind: type[E]) -> Sequence[tuple[Entry, int, E]]:
+        """All effects of one kind in final order, each with its entry and its number among those of it."""
+        return self._told.get(kind, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +142,7 @@ class Standing:
 
 
 Resume = Callable[[sa.Connection, Standing], None]
-Fold = Callable[[sa.Connection, Sequence[Entry]], None]
+Fold = Callable[[sa.Connection, Batch], None]
 Seed = Callable[[sa.Connection, Genesis], None]
 
 
@@ -116,34 +161,78 @@ class ReadModel:
 def upsert(conn: sa.Connection, table: sa.Table, rows: Collection[Row], *, keep: Iterable[str] = ()) -> None:
     """Insert rows; where the primary key is there already, overwrite all columns but those in `keep`."""
     if rows:
-        conn.execute(_upsertion(conn.dialect.name, table, tuple(keep)), list(rows))
+        _write(conn, table, in_order(table, rows), _upsertion(table, tuple(keep)))
+
+
+def append(conn: sa.Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows that cannot be there yet, as each entry is folded once; values in the order of columns."""
+    if rows:
+        _write(conn, table, rows, _insertion(table))
+
+
+def in_order(table: sa.Table, rows: Iterable[Row]) -> list[tuple[Any, ...]]:
+    """Rows as `append` takes them."""
+    return list(map(_getter(table), rows))
+
+
+blob: Final = bytearray
+"""Of bytes on their way into a table that grows with every event: Python's sqlite3 looks for an adapter for
+each `bytes`, which takes it four times as long as taking a bytearray as it is."""
+
+
+def _write(conn: sa.Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]], statement: str) -> None:
+    """One statement for all rows, in the driver's own words: what SQLAlchemy does for each value would take
+    as long as the database."""
+    for column in _columns_of_any_text(table):
+        if "\x00" in "".join(map(itemgetter(column), rows)):
+            rows = [(*row[:column], _storable(row[column]), *row[column + 1 :]) for row in rows]
+    mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
+    parameters: Any = rows
+    conn.exec_driver_sql(statement.replace(MARK, mark), parameters)
+
+
+MARK: Final = "{?}"
+"""Where a value goes; each driver has its own word for it."""
 
 
 @cache
-def _upsertion(dialect: str, table: sa.Table, keep: tuple[str, ...]) -> sa.Insert:
-    """Built once: that takes SQLAlchemy longer than the database needs for the rows of a checkpoint."""
-    insert = (sqlite if dialect == "sqlite" else postgresql).insert(table)
-    fixed = {column.name for column in table.primary_key} | set(keep)
-    changed = {c.name: insert.excluded[c.name] for c in table.columns if c.name not in fixed}
-    statement: sa.Insert = insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)
-    return statement
+def _insertion(table: sa.Table) -> str:
+    names = ", ".join(f'"{column.name}"' for column in table.columns)
+    marks = ", ".join(MARK for _ in table.columns)
+    return f"INSERT INTO {table.name} ({names}) VALUES ({marks})"
+
+
+@cache
+def _upsertion(table: sa.Table, keep: tuple[str, ...]) -> str:
+    key = [column.name for column in table.primary_key]
+    changed = [column.name for column in table.columns if column.name not in (*key, *keep)]
+    conflict = ", ".join(f'"{name}"' for name in key)
+    update = ", ".join(f'"{name}" = excluded."{name}"' for name in changed)
+    return f"{_insertion(table)} ON CONFLICT ({conflict}) DO UPDATE SET {update}"
+
+
+@cache
+def _getter(table: sa.Table) -> itemgetter[Any]:
+    return itemgetter(*(column.name for column in table.columns))
+
+
+@cache
+def _columns_of_any_text(table: sa.Table) -> tuple[int, ...]:
+    return tuple(n for n, column in enumerate(table.columns) if isinstance(column.type, AnyText))
 
 
 def rows_by_key(conn: sa.Connection, table: sa.Table, keys: Collection[bytes]) -> Mapping[bytes, Row]:
     """The rows of a table with a single-column key, by that key; asks in lots that every database takes."""
     (key,) = table.primary_key
+    names = [column.name for column in table.columns]
     wanted = sorted(keys)
     found: dict[bytes, Row] = {}
     for start in range(0, len(wanted), LOOKUP_LOT):
-        some = {"some": wanted[start : start + LOOKUP_LOT]}
-        found.update((row[key.name], dict(row)) for row in conn.execute(_lookup(table), some).mappings())
+        some = wanted[start : start + LOOKUP_LOT]
+        text = lookup(conn.dialect, [table], names, len(some), key=key.name)
+        rows = (dict(zip(names, row, strict=True)) for row in conn.exec_driver_sql(text, tuple(some)))
+        found.update((row[key.name], row) for row in rows)
     return found
-
-
-@cache
-def _lookup(table: sa.Table) -> sa.Select[tuple[Any, ...]]:
-    (key,) = table.primary_key
-    return sa.select(table).where(key.in_(sa.bindparam("some", expanding=True)))
 
 
 LOOKUP_LOT: Final = 500  # SQLite takes 999 parameters a statement in old builds

@@ -23,7 +23,7 @@ from domain.effects import OfferStands
 from domain.rules.offers import as_effect
 from domain.rules.records import OFFER as OFFERS
 from projections import pages
-from projections.model import METADATA, Entry, ReadModel, Row, Standing, rows_by_key, upsert
+from projections.model import METADATA, Batch, Entry, ReadModel, Row, Standing, rows_by_key, upsert
 
 OFFER = sa.Table(
     "rm_offer",
@@ -75,20 +75,13 @@ BY_ENGINE = pages.Order((ASK.c.engine,))
 NEWEST = pages.Order((PRICE.c.height,), descending=True)
 
 
-def fold(conn: sa.Connection, entries: Sequence[Entry]) -> None:
-    for _, checkpoint in groupby(entries, key=lambda entry: entry.height):
-        _fold_checkpoint(conn, list(checkpoint))
+def fold(conn: sa.Connection, batch: Batch) -> None:
+    for _, told in groupby(batch.told(OfferStands), key=lambda told: told[0].height):
+        _fold_checkpoint(conn, list(told))
 
 
-def _fold_checkpoint(conn: sa.Connection, entries: Sequence[Entry]) -> None:
-    offers = {
-        effect.device: _offer(effect, entry.height)
-        for entry in entries
-        for effect in entry.effects
-        if isinstance(effect, OfferStands)
-    }
-    if not offers:
-        return
+def _fold_checkpoint(conn: sa.Connection, told: Sequence[tuple[Entry, int, OfferStands]]) -> None:
+    offers = {effect.device: _offer(effect, entry.height) for entry, _, effect in told}
     before = rows_by_key(conn, OFFER, offers)
     upsert(conn, OFFER, [row for row in offers.values() if row["slots"]])
     gone = sorted(device for device, row in offers.items() if not row["slots"] and device in before)
@@ -97,7 +90,7 @@ def _fold_checkpoint(conn: sa.Connection, entries: Sequence[Entry]) -> None:
             sa.delete(OFFER).where(OFFER.c.device == sa.bindparam("gone")), [{"gone": g} for g in gone]
         )
     touched = {engine for d, row in offers.items() for engine in _repriced(before.get(d), row)}
-    _reprice(conn, touched, entries[-1].height, entries[-1].time)
+    _reprice(conn, touched, told[-1][0].height, told[-1][0].time)
 
 
 def resume(conn: sa.Connection, standing: Standing) -> None:

@@ -121,7 +121,7 @@ class Reader:
         floor = before["position"] if before else 0
         ceiling = this["position"] if this else 0
         lines = self._store.finalized(min(floor + seen.index + 1, ceiling), ENTRIES_MAX)
-        return height, [read(line) for line in lines if line.position <= last]
+        return height, read([line for line in lines if line.position <= last])
 
     def last(self) -> Cursor:
         """The place where everything folded so far was seen."""

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
 import sqlalchemy as sa
+from msgspec.structs import asdict
 
 from domain.effects import Contribution, Forfeited, Reputation
 from domain.rules.records import STANDING
@@ -23,10 +23,13 @@ from projections import pages
 from projections.model import (
     METADATA,
     AnyText,
+    Batch,
     Entry,
     ReadModel,
     Row,
     Standing,
+    append,
+    in_order,
     rows_by_key,
     saturated,
     upsert,
@@ -119,34 +122,20 @@ NO_COUNTS = {"agreed": 0, "wrong": 0, "lost": 0, "streak": 0, "height": 0}
 NO_TOTALS = {"runs": 0, "fuel": 0, "amount": 0, "height": 0}
 
 
-def fold(conn: sa.Connection, entries: Sequence[Entry]) -> None:
-    counts: dict[bytes, Row] = {}
-    contributions: list[Row] = []
-    forfeits: list[Row] = []
-    for entry in entries:
-        for n, effect in enumerate(entry.effects):
-            if isinstance(effect, Reputation):
-                counts[effect.account] = {
-                    "account": effect.account,
-                    "agreed": effect.agreed,
-                    "wrong": effect.wrong,
-                    "lost": effect.lost,
-                    "streak": effect.streak,
-                    "height": entry.height,
-                }
-            elif isinstance(effect, Contribution):
-                contributions.append(_fields(effect) | {"height": entry.height, "idx": entry.index, "n": n})
-            elif isinstance(effect, Forfeited):
-                place = {"height": entry.height, "idx": entry.index, "n": n, "time": entry.time}
-                forfeits.append(_fields(effect) | place)
-    upsert(conn, REPUTATION, counts.values())
-    _add_totals(conn, contributions)
-    upsert(conn, CONTRIBUTION, contributions)
-    upsert(conn, FORFEIT, forfeits)
+def fold(conn: sa.Connection, batch: Batch) -> None:
+    latest = {effect.account: (effect, entry.height) for entry, _, effect in batch.told(Reputation)}
+    paid = [asdict(effect) | _place(entry, n) for entry, n, effect in batch.told(Contribution)]
+    lost = [
+        asdict(effect) | _place(entry, n) | {"time": entry.time} for entry, n, effect in batch.told(Forfeited)
+    ]
+    upsert(conn, REPUTATION, [asdict(effect) | {"height": height} for effect, height in latest.values()])
+    _add_totals(conn, paid)
+    append(conn, CONTRIBUTION, in_order(CONTRIBUTION, paid))
+    append(conn, FORFEIT, in_order(FORFEIT, lost))
 
 
-def _fields(effect: Contribution | Forfeited) -> Row:
-    return {name: getattr(effect, name) for name in effect.__struct_fields__}
+def _place(entry: Entry, n: int) -> Row:
+    return {"height": entry.height, "idx": entry.index, "n": n}
 
 
 def _add_totals(conn: sa.Connection, contributions: Sequence[Row]) -> None:
@@ -181,7 +170,7 @@ def resume(conn: sa.Connection, standing: Standing) -> None:
     """The counts of runs; what each was paid is history."""
     rows: list[Row] = []
     for key, value in standing.rows(STANDING.name):
-        counts = msgspec.structs.asdict(STANDING.decode(value))
+        counts = asdict(STANDING.decode(value))
         rows.append(counts | {"account": key, "height": standing.height})
     upsert(conn, REPUTATION, rows)
 

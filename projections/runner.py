@@ -30,7 +30,7 @@ from ledger.garbage import seldom_collected
 from ledger.store import Store
 from ledger.tables import CHECKPOINT, STATE
 from projections import balances, escrows, log, prices, reputation, schedules, validators
-from projections.model import METADATA, Entry, ReadModel, Standing, read
+from projections.model import METADATA, Batch, Entry, ReadModel, Standing, read
 
 MODELS: Final = (
     log.MODEL,
@@ -99,10 +99,11 @@ class Runner:
         entries = self._next_batch()
         if not entries:
             return None
+        batch = Batch(entries)
         with writing(self._store.engine) as conn:
             self._recorder.insert_tracking(Tracking(self._application, entries[-1].position), connection=conn)
             for model in self._models:
-                model.fold(conn, entries)
+                model.fold(conn, batch)
         self._position = entries[-1].position
         self._height = entries[-1].height
         return Folded(entries[0].height, entries[-1].height, entries)
@@ -131,7 +132,7 @@ class Runner:
         assert whole or not lines, (
             f"no end of a checkpoint within {self._batch_max} entries after {self._position}"
         )
-        return [read(line) for line in lines[:whole]]
+        return read(lines[:whole])
 
     def _begin_generation(self, conn: sa.Connection) -> None:
         """Empty tables and what genesis puts there. The tables are made anew, as their columns may differ."""

@@ -9,16 +9,15 @@ Knows `JobIs`, `ShardIs` and `RunIs` effects. Does not know how runs are placed,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import sqlalchemy as sa
+from msgspec.structs import asdict
 
 from domain.effects import JobIs, RunIs, ShardIs
 from domain.rules import records, tallies
 from domain.rules import runs as runs_of
 from ledger.cid import Cid
 from projections import pages
-from projections.model import METADATA, AnyText, Entry, ReadModel, Row, Standing, upsert
+from projections.model import METADATA, AnyText, Batch, ReadModel, Row, Standing, upsert
 
 LIVE = frozenset(("leased", "committed"))
 
@@ -92,41 +91,29 @@ BY_ATTEMPT = pages.Order((RUN.c.shard, RUN.c.attempt))
 DUE_FIRST = pages.Order((RUN.c.until, RUN.c.job, RUN.c.shard, RUN.c.attempt))
 
 
-def fold(conn: sa.Connection, entries: Sequence[Entry]) -> None:
+def fold(conn: sa.Connection, batch: Batch) -> None:
     jobs: dict[bytes, Row] = {}
-    shards: dict[tuple[bytes, int], Row] = {}
-    runs: dict[tuple[bytes, int, int], Row] = {}
-    for entry in entries:
-        for effect in entry.effects:
-            if isinstance(effect, JobIs):
-                first = jobs.get(effect.job)
-                born = (
-                    (entry.height, entry.index)
-                    if first is None
-                    else (first["born_height"], first["born_idx"])
-                )
-                jobs[effect.job] = _job(effect, entry.height, born)
-            elif isinstance(effect, ShardIs):
-                shards[effect.job, effect.shard] = _shard(effect, entry.height)
-            elif isinstance(effect, RunIs):
-                runs[effect.job, effect.shard, effect.attempt] = _run(effect, entry.height)
+    for entry, _, job in batch.told(JobIs):
+        first = jobs.get(job.job)
+        born = (entry.height, entry.index) if first is None else (first["born_height"], first["born_idx"])
+        jobs[job.job] = _job(job, entry.height, born)
+    shards = {(shard.job, shard.shard): (shard, entry.height) for entry, _, shard in batch.told(ShardIs)}
+    runs = {(run.job, run.shard, run.attempt): (run, entry.height) for entry, _, run in batch.told(RunIs)}
     upsert(conn, JOB, jobs.values(), keep=("born_height", "born_idx"))
-    upsert(conn, SHARD, shards.values())
-    upsert(conn, RUN, runs.values())
+    upsert(conn, SHARD, [_shard(*latest) for latest in shards.values()])
+    upsert(conn, RUN, [_run(*latest) for latest in runs.values()])
 
 
 def _job(effect: JobIs, height: int, born: tuple[int, int]) -> Row:
-    row = {name: getattr(effect, name) for name in effect.__struct_fields__}
-    return row | {"born_height": born[0], "born_idx": born[1], "height": height}
+    return asdict(effect) | {"born_height": born[0], "born_idx": born[1], "height": height}
 
 
 def _shard(effect: ShardIs, height: int) -> Row:
-    return {name: getattr(effect, name) for name in effect.__struct_fields__} | {"height": height}
+    return asdict(effect) | {"height": height}
 
 
 def _run(effect: RunIs, height: int) -> Row:
-    row = {name: getattr(effect, name) for name in effect.__struct_fields__}
-    return row | {"live": effect.state in LIVE, "height": height}
+    return asdict(effect) | {"live": effect.state in LIVE, "height": height}
 
 
 def resume(conn: sa.Connection, standing: Standing) -> None:

@@ -11,9 +11,8 @@ last one told is always the next epoch, and the one before it the present.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import sqlalchemy as sa
+from msgspec.structs import asdict
 
 from domain.effects import BondIs, Seat, Slashed
 from domain.rules.bonds import BOND as BONDS
@@ -23,7 +22,7 @@ from ledger.validators import TABLE as SETS
 from ledger.validators import parse_set
 from projections import pages
 from projections.balances import BALANCE
-from projections.model import METADATA, AnyText, Entry, ReadModel, Row, Standing, upsert
+from projections.model import METADATA, AnyText, Batch, ReadModel, Row, Standing, append, in_order, upsert
 from projections.reputation import FORFEIT
 
 BOND = sa.Table(
@@ -106,29 +105,20 @@ def resume(conn: sa.Connection, standing: Standing) -> None:
     upsert(conn, MINTED, [{"one": 1, "minted": supply.minted, "burned": supply.burned}])
 
 
-def fold(conn: sa.Connection, entries: Sequence[Entry]) -> None:
-    bonds: dict[bytes, Row] = {}
-    seats: list[Row] = []
-    slashes: list[Row] = []
-    for entry in entries:
-        for n, effect in enumerate(entry.effects):
-            if isinstance(effect, BondIs):
-                bonds[effect.account] = _fields(effect) | {"height": entry.height}
-            elif isinstance(effect, Seat):
-                seats.append(_fields(effect))
-            elif isinstance(effect, Slashed):
-                place = {"height": entry.height, "idx": entry.index, "n": n, "event": entry.event}
-                slashes.append(_fields(effect) | place | {"time": entry.time})
+def fold(conn: sa.Connection, batch: Batch) -> None:
+    bonds = {bond.account: asdict(bond) | {"height": entry.height} for entry, _, bond in batch.told(BondIs)}
+    seats = [asdict(seat) for _, _, seat in batch.told(Seat)]
+    slashes = [
+        asdict(slash)
+        | {"height": entry.height, "idx": entry.index, "n": n, "event": entry.event, "time": entry.time}
+        for entry, n, slash in batch.told(Slashed)
+    ]
     upsert(conn, BOND, bonds.values())
-    upsert(conn, SLASH, slashes)
+    append(conn, SLASH, in_order(SLASH, slashes))
     if seats:
         upsert(conn, SEAT, seats)
         latest = max(row["epoch"] for row in seats)
         conn.execute(sa.delete(SEAT).where(SEAT.c.epoch < latest - 1))
-
-
-def _fields(effect: BondIs | Seat | Slashed) -> Row:
-    return {name: getattr(effect, name) for name in effect.__struct_fields__}
 
 
 MODEL = ReadModel("validators", (BOND, SEAT, SLASH, MINTED), fold, seed, resume)

@@ -11,7 +11,7 @@ from fog.tempo import NOTHING, SLOWEST_MS, Going, going_on, interval
 from ledger.cid import Cid
 from ledger.database import connect, writing
 from projections import schedules
-from projections.model import METADATA, Entry
+from projections.model import METADATA, Batch, Entry
 
 
 def test_a_lone_job_waits_no_longer_than_the_setting_says():
@@ -58,7 +58,7 @@ def test_what_nobody_checks_is_said_in_two_events_and_all_else_in_one_at_a_time(
     with writing(engine) as conn:
         METADATA.create_all(conn)
         assert going_on(conn) == NOTHING
-        schedules.fold(conn, [Entry(1, 1, 0, 0, None, None, "ok", tuple(effects))])
+        schedules.fold(conn, Batch([Entry(1, 1, 0, 0, None, None, "ok", tuple(effects))]))
         assert going_on(conn) == Going(runs=6, events=(2 + 2 + 1) + (1 + 1 + 1))
 
 

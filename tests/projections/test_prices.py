@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from domain.effects import OfferStands
 from projections import prices
-from projections.model import Entry
+from projections.model import Batch, Entry
 from projections.prices import MODEL
 from tests.projections.tables import tables
 
@@ -67,7 +67,7 @@ def test_history_is_what_the_definition_says_whatever_the_batches(
     given = entries(history)
     with tables() as conn:
         for start in range(0, len(given), batch):
-            MODEL.fold(conn, given[start : start + batch])
+            MODEL.fold(conn, Batch(given[start : start + batch]))
         rows = [
             (row["engine"], row["height"], (row["lowest"], row["median"], row["offers"]))
             for engine in ENGINES

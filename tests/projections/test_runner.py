@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from domain.effects import Transferred
 from ledger.database import reading, writing
 from ledger.errors import StoreCorrupt
 from projections import balances, log, model, reputation, runner
-from projections.model import METADATA, Entry, ReadModel
+from projections.model import METADATA, Batch, ReadModel
 from projections.runner import MODELS, Runner
 from tests.projections import history
 from tests.projections.history import ALICE, BOB, held
@@ -46,9 +45,9 @@ def free(world: World, account: bytes) -> int:
 def breaking(model: ReadModel, at_height: int) -> ReadModel:
     """The same model, whose fold writes everything and then fails when it meets `at_height`."""
 
-    def fold(conn: sa.Connection, entries: Sequence[Entry]) -> None:
-        model.fold(conn, entries)
-        if any(entry.height == at_height for entry in entries):
+    def fold(conn: sa.Connection, batch: Batch) -> None:
+        model.fold(conn, batch)
+        if any(entry.height == at_height for entry in batch.entries):
             raise OSError("the power went off")
 
     return replace(model, fold=fold)
@@ -196,9 +195,9 @@ def test_statements_are_built_for_the_first_checkpoint_only(world: World) -> Non
     history.tell(world)
     folding = Runner(world.store)
     folding.catch_up()
-    built = [cached.cache_info().misses for cached in (model._upsertion, model._lookup)]
+    built = [cached.cache_info().misses for cached in (model._upsertion, model._insertion)]
     folding.rebuild()
-    assert [cached.cache_info().misses for cached in (model._upsertion, model._lookup)] == built
+    assert [cached.cache_info().misses for cached in (model._upsertion, model._insertion)] == built
     assert sum(built) > 0
 
 
