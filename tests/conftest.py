@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -10,6 +11,16 @@ from hypothesis import HealthCheck, settings
 # The machine that runs the tests may be busy: a slow example is no failure, a wrong one is.
 settings.register_profile("fog", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fog")
+
+ALONE = ("nodes", "domain/compute", "domain/harvest")
+"""Folders whose tests want the machine to themselves; of others, modules and tests say so with the marker."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if any(here / folder in item.path.parents for folder in ALONE):
+            item.add_marker("alone")
 
 
 @pytest.fixture(autouse=True)

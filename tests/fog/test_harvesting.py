@@ -26,7 +26,7 @@ from fog.settings import Harvest as Settings
 from ledger.errors import UsageError
 from tests.domain.harvest.buses import LOGIN1, MANAGER, daemon, logind, service, session
 
-pytestmark = pytest.mark.trio
+pytestmark = [pytest.mark.trio, pytest.mark.alone]  # it watches how much others use of the machine
 
 HOUR_MS = 3_600_000
 NOW_MS = 1_700_000_000_000

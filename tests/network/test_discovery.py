@@ -25,6 +25,8 @@ from network.transports.memory import Air
 from tests.network.conftest import air_host, tcp_host
 from tests.network.ledgers import NET, OTHER_NET
 
+pytestmark = pytest.mark.alone  # neighbours of another test's would be found, too
+
 LO = ["127.0.0.1"]
 
 

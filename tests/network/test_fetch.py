@@ -40,6 +40,7 @@ def check(numbers: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_24_mib_arrive_whole_and_once_though_one_peer_lies_and_one_dies():
     check(numbers_of(24, 8))
 
