@@ -19,13 +19,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from ledger import simplex, votes
 from ledger import validators as sets
+from ledger import votes
 from ledger.candidates import Candidates
 from ledger.cid import Cid
 from ledger.errors import RemoteError
 from ledger.signing import SigningKey
 from ledger.simplex import Voter
+from ledger.voter_actions import Action
 from ledger.votes import Certificate, Phase, SignedVote
 
 NEVER: Final = (2**63, 0)
@@ -42,7 +43,7 @@ class Rejoining:
     """This store has ever kept a vote of ours."""
 
     _key: SigningKey | None
-    _queue: deque[simplex.Action]
+    _queue: deque[Action]
     _abstains_through: tuple[int, int]
     """(epoch, slot)"""
 

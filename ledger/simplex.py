@@ -4,7 +4,8 @@ After Chan and Pass, "Simplex Consensus" (ePrint 2023/463). Where we differ: vot
 paper's vote for the dummy block; a leader may propose the notarized tip again instead of a child of it.
 
 Knows slots, votes, certificates and stake. Does not know what a checkpoint holds, whether executing it gave
-its roots, how a vote travels, or what time it is: time comes in as an argument, votes go out as actions.
+its roots, how a vote travels, or what time it is: time comes in as an argument, votes go out as actions
+(`ledger.voter_actions`). What we say in a slot is read from a table, `ledger.vote_rule`.
 
 Slot s, with Q meaning more than two thirds of the epoch's stake:
 
@@ -31,15 +32,16 @@ Not here but with the caller: no vote is sent before it is on the disk.
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final
 
 from ledger.cid import Cid
 from ledger.evidence import VoteFault, contradict
 from ledger.pace import Pace
 from ledger.validators import Schedule, ValidatorSet
+from ledger.vote_rule import TRANSITIONS, Seen, Transitions, Voted, restored
+from ledger.voter_actions import Action, Cast, Decision, Fault, Judge, Keep, Lacking, Propose, Repeat
 from ledger.votes import Certificate, Phase, SignedVote, Vote
 
 AHEAD_MAX: Final = 64
@@ -47,108 +49,6 @@ AHEAD_MAX: Final = 64
 
 BEHIND_MAX: Final = 64
 """Slots below ours of which votes are kept, to find whoever contradicts itself late."""
-
-
-class Voted(enum.Enum):
-    """What we have said in a slot: what a restart reads back from the disk."""
-
-    NOTHING = "nothing"
-    NOTARIZE = "notarize"
-    SKIP = "skip"
-    BOTH = "notarize and skip"
-    LEFT = "left"
-
-
-class Seen(enum.Enum):
-    """What happens in a slot."""
-
-    PROPOSAL = "proposal"
-    TIMEOUT = "timeout"
-    NOTARIZE_Q = "notarize Q"
-    SKIP_Q = "skip Q"
-
-
-Transitions: TypeAlias = Mapping[tuple[Voted, Seen], tuple[Voted, Phase | None]]
-
-TRANSITIONS: Final[Transitions] = {  # (voted so far, seen): (voted now, vote to persist and then send)
-    (Voted.NOTHING, Seen.PROPOSAL): (Voted.NOTARIZE, Phase.NOTARIZE),
-    (Voted.SKIP, Seen.PROPOSAL): (Voted.BOTH, Phase.NOTARIZE),  # late, but it still counts
-    (Voted.NOTHING, Seen.TIMEOUT): (Voted.SKIP, Phase.SKIP),
-    (Voted.NOTARIZE, Seen.TIMEOUT): (Voted.BOTH, Phase.SKIP),
-    (Voted.NOTHING, Seen.NOTARIZE_Q): (Voted.LEFT, Phase.FINALIZE),
-    (Voted.NOTARIZE, Seen.NOTARIZE_Q): (Voted.LEFT, Phase.FINALIZE),
-    (Voted.SKIP, Seen.NOTARIZE_Q): (Voted.LEFT, None),  # I2
-    (Voted.BOTH, Seen.NOTARIZE_Q): (Voted.LEFT, None),  # I2
-    (Voted.NOTHING, Seen.SKIP_Q): (Voted.LEFT, None),
-    (Voted.NOTARIZE, Seen.SKIP_Q): (Voted.LEFT, None),
-    (Voted.SKIP, Seen.SKIP_Q): (Voted.LEFT, None),
-    (Voted.BOTH, Seen.SKIP_Q): (Voted.LEFT, None),
-}
-"""What is absent has no effect."""
-
-
-# -- what a voter asks of its caller ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Cast:
-    """Sign this vote, make it durable, then send it; and let this voter `hear` it too."""
-
-    slot: int
-    phase: Phase
-    checkpoint: Cid | None
-
-
-@dataclass(frozen=True, slots=True)
-class Propose:
-    """We lead this slot: build on `parent` (None: on genesis), which `shown` shows to be notarized."""
-
-    slot: int
-    parent: Cid | None
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """Execute the proposal of this slot; when it gives its roots, call `judged`."""
-
-    slot: int
-    checkpoint: Cid
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """A notarize or skip certificate that is new here: make it durable."""
-
-    certificate: Certificate
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The checkpoint and all its ancestors are final; call `settle` when they are durable."""
-
-    certificate: Certificate
-
-
-@dataclass(frozen=True, slots=True)
-class Lacking:
-    """Certificates of slots from `slot` on are missing here: ask others what they hold."""
-
-    slot: int
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Somebody contradicted itself."""
-
-    fault: VoteFault
-
-
-@dataclass(frozen=True, slots=True)
-class Repeat:
-    """Nothing came of what we said for a while: say it again."""
-
-
-Action: TypeAlias = Cast | Propose | Judge | Keep | Decision | Lacking | Fault | Repeat
 
 
 @dataclass(slots=True)
@@ -294,7 +194,7 @@ class Voter:
         too."""
         for signed in votes:
             vote, at = signed.vote, self._at(signed.vote.slot)
-            at.voted = _said(at.voted, Phase(vote.phase))
+            at.voted = restored(at.voted, Phase(vote.phase))
 
     def abstain(self, slot: int) -> None:
         """Cast no vote up to and including this slot: we may have voted there and not know how."""
@@ -351,10 +251,8 @@ class Voter:
         """Whether a proposal in `slot` may build on `parent`: it is notarized (or final), and all slots
         between are skipped."""
         below = -1 if parent is None else self._notarized.get(parent, -1)
-        if parent == self.root:
-            below = max(
-                below, self.base
-            )  # it may have been notarized again above the slot that made it final
+        if parent == self.root:  # it may have been notarized again above the slot that made it final
+            below = max(below, self.base)
         if below < 0:
             return False
         return below < slot and all(
@@ -364,8 +262,7 @@ class Voter:
 
     def standing(self, slot: int) -> Iterator[Certificate | SignedVote]:
         """What brings another node from `slot` to where we are: certificates, then the votes of slots that
-        are
-        open, the newest slots last."""
+        are open, the newest slots last."""
         for at in sorted(self._slots):
             known = self._slots[at]
             if at >= slot and at > self.base:
@@ -468,13 +365,3 @@ class Voter:
 def vote_of(cast: Cast, net: Cid, epoch: int, now: int) -> Vote:
     """The vote to sign."""
     return Vote(net, epoch, cast.slot, cast.phase, cast.checkpoint, now)
-
-
-def _said(voted: Voted, phase: Phase) -> Voted:
-    """What a slot is after reading one more vote of ours back."""
-    if phase is Phase.FINALIZE or voted is Voted.LEFT:
-        return Voted.LEFT
-    if phase is Phase.PROPOSE:
-        return voted
-    said = Voted.NOTARIZE if phase is Phase.NOTARIZE else Voted.SKIP
-    return said if voted in (Voted.NOTHING, said) else Voted.BOTH

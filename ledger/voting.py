@@ -38,7 +38,8 @@ from ledger.pace import Pace
 from ledger.proposals import Proposals, checked
 from ledger.rejoining import NEVER, Rejoining
 from ledger.signing import SigningKey
-from ledger.simplex import Cast, Decision, Fault, Judge, Keep, Lacking, Propose, Repeat, Voter, vote_of
+from ledger.simplex import Voter, vote_of
+from ledger.voter_actions import Action, Cast, Decision, Fault, Judge, Keep, Lacking, Propose, Repeat
 from ledger.votes import Certificate, Phase, Proposal, SignedVote
 
 Commit = Callable[[Sequence[Candidate], Certificate], None]
@@ -80,7 +81,7 @@ class Voting(Rejoining):
         self._clock = 0
         self.has_voted = has_voted
         self._abstains_through = (-1, 0)
-        self._queue: deque[simplex.Action] = deque()
+        self._queue: deque[Action] = deque()
         self.voter = self._new_voter()
         if not self._is_alone:
             self._abstain(NEVER)
@@ -191,7 +192,7 @@ class Voting(Rejoining):
                 return moved
             moved = True
 
-    def _perform(self, action: simplex.Action, now: int) -> None:
+    def _perform(self, action: Action, now: int) -> None:
         match action:
             case Cast():
                 self._cast(action, now)

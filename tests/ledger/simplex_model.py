@@ -1,8 +1,9 @@
 """A model of the vote: every run of three honest validators and one liar, over two slots and more.
 
-What a validator says comes from the table of `ledger.simplex` itself; what it may build on is written down a
-second time, as the module's opening has it. The liar has signed everything: its vote counts for whatever is
-asked. Messages may come in any order, late, or never: a certificate that could be made may be seen, or not.
+What a validator says comes from the table of `ledger.vote_rule` itself; what it may build on is written down
+a second time, as the opening of `ledger.simplex` has it. The liar has signed everything: its vote counts for
+whatever is asked. Messages may come in any order, late, or never: a certificate that could be made may be
+seen, or not.
 
     a block   a number above 0; two in each slot for each parent, which is a block of an earlier slot or
     genesis a node    the slot it is in, and for each slot what it voted: (voted, notarized, skipped,
@@ -24,8 +25,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ledger.simplex import TRANSITIONS, Seen, Transitions, Voted
 from ledger.validators import is_quorum
+from ledger.vote_rule import TRANSITIONS, Seen, Transitions, Voted
 from ledger.votes import Phase
 
 HONEST = 3

@@ -11,23 +11,10 @@ from ledger.evidence import check_vote_fault
 from ledger.genesis import Validator
 from ledger.pace import ABSENT_MS, PATIENCE_FIRST_MS, REPEAT_MS, Pace
 from ledger.signing import SigningKey
-from ledger.simplex import (
-    TRANSITIONS,
-    Action,
-    Cast,
-    Decision,
-    Fault,
-    Judge,
-    Keep,
-    Lacking,
-    Propose,
-    Repeat,
-    Seen,
-    Transitions,
-    Voted,
-    Voter,
-)
+from ledger.simplex import Voter
 from ledger.validators import ValidatorSet
+from ledger.vote_rule import TRANSITIONS, Seen, Transitions, Voted
+from ledger.voter_actions import Action, Cast, Decision, Fault, Judge, Keep, Lacking, Propose, Repeat
 from ledger.votes import Certificate, Phase, SignedVote, Vote
 from tests.ledger.world import key_of
 

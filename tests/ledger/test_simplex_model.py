@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from ledger.simplex import TRANSITIONS, Seen, Voted
+from ledger.vote_rule import TRANSITIONS, Seen, Voted
 from ledger.votes import Phase
 from tests.ledger.simplex_model import Model, Rules
 

@@ -16,9 +16,10 @@ from ledger.evidence import check_vote_fault
 from ledger.occasion import STANDSTILL_MS
 from ledger.replica import Replica
 from ledger.signing import SigningKey
-from ledger.simplex import Action, Cast, Voter
+from ledger.simplex import Voter
 from ledger.store import Store
 from ledger.validators import ValidatorSet, validators_of
+from ledger.voter_actions import Action, Cast
 from ledger.votes import Phase, Proposal, SignedVote, Vote, decode_certificate
 from tests.ledger.council import DELAY_MS, Council
 from tests.ledger.paying import balance

@@ -19,13 +19,15 @@ from fog.sim.ground import Parts
 from fog.sim.links import Weather
 from fog.sim.plan import EPOCH, draw_plan
 from fog.sim.world import Report, simulate
-from ledger import admission, candidates, cut, dag, finality, order, simplex, store, validators, votes, voting
+from ledger import admission, candidates, cut, dag, finality, order, store, validators, votes, voting
 from ledger import event as events
 from ledger.admission import Admission
 from ledger.cid import Cid
 from ledger.event import Event
 from ledger.order import Cut
-from ledger.simplex import TRANSITIONS, Action, Seen, Transitions, Voted, Voter
+from ledger.simplex import Voter
+from ledger.vote_rule import TRANSITIONS, Seen, Transitions, Voted
+from ledger.voter_actions import Action, Judge
 from ledger.votes import Phase
 from network.sync import Puller
 from network.sync_actions import Done
@@ -113,7 +115,7 @@ class NotarizesAgain(Voter):
 
     def _judge(self) -> list[Action]:
         at = self._at(self.slot)
-        return [] if at.proposal is None or at.judged else [simplex.Judge(self.slot, at.proposal)]
+        return [] if at.proposal is None or at.judged else [Judge(self.slot, at.proposal)]
 
 
 class NeverAbstains(Voter):
