@@ -1,7 +1,8 @@
 """The store: one node's durable memory of the ledger, in one SQL database.
 
-Events as they arrived, forks' rivals and proofs, and everything final: checkpoints with their certificates,
-the canonical order with its receipts, the rows of the state. Blocking; used by one thread at a time.
+Events as they arrived, forks' rivals and proofs (`ledger.event_rows`); and here what came of them, everything
+final: checkpoints with their certificates, the canonical order with its receipts, the rows of the state.
+Blocking; used by one thread at a time.
 
 Knows bytes and their places. Does not judge: what comes in was verified by `ledger.replica`, and what goes
 out is what came in. A full judgement of a copy is `ledger.audit`.
@@ -9,40 +10,35 @@ out is what came in. A full judgement of a copy is `ledger.audit`.
 What must always hold:
     what `add` or `commit` returned from is on the disk; what they raised from left no trace
     `finalized` gives the same positions on every node of the network
-    an event is in `event` or in `rival`, never in both; of a final one the height is known
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Self
 
 import msgspec
 import sqlalchemy as sa
 
-from ledger import ballot_box, beginning, canonical, merkle, opening, outcomes, pruning, tiles, votes
+from ledger import ballot_box, beginning, canonical, opening, outcomes, pruning, tiles, votes
 from ledger import event as events
 from ledger.ballot_box import Ballot
-from ledger.beginning import Base
 from ledger.checkpoint import parse_checkpoint
 from ledger.cid import Cid
-from ledger.dag import place_of
-from ledger.database import Synchronous, connect, corrupt, execute_many, lookup, reading, writing
+from ledger.database import Synchronous, connect, reading, writing
 from ledger.errors import RemoteError, StoreFull
 from ledger.event import Event, Header
+from ledger.event_rows import EventRows
 from ledger.execution import Receipt
 from ledger.finality import Last
-from ledger.forks import PROOF_SIZE_MAX, ForkProof
 from ledger.genesis import Genesis
 from ledger.heads import Lane, Place
-from ledger.lanes import LaneRecorder, row_of
 from ledger.outcomes import Decided
 from ledger.proofs import Step
 from ledger.recorder import SqlRecorder
 from ledger.snapshot import Snapshot
 from ledger.tables import (
-    ANCESTOR,
     CHECKPOINT,
     EVENT,
     FORK_PROOF,
@@ -58,9 +54,6 @@ __all__ = ["Finalized", "Place", "Store"]
 
 RECEIPT_SIZE_MAX: Final = 16 * 1024 * 1024
 """Our own bytes; the bound only keeps a damaged length from asking for all memory."""
-
-IDS_AT_ONCE: Final = 300
-"""Ids in one lookup, each asked for up to three times: SQLite allows 999 variables on old builds."""
 
 ROWS_AT_ONCE: Final = 1_000
 
@@ -96,18 +89,12 @@ class Finalized(msgspec.Struct, frozen=True, gc=False):
         return events.judged_header(canonical.decode_judged(self.wire)["h"])
 
 
-class Store:
+class Store(EventRows):
     def __init__(self, engine: sa.Engine, genesis: Genesis) -> None:
         """Use `create` or `open`."""
-        self.engine = engine
-        self.genesis = genesis
-        self.net = genesis.net
-        self._events = LaneRecorder(engine, self.net)
-        self._dirty = False
+        super().__init__(engine, genesis)
         self._voted = False
         self._recorders: dict[str, SqlRecorder] = {}
-        with reading(engine) as connection:
-            self.base: Final[Base | None] = beginning.base(connection)
 
     @classmethod
     def create(cls, url: str, genesis: Genesis, *, synchronous: Synchronous = "FULL") -> Store:
@@ -153,147 +140,6 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    # -- events ---------------------------------------------------------------------------------------------
-
-    def add(self, new: Sequence[Event], *, rivals: Sequence[Event] = ()) -> None:
-        """Make events durable: one transaction, on the disk on return.
-
-        `new` extend their lanes (each the next seq); `rivals` are at a place that is taken, or follow such a
-        one. Nothing may be here already. Raises StoreFull; AssertionError when the caller got places wrong.
-        """
-        if not new and not rivals:
-            return
-        try:
-            with self._writing() as connection:
-                self._events.insert(connection, new)
-                execute_many(connection, _ADD_RIVALS, [row_of(event) for event in rivals])
-        except sa.exc.IntegrityError as error:
-            raise AssertionError(
-                f"an event is stored already, or its place is taken: {error.orig}"
-            ) from error
-        self._events.notify()
-
-    def add_ancestors(self, old: Sequence[Event]) -> None:
-        """Make events durable that were ordered at or below the snapshot, because later ones name them."""
-        if old:
-            with self._writing() as connection:
-                execute_many(connection, _ADD_ANCESTORS, [row_of(event) for event in old])
-
-    def ordered_below(self, ids: Iterable[Cid]) -> set[Cid]:
-        """Those that were ordered at or below the snapshot that this store began from."""
-        leaves = {merkle.leaf_hash(id): id for id in ids} if self.base is not None else {}
-        if not leaves:
-            return set()
-        with reading(self.engine) as connection:
-            return {leaves[leaf] for leaf in tiles.held(connection, leaves)}
-
-    def ancestors_at(self, by: bytes, lane: int, seq: int) -> list[bytes]:
-        """Wires, without bodies, of those kept at this place: one of the lane, or a rival of it as well."""
-        query = sa.select(ANCESTOR.c.wire).where(
-            ANCESTOR.c.by == by, ANCESTOR.c.lane == lane, ANCESTOR.c.seq == seq
-        )
-        with reading(self.engine) as connection:
-            return list(connection.execute(query).scalars())
-
-    def rival_lanes(self) -> set[Lane]:
-        """The lanes that have rivals here."""
-        with reading(self.engine) as connection:
-            rows = connection.execute(sa.select(RIVAL.c.by, RIVAL.c.lane).distinct())
-            return {(row.by, row.lane) for row in rows}
-
-    def closed_below(self) -> set[Lane]:
-        """The lanes that had had their last event by the snapshot that this store began from."""
-        with reading(self.engine) as connection:
-            return beginning.closed(connection)
-
-    def steps_below(self) -> tuple[Step, ...]:
-        """How validators came to be those of the epoch in which this store began."""
-        with reading(self.engine) as connection:
-            return beginning.steps(connection)
-
-    def wires(self, ids: Iterable[Cid]) -> dict[Cid, bytes]:
-        """The wire bytes of those that are here, rivals included; without bodies where those were pruned."""
-        return {Cid(id): wire for id, wire in self._by_id(ids, "wire", tables=self._everywhere)}
-
-    def places(self, ids: Iterable[Cid]) -> dict[Cid, Place]:
-        """The places of those that are here, rivals included."""
-        return {
-            Cid(id): Place(by, lane, seq, lc, ts)
-            for id, by, lane, seq, lc, ts in self._by_id(
-                ids, "by", "lane", "seq", "lc", "ts", tables=self._everywhere
-            )
-        }
-
-    def require_places(self, places: Mapping[Cid, Place]) -> None:
-        """Compare places with the bytes of those events that are here.
-
-        Places are kept beside the bytes, and no hash protects them. Raises StoreCorrupt: so that nobody is
-        blamed, and nothing of our own is said, for a bit that our disk lost.
-        """
-        for id, wire in self.wires(places).items():
-            try:
-                event = events.parse(wire, net=self.genesis.net, verify_signature=False)
-            except RemoteError as error:
-                raise corrupt(self._name, f"the event {id}: {error}") from error
-            if event.id != id or place_of(event) != places[id]:
-                raise corrupt(self._name, f"the event {id} stands at {place_of(event)}, not at {places[id]}")
-
-    def heads(self) -> dict[tuple[bytes, int], tuple[int, Cid]]:
-        """(device key, lane) -> (seq, id) of its newest event; rivals do not count."""
-        with reading(self.engine) as connection:
-            return {(row.by, row.lane): (row.seq, Cid(row.id)) for row in connection.execute(sa.select(HEAD))}
-
-    def lane_range(self, by: bytes, lane: int, first: int, last: int, *, bytes_max: int) -> list[bytes]:
-        """Wires of seq `first` to `last` of a lane, in order: at least one, then up to `bytes_max`.
-
-        None when the first is not here, which only a store that began from a snapshot lacks.
-        """
-        query = (
-            sa.select(EVENT.c.seq, EVENT.c.wire)
-            .where(EVENT.c.by == by, EVENT.c.lane == lane, EVENT.c.seq.between(first, last))
-            .order_by(EVENT.c.seq)
-        )
-        wires: list[bytes] = []
-        size = 0
-        with reading(self.engine) as connection:
-            for seq, wire in connection.execution_options(yield_per=64).execute(query):
-                size += len(wire)
-                if (wires and size > bytes_max) or seq != first + len(wires):
-                    break
-                wires.append(wire)
-        return wires
-
-    def unordered(self) -> list[bytes]:
-        """Wires of all events that no checkpoint has, rivals included."""
-        query = sa.union_all(
-            *(sa.select(table.c.wire).where(table.c.height.is_(None)) for table in (EVENT, RIVAL))
-        )
-        with reading(self.engine) as connection:
-            return list(connection.execute(query).scalars())
-
-    def event_status(self, id: Cid) -> int | None:
-        """The height at which the event became final; None when it is not, or is not here."""
-        return next((height for _, height in self._by_id([id], "height")), None)
-
-    def add_fork_proof(self, proof: ForkProof) -> None:
-        """Keep the evidence. One proof for each pair of events is enough: a second one is dropped."""
-        one, other = map(bytes, proof.ids)
-        known = sa.select(sa.func.count()).where(FORK_PROOF.c.one == one, FORK_PROOF.c.other == other)
-        with self._writing() as connection:
-            if not connection.execute(known).scalar():
-                connection.execute(FORK_PROOF.insert(), {"one": one, "other": other, "proof": proof.encode()})
-
-    def fork_proofs(self) -> list[ForkProof]:
-        """All proofs, sorted by the events they are about. Raises StoreCorrupt."""
-        query = sa.select(FORK_PROOF.c.proof).order_by(FORK_PROOF.c.one, FORK_PROOF.c.other)
-        with reading(self.engine) as connection, self._ours("a fork proof"):
-            return [
-                canonical.decode_as(ForkProof, proof, size_max=PROOF_SIZE_MAX)
-                for proof in connection.execute(query).scalars()
-            ]
-
-    # -- what is final --------------------------------------------------------------------------------------
 
     def commit(self, run: Sequence[Decided], final: Certificate, *, voted: bool = False) -> None:
         """Everything that a run of checkpoints makes final, in one transaction, on the disk on return.
@@ -344,6 +190,16 @@ class Store:
         """All that was kept and not forgotten, in order of epoch and slot."""
         with reading(self.engine) as connection:
             return ballot_box.all_of(connection)
+
+    def closed_below(self) -> set[Lane]:
+        """The lanes that had had their last event by the snapshot that this store began from."""
+        with reading(self.engine) as connection:
+            return beginning.closed(connection)
+
+    def steps_below(self) -> tuple[Step, ...]:
+        """How validators came to be those of the epoch in which this store began."""
+        with reading(self.engine) as connection:
+            return beginning.steps(connection)
 
     def checkpoints(self, first_height: int, limit: int) -> list[tuple[bytes, bytes]]:
         """(checkpoint, certificate of its parent) from `first_height` upwards; empty bytes at height 1.
@@ -469,17 +325,8 @@ class Store:
             self._recorders[prefix] = SqlRecorder(self.engine, prefix)
         return self._recorders[prefix]
 
-    @property
-    def events(self) -> LaneRecorder:
-        """The signed events through eventsourcing's recorder interface."""
-        return self._events
-
     def __repr__(self) -> str:
         return f"<Store {self.genesis.name!r} {self._name}>"
-
-    @property
-    def _name(self) -> str:
-        return self.engine.url.render_as_string(hide_password=True)
 
     # -------------------------------------------------------------------------------------------------------
 
@@ -487,39 +334,6 @@ class Store:
         if voted and not self._voted:
             opening.put(connection, "voted", b"1")
             self._voted = True
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        """A transaction; the first one also notes that the store is in use."""
-        with writing(self.engine) as connection:
-            if not self._dirty:
-                opening.mark(connection, clean=False)
-            yield connection
-        self._dirty = True
-
-    @contextlib.contextmanager
-    def _ours(self, what: str) -> Iterator[None]:
-        """Bytes that we wrote and cannot read are damage, not somebody's bad input."""
-        try:
-            yield
-        except RemoteError as error:
-            raise corrupt(self._name, f"{what}: {error}") from error
-
-    @property
-    def _everywhere(self) -> tuple[sa.Table, ...]:
-        return _LIVE if self.base is None else (*_LIVE, ANCESTOR)
-
-    def _by_id(
-        self, ids: Iterable[Cid], *columns: str, tables: Sequence[sa.Table] = ()
-    ) -> Iterator[tuple[Any, ...]]:
-        """(id, *columns) of those that are here, whether in `event` or in `rival` (or in these tables)."""
-        among = tables or _LIVE
-        wanted = [bytes(id) for id in dict.fromkeys(ids)]
-        with reading(self.engine) as connection:
-            for start in range(0, len(wanted), IDS_AT_ONCE):
-                some = wanted[start : start + IDS_AT_ONCE]
-                query = lookup(connection.dialect, among, ("id", *columns), len(some))
-                yield from connection.exec_driver_sql(query, tuple(some) * len(among))
 
     def _receipts(self, receipts: Sequence[bytes], after: int) -> list[Receipt]:
         """Those behind position `after`, decoded. Raises StoreCorrupt, which says at which position."""
@@ -554,6 +368,3 @@ def _lines() -> sa.Select[tuple[Any, ...]]:
 
 
 _FINALIZED: Final = _lines()
-_LIVE: Final = (EVENT, RIVAL)
-_ADD_RIVALS: Final = RIVAL.insert()
-_ADD_ANCESTORS: Final = ANCESTOR.insert()

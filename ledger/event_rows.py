@@ -1,0 +1,224 @@
+"""The events of a store: as they arrived, each in its lane, with rivals of forks and what proves these.
+
+The half of `ledger.store` that others may fill: here is who said what, there is what came of it.
+
+Knows bytes and their places. Does not judge: what comes in was verified by `ledger.replica`, and what goes
+out is what came in.
+
+What must always hold:
+    what `add` returned from is on the disk; what it raised from left no trace
+    an event is in `event` or in `rival`, never in both; of a final one the height is known
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from ledger import beginning, canonical, merkle, opening, tiles
+from ledger import event as events
+from ledger.beginning import Base
+from ledger.cid import Cid
+from ledger.dag import place_of
+from ledger.database import corrupt, execute_many, lookup, reading, writing
+from ledger.errors import RemoteError
+from ledger.event import Event
+from ledger.forks import PROOF_SIZE_MAX, ForkProof
+from ledger.genesis import Genesis
+from ledger.heads import Lane, Place
+from ledger.lanes import LaneRecorder, row_of
+from ledger.tables import ANCESTOR, EVENT, FORK_PROOF, HEAD, RIVAL
+
+IDS_AT_ONCE: Final = 300
+"""Ids in one lookup, each asked for up to three times: SQLite allows 999 variables on old builds."""
+
+
+class EventRows:
+    def __init__(self, engine: sa.Engine, genesis: Genesis) -> None:
+        """What `Store` begins with."""
+        self.engine = engine
+        self.genesis = genesis
+        self.net = genesis.net
+        self._events = LaneRecorder(engine, self.net)
+        self._dirty = False
+        with reading(engine) as connection:
+            self.base: Final[Base | None] = beginning.base(connection)
+
+    def add(self, new: Sequence[Event], *, rivals: Sequence[Event] = ()) -> None:
+        """Make events durable: one transaction, on the disk on return.
+
+        `new` extend their lanes (each the next seq); `rivals` are at a place that is taken, or follow such a
+        one. Nothing may be here already. Raises StoreFull; AssertionError when the caller got places wrong.
+        """
+        if not new and not rivals:
+            return
+        try:
+            with self._writing() as connection:
+                self._events.insert(connection, new)
+                execute_many(connection, _ADD_RIVALS, [row_of(event) for event in rivals])
+        except sa.exc.IntegrityError as error:
+            raise AssertionError(
+                f"an event is stored already, or its place is taken: {error.orig}"
+            ) from error
+        self._events.notify()
+
+    def add_ancestors(self, old: Sequence[Event]) -> None:
+        """Make events durable that were ordered at or below the snapshot, because later ones name them."""
+        if old:
+            with self._writing() as connection:
+                execute_many(connection, _ADD_ANCESTORS, [row_of(event) for event in old])
+
+    def ordered_below(self, ids: Iterable[Cid]) -> set[Cid]:
+        """Those that were ordered at or below the snapshot that this store began from."""
+        leaves = {merkle.leaf_hash(id): id for id in ids} if self.base is not None else {}
+        if not leaves:
+            return set()
+        with reading(self.engine) as connection:
+            return {leaves[leaf] for leaf in tiles.held(connection, leaves)}
+
+    def ancestors_at(self, by: bytes, lane: int, seq: int) -> list[bytes]:
+        """Wires, without bodies, of those kept at this place: one of the lane, or a rival of it as well."""
+        query = sa.select(ANCESTOR.c.wire).where(
+            ANCESTOR.c.by == by, ANCESTOR.c.lane == lane, ANCESTOR.c.seq == seq
+        )
+        with reading(self.engine) as connection:
+            return list(connection.execute(query).scalars())
+
+    def rival_lanes(self) -> set[Lane]:
+        """The lanes that have rivals here."""
+        with reading(self.engine) as connection:
+            rows = connection.execute(sa.select(RIVAL.c.by, RIVAL.c.lane).distinct())
+            return {(row.by, row.lane) for row in rows}
+
+    def wires(self, ids: Iterable[Cid]) -> dict[Cid, bytes]:
+        """The wire bytes of those that are here, rivals included; without bodies where those were pruned."""
+        return {Cid(id): wire for id, wire in self._by_id(ids, "wire", tables=self._everywhere)}
+
+    def places(self, ids: Iterable[Cid]) -> dict[Cid, Place]:
+        """The places of those that are here, rivals included."""
+        return {
+            Cid(id): Place(by, lane, seq, lc, ts)
+            for id, by, lane, seq, lc, ts in self._by_id(
+                ids, "by", "lane", "seq", "lc", "ts", tables=self._everywhere
+            )
+        }
+
+    def require_places(self, places: Mapping[Cid, Place]) -> None:
+        """Compare places with the bytes of those events that are here.
+
+        Places are kept beside the bytes, and no hash protects them. Raises StoreCorrupt: so that nobody is
+        blamed, and nothing of our own is said, for a bit that our disk lost.
+        """
+        for id, wire in self.wires(places).items():
+            try:
+                event = events.parse(wire, net=self.genesis.net, verify_signature=False)
+            except RemoteError as error:
+                raise corrupt(self._name, f"the event {id}: {error}") from error
+            if event.id != id or place_of(event) != places[id]:
+                raise corrupt(self._name, f"the event {id} stands at {place_of(event)}, not at {places[id]}")
+
+    def heads(self) -> dict[tuple[bytes, int], tuple[int, Cid]]:
+        """(device key, lane) -> (seq, id) of its newest event; rivals do not count."""
+        with reading(self.engine) as connection:
+            return {(row.by, row.lane): (row.seq, Cid(row.id)) for row in connection.execute(sa.select(HEAD))}
+
+    def lane_range(self, by: bytes, lane: int, first: int, last: int, *, bytes_max: int) -> list[bytes]:
+        """Wires of seq `first` to `last` of a lane, in order: at least one, then up to `bytes_max`.
+
+        None when the first is not here, which only a store that began from a snapshot lacks.
+        """
+        query = (
+            sa.select(EVENT.c.seq, EVENT.c.wire)
+            .where(EVENT.c.by == by, EVENT.c.lane == lane, EVENT.c.seq.between(first, last))
+            .order_by(EVENT.c.seq)
+        )
+        wires: list[bytes] = []
+        size = 0
+        with reading(self.engine) as connection:
+            for seq, wire in connection.execution_options(yield_per=64).execute(query):
+                size += len(wire)
+                if (wires and size > bytes_max) or seq != first + len(wires):
+                    break
+                wires.append(wire)
+        return wires
+
+    def unordered(self) -> list[bytes]:
+        """Wires of all events that no checkpoint has, rivals included."""
+        query = sa.union_all(
+            *(sa.select(table.c.wire).where(table.c.height.is_(None)) for table in (EVENT, RIVAL))
+        )
+        with reading(self.engine) as connection:
+            return list(connection.execute(query).scalars())
+
+    def event_status(self, id: Cid) -> int | None:
+        """The height at which the event became final; None when it is not, or is not here."""
+        return next((height for _, height in self._by_id([id], "height")), None)
+
+    def add_fork_proof(self, proof: ForkProof) -> None:
+        """Keep the evidence. One proof for each pair of events is enough: a second one is dropped."""
+        one, other = map(bytes, proof.ids)
+        known = sa.select(sa.func.count()).where(FORK_PROOF.c.one == one, FORK_PROOF.c.other == other)
+        with self._writing() as connection:
+            if not connection.execute(known).scalar():
+                connection.execute(FORK_PROOF.insert(), {"one": one, "other": other, "proof": proof.encode()})
+
+    def fork_proofs(self) -> list[ForkProof]:
+        """All proofs, sorted by the events they are about. Raises StoreCorrupt."""
+        query = sa.select(FORK_PROOF.c.proof).order_by(FORK_PROOF.c.one, FORK_PROOF.c.other)
+        with reading(self.engine) as connection, self._ours("a fork proof"):
+            return [
+                canonical.decode_as(ForkProof, proof, size_max=PROOF_SIZE_MAX)
+                for proof in connection.execute(query).scalars()
+            ]
+
+    @property
+    def events(self) -> LaneRecorder:
+        """The signed events through eventsourcing's recorder interface."""
+        return self._events
+
+    # -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _name(self) -> str:
+        return self.engine.url.render_as_string(hide_password=True)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        """A transaction; the first one also notes that the store is in use."""
+        with writing(self.engine) as connection:
+            if not self._dirty:
+                opening.mark(connection, clean=False)
+            yield connection
+        self._dirty = True
+
+    @contextlib.contextmanager
+    def _ours(self, what: str) -> Iterator[None]:
+        """Bytes that we wrote and cannot read are damage, not somebody's bad input."""
+        try:
+            yield
+        except RemoteError as error:
+            raise corrupt(self._name, f"{what}: {error}") from error
+
+    @property
+    def _everywhere(self) -> tuple[sa.Table, ...]:
+        return _LIVE if self.base is None else (*_LIVE, ANCESTOR)
+
+    def _by_id(
+        self, ids: Iterable[Cid], *columns: str, tables: Sequence[sa.Table] = ()
+    ) -> Iterator[tuple[Any, ...]]:
+        """(id, *columns) of those that are here, whether in `event` or in `rival` (or in these tables)."""
+        among = tables or _LIVE
+        wanted = [bytes(id) for id in dict.fromkeys(ids)]
+        with reading(self.engine) as connection:
+            for start in range(0, len(wanted), IDS_AT_ONCE):
+                some = wanted[start : start + IDS_AT_ONCE]
+                query = lookup(connection.dialect, among, ("id", *columns), len(some))
+                yield from connection.exec_driver_sql(query, tuple(some) * len(among))
+
+
+_LIVE: Final = (EVENT, RIVAL)
+_ADD_RIVALS: Final = RIVAL.insert()
+_ADD_ANCESTORS: Final = ANCESTOR.insert()
