@@ -234,6 +234,7 @@ function placeOf(header, signature, body, net, places) { // where an event stand
 
 function checkCut(tips, ids, fresh, places, salt) { // exactly what the tips reach, in the one order
   must(rising(tips.map((tip) => tip.bytes)) && tips.every((tip) => places.has(`${tip}`)), "tips: not sorted, or unknown");
+  must(tips.every((tip) => fresh.has(`${tip}`)), "tips: one that was ordered before");
   const reached = new Set(), ahead = [...tips];
   while (ahead.length > 0) {
     const id = `${ahead.pop()}`;
@@ -242,6 +243,8 @@ function checkCut(tips, ids, fresh, places, salt) { // exactly what the tips rea
     ahead.push(...fresh.get(id).above);
   }
   must(reached.size === ids.length, "delta: not what the tips reach");
+  const below = new Set(ids.flatMap((id) => fresh.get(`${id}`).above.map(String)));
+  must(!tips.some((tip) => below.has(`${tip}`)), "tips: one below another");
   const lc = ids.map((id) => fresh.get(`${id}`).lc), luck = ids.map((id) => sha256(salt, id.bytes));
   const follows = (at) => lc[at - 1] < lc[at] || (lc[at - 1] === lc[at] && Buffer.compare(luck[at - 1], luck[at]) < 0);
   must(ids.every((_, at) => at === 0 || follows(at)), "delta: not in the one order");

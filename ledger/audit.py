@@ -7,7 +7,8 @@
        validators for the next epoch, their list follows                                     (`finality`)
     4  each event is canonical, within the limits, signed by its author, and its body is the one it names
     5  its parents are known, and seq, prev, lc and ts are what they must be                 (`dag`)
-    6  the delta is exactly what the tips reach, in canonical order, within the limits       (`order`)
+    6  the tips are the heads of this cut, and the delta is exactly what they reach, in canonical order,
+       within the limits                                                                     (`order`)
     7  executing it gives the roots that the checkpoint claims                               (`cut`)
     8  the last checkpoint is the first root, and final by the certificate at the end
 
@@ -265,7 +266,7 @@ class _Audit:
         return event
 
     def _check_cut(self, checkpoint: Checkpoint, new: list[Event]) -> None:
-        """Step 6. Raises RemoteError (`bad_delta`, `cut_too_large`)."""
+        """Step 6. Raises RemoteError (`bad_delta`, `bad_checkpoint`, `cut_too_large`)."""
         unknown = next((tip for tip in checkpoint.tips if tip not in self._places), None)
         if unknown is not None:
             raise RemoteError(f"its tip {unknown} is not in the archive", code="bad_delta")

@@ -71,11 +71,15 @@ def choose(unordered: Mapping[Cid, Node], parent: Cid) -> Cut:
 
 
 def cut_at(tips: Iterable[Cid], unordered: Mapping[Cid, Node], parent: Cid) -> Cut:
-    """The cut that these tips name. All of them must be in `unordered`.
+    """The cut that these tips name, for whoever takes a checkpoint or audits one: all judge alike.
 
-    Raises RemoteError (`cut_too_large`) for more than a checkpoint may hold.
+    Raises RemoteError: `bad_checkpoint` for a tip that is ordered already, or is no head because another tip
+    reaches it; `cut_too_large` for more than a checkpoint may hold.
     """
     tips = tuple(tips)
+    for tip in tips:
+        if tip not in unordered:
+            raise RemoteError(f"its tip {tip} is ordered already", code="bad_checkpoint")
     delta: set[Cid] = set()
     size = 0
     ahead = list(tips)
@@ -92,6 +96,11 @@ def cut_at(tips: Iterable[Cid], unordered: Mapping[Cid, Node], parent: Cid) -> C
                 code="cut_too_large",
             )
         ahead.extend(node.parents)
+    # What lies between two unordered events is unordered too, so a tip below another is some event's parent.
+    below = {above for id in delta for above in unordered[id].parents}
+    for tip in tips:
+        if tip in below:
+            raise RemoteError(f"its tip {tip} lies below another one", code="bad_checkpoint")
     return Cut(tips, canonical_order(delta, unordered, parent))
 
 

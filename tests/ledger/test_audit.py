@@ -309,7 +309,7 @@ def test_a_quorum_s_own_lie_is_found(lies: dict[str, object], code: str | None) 
     [
         ("c", "abc", None),
         ("b", "ab", None),
-        ("ab", "ab", None),
+        ("ab", "ab", "bad_checkpoint"),
         ("b", "abc", "bad_delta"),
         ("", "a", "bad_delta"),
         ("c", "ac", "not_closed"),

@@ -138,6 +138,20 @@ def second_quorum(blocks: list[Block]) -> list[Block]:
     return at("certificate", 5, lambda data: [theirs[5]])(blocks)
 
 
+def one_tip_more(height: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """An event of that height is named as well, though it adds nothing to what the tips reach."""
+
+    def change(fields: dict[str, Any]) -> dict[str, Any]:
+        honest = Forger()
+        honest.archive()
+        deltas = [data for kind, data in honest.blocks if kind == "delta"]
+        ids = map(Cid, canonical.decode(deltas[height - 1], size_max=1 << 16))
+        more = next(id for id in ids if id not in fields["tips"])
+        return fields | {"tips": sorted([*fields["tips"], more])}
+
+    return change
+
+
 def deep(levels: int) -> bytes:
     return b"\x81" * levels + b"\x00"
 
@@ -284,6 +298,8 @@ CASES = [
     Case(
         "tips_not_sorted", "bad_schema", "tips", Lies(fields={LAST: lambda f: f | {"tips": f["tips"][::-1]}})
     ),
+    Case("a_tip_of_an_older_cut", "bad_checkpoint", "tips", Lies(fields={LAST: one_tip_more(1)})),
+    Case("a_tip_below_another", "bad_checkpoint", "tips", Lies(fields={LAST: one_tip_more(LAST)})),
     Case("an_event_again", "bad_delta", "delta", Lies(order={LAST: lambda ids: [*ids, ids[-1]]})),
     Case(
         "a_leaf_too_many", "wrong_roots", "checkpoint", Lies(fields={LAST: lambda f: f | {"n": f["n"] + 1}})

@@ -109,6 +109,22 @@ def test_what_is_ordered_already_is_not_ordered_again():
     assert cut_at([name(9)], rest, NET).order == tuple(name(n) for n in range(4, 10))
 
 
+def test_a_tip_that_was_ordered_before_is_refused():
+    dag = line(10)
+    rest = dict(list(dag.items())[4:])
+    with pytest.raises(RemoteError) as refused:
+        cut_at([name(2), name(9)], rest, NET)
+    assert refused.value.code == "bad_checkpoint"
+
+
+@pytest.mark.parametrize("below", [8, 4, 0])
+def test_a_tip_below_another_is_refused(below: int):
+    """However far below: a cut has one set of heads, and so one checkpoint that names it."""
+    with pytest.raises(RemoteError) as refused:
+        cut_at([name(below), name(9)], line(10), NET)
+    assert refused.value.code == "bad_checkpoint"
+
+
 def test_an_empty_cut_is_a_cut():
     assert choose({}, NET) == ((), ()) == cut_at((), {}, NET)
     assert delta_id(()) == Cid.of(b"\x80")
