@@ -47,29 +47,29 @@ _MAP: Final = 0xA0  # the head of a map, a text, a list: plus how many, up to 23
 _TEXT: Final = 0x60
 _LIST: Final = 0x80
 
-_UINT: Final = (  # the shortest form of each number, below 2^63
+UINT: Final = (  # the shortest form of each number, below 2^63
     rb"(?:[\x00-\x17]|\x18[\x18-\xff]|\x19(?!\x00).{2}|\x1a(?!\x00\x00).{4}"
     rb"|\x1b(?!\x00\x00\x00\x00)[\x00-\x7f].{7})"
 )
-_CID: Final = b"(?:" + re.escape(DAG_CBOR_PREFIX) + b"|" + re.escape(RAW_PREFIX) + rb").{32}"
-_LINK_HEAD: Final = b"\xd8\x2a\x58\x25\x00"  # tag 42, 37 bytes, of which the first is zero
-_LINK: Final = re.escape(_LINK_HEAD) + b"(" + _CID + b")"
-_LINKS: Final = b"((?:" + re.escape(_LINK_HEAD) + _CID + b"){1,8})"
-_KEY: Final = rb"\x58\x20(.{32})"
+CID: Final = b"(?:" + re.escape(DAG_CBOR_PREFIX) + b"|" + re.escape(RAW_PREFIX) + rb").{32}"
+LINK_HEAD: Final = b"\xd8\x2a\x58\x25\x00"  # tag 42, 37 bytes, of which the first is zero
+_LINK: Final = re.escape(LINK_HEAD) + b"(" + CID + b")"
+_LINKS: Final = b"((?:" + re.escape(LINK_HEAD) + CID + b"){1,8})"
+KEY: Final = rb"\x58\x20(.{32})"
 
 # Keys stand in order of length, then of bytes; each has its length before it.
 _HEADER: Final = re.compile(
     rb"([\xab-\xaf])"
     rb"\x61k([\x61-\x77])([\x20-\x7e]{1,23})"
     rb"\x61v\x01"
-    rb"\x62bl(" + _UINT + rb")"
-    rb"\x62by" + _KEY + rb"\x62kv(" + _UINT + rb")"
-    rb"\x62lc(" + _UINT + rb")"
-    rb"\x62ts(" + _UINT + rb")"
-    rb"(?:\x63exp(" + _UINT + rb"))?"
+    rb"\x62bl(" + UINT + rb")"
+    rb"\x62by" + KEY + rb"\x62kv(" + UINT + rb")"
+    rb"\x62lc(" + UINT + rb")"
+    rb"\x62ts(" + UINT + rb")"
+    rb"(?:\x63exp(" + UINT + rb"))?"
     rb"\x63net" + _LINK + rb"(?:\x63par([\x81-\x88])" + _LINKS + rb")?"
-    rb"\x63seq(" + _UINT + rb")"
-    rb"(?:\x64acct" + _KEY + rb")?"
+    rb"\x63seq(" + UINT + rb")"
+    rb"(?:\x64acct" + KEY + rb")?"
     rb"\x64body" + _LINK + rb"\x64lane([\x00-\x02])"
     rb"(?:\x64prev" + _LINK + rb")?",
     re.DOTALL,
@@ -118,5 +118,5 @@ def _uint(data: bytes) -> int:
 
 
 def _parents(links: bytes) -> tuple[Cid, ...]:
-    step = len(_LINK_HEAD) + CID_SIZE
+    step = len(LINK_HEAD) + CID_SIZE
     return tuple([Cid(links[end - CID_SIZE : end]) for end in range(step, len(links) + 1, step)])

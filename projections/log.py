@@ -73,20 +73,20 @@ def fold(conn: sa.Connection, batch: Batch) -> None:
 
 
 def _event(entry: Entry, message: str) -> tuple[Any, ...]:
-    header = entry.header
-    assert header is not None, f"event {entry.event} at {entry.height}-{entry.index} came without its header"
-    assert entry.event is not None
+    id, said = entry.event, entry.said
+    assert id is not None
+    assert said is not None, f"event {id} at {entry.height}-{entry.index} came without its bytes"
     return (
         entry.height,
         entry.index,
-        blob(entry.event),
-        header.k,
-        header.kv,
-        blob(header.by if header.acct is None else header.acct),
-        blob(header.by),
-        header.lane,
-        header.seq,
-        header.ts,
+        blob(id),
+        said.kind,
+        said.version,
+        blob(said.account),
+        blob(said.device),
+        said.lane,
+        said.seq,
+        said.signed,
         entry.time,
         entry.code,
         message,

@@ -30,9 +30,10 @@ from domain.effects import AnyEffect
 from ledger.cid import Cid
 from ledger.database import lookup
 from ledger.errors import RemoteError, StoreCorrupt
-from ledger.event import Header
 from ledger.genesis import Genesis
 from ledger.store import Finalized
+from ledger.summary import Summary
+from ledger.tables import REMEDY
 from ledger.types import INT63_MAX
 
 METADATA: Final = sa.MetaData()
@@ -59,7 +60,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     position   1, 2, 3 … over all checkpoints, as the store counts
     height     of the checkpoint;  index  within it: 0, 1 …, the close is last
-    time       ledger time T of the checkpoint, unix ms
+    time       ledger time T of the checkpoint, unix ms;  said  by whom, and of what kind
     """
 
     position: int
@@ -67,7 +68,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     index: int
     time: int
     event: Cid | None
-    header: Header | None
+    said: Summary | None
     code: str
     effects: tuple[AnyEffect, ...]
 
@@ -77,25 +78,23 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 def read(lines: Sequence[Finalized]) -> list[Entry]:
-    """Decode lines. Raises StoreCorrupt for effects that this version of the program cannot read."""
+    """Decode lines. Raises StoreCorrupt for what this version of the program cannot read."""
     try:
         decoded = iter(effects.decode_all([data for line in lines for data in line.receipt.effects]))
         told = [tuple(islice(decoded, len(line.receipt.effects))) for line in lines]
     except RemoteError:
         told = list(map(_effects_of, lines))
-    return [
-        Entry(
-            line.position,
-            line.height,
-            line.index,
-            line.time,
-            line.event_id,
-            line.header,
-            line.receipt.code,
-            its_effects,
-        )
-        for line, its_effects in zip(lines, told, strict=True)
-    ]
+    return list(map(_entry, lines, told))
+
+
+def _entry(line: Finalized, told: tuple[AnyEffect, ...]) -> Entry:
+    try:
+        said = line.summary
+    except RemoteError as error:
+        raise StoreCorrupt(f"the event {line.event_id} is damaged: {error}", next_step=REMEDY) from error
+    return Entry(
+        line.position, line.height, line.index, line.time, line.event_id, said, line.receipt.code, told
+    )
 
 
 def _effects_of(line: Finalized) -> tuple[AnyEffect, ...]:

@@ -12,6 +12,7 @@ What must always hold:
     each entry counts exactly once: the tables and the tracking position move in one transaction, and the
     tracking moves first, so a batch that was folded already is refused before it touches a table
     a reader never sees half a checkpoint
+    tables that are made anew have no indexes until all there is was folded: quicker than with every row
     the tables equal those of a rebuild, whatever the batches were
 """
 
@@ -60,11 +61,15 @@ GENERATION = sa.Table(
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """What one step did: whole checkpoints, `first` to `last`, and their entries in final order."""
+    """What one step did: whole checkpoints, `first` to `last`, and their entries in final order.
+
+    rest  whether there may be more behind them
+    """
 
     first: int
     last: int
     entries: Sequence[Entry]
+    rest: bool
 
 
 class Runner:
@@ -82,11 +87,12 @@ class Runner:
         self._batch_max = batch_max
         self._recorder = store.recorder("projection")
         with writing(store.engine) as conn:
-            METADATA.create_all(conn)
+            METADATA.create_all(conn, [GENERATION])
             row = conn.execute(sa.select(GENERATION)).one_or_none()
             self._generation = 0 if row is None else row.generation
             if row is None or row.version != VERSION:
                 self._begin_generation(conn)
+            self._indexed = bool(sa.inspect(conn).get_indexes(log.EVENT.name))
         self._place()
 
     @property
@@ -96,7 +102,7 @@ class Runner:
 
     def step(self) -> Folded | None:
         """Fold the next batch; None when there is none. After an exception nothing has changed."""
-        entries = self._next_batch()
+        entries, rest = self._next_batch()
         if not entries:
             return None
         batch = Batch(entries)
@@ -106,13 +112,15 @@ class Runner:
                 model.fold(conn, batch)
         self._position = entries[-1].position
         self._height = entries[-1].height
-        return Folded(entries[0].height, entries[-1].height, entries)
+        return Folded(entries[0].height, entries[-1].height, entries, rest)
 
     def catch_up(self) -> int:
         """Fold all there is; the height reached."""
         with seldom_collected():
-            while self.step() is not None:
+            while (folded := self.step()) is not None and folded.rest:
                 pass
+        if not self._indexed:
+            self._add_indexes()
         return self._height
 
     def rebuild(self) -> int:
@@ -122,23 +130,24 @@ class Runner:
         """
         with writing(self._store.engine) as conn:
             self._begin_generation(conn)
+        self._indexed = False
         self._place()
         return self.catch_up()
 
-    def _next_batch(self) -> list[Entry]:
-        """Entries up to the last close within reach."""
+    def _next_batch(self) -> tuple[list[Entry], bool]:
+        """Entries up to the last close within reach, and whether there may be more."""
         lines = self._store.finalized(self._position, self._batch_max)
         whole = next((n for n in range(len(lines), 0, -1) if lines[n - 1].event_id is None), 0)
         assert whole or not lines, (
             f"no end of a checkpoint within {self._batch_max} entries after {self._position}"
         )
-        return read(lines[:whole])
+        return read(lines[:whole]), len(lines) == self._batch_max
 
     def _begin_generation(self, conn: sa.Connection) -> None:
         """Empty tables and what genesis puts there. The tables are made anew, as their columns may differ."""
-        tables = [table for model in self._models for table in model.tables]
-        METADATA.drop_all(conn, tables)
-        METADATA.create_all(conn, tables)
+        METADATA.drop_all(conn, self._tables)
+        for table in self._tables:
+            conn.execute(sa.schema.CreateTable(table))
         self._generation += 1
         if self._store.base is None:
             for model in self._models:
@@ -152,6 +161,18 @@ class Runner:
             self._recorder.insert_tracking(Tracking(self._application, standing.position), connection=conn)
         conn.execute(sa.delete(GENERATION))
         conn.execute(GENERATION.insert(), {"one": 1, "version": VERSION, "generation": self._generation})
+
+    def _add_indexes(self) -> None:
+        """In the order of their names (SQLAlchemy keeps a set), so that equal tables are equal files."""
+        with writing(self._store.engine) as conn:
+            for table in self._tables:
+                for index in sorted(table.indexes, key=lambda index: str(index.name)):
+                    conn.execute(sa.schema.CreateIndex(index))
+        self._indexed = True
+
+    @property
+    def _tables(self) -> list[sa.Table]:
+        return [table for model in self._models for table in model.tables]
 
     @property
     def _application(self) -> str:

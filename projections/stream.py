@@ -111,7 +111,7 @@ def frame(entry: Entry) -> bytes:
         "time": entry.time,
         "status": "final",
         "event": None if entry.event is None else str(entry.event),
-        "kind": None if entry.header is None else entry.header.k,
+        "kind": None if entry.said is None else entry.said.kind,
         "code": entry.code,
         "effects": [written(effect) for effect in entry.effects],
     }

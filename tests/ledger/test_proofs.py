@@ -189,7 +189,8 @@ def test_every_event_is_proven_with_its_receipt(known: Known) -> None:
     for id in known.events():
         proven = proofs.check_receipt(known.receipt(id), known.checkpoint)
         line = lines[id]
-        assert line.header == proven.header
+        assert line.event is not None
+        assert line.event.header == proven.header
         assert (proven.id, proven.receipt, proven.height, proven.position) == (
             id,
             line.receipt,

@@ -113,7 +113,11 @@ def test_history_reads_the_same_whatever_the_page(store: Store, history: History
     assert [(line.height, line.index, line.time, line.event_id, line.receipt) for line in whole] == expected
     events = {event.id: event for event in events_of(history)}
     assert all(line.event == (events[line.event_id] if line.event_id else None) for line in whole)
-    assert whole[-1].header is None
+    for line in whole:
+        header = events[line.event_id].header if line.event_id else None
+        assert (line.summary is None) == (header is None)
+        if line.summary is not None and header is not None:
+            assert (line.summary.device, line.summary.seq) == (header.by, header.seq)
 
 
 def test_checkpoints_orders_and_frontier_come_back(store: Store, history: History) -> None:

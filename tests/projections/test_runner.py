@@ -152,6 +152,26 @@ def test_rebuilding_forgets_what_does_not_follow_from_the_ledger(world: World) -
     assert contents(world) == honest
 
 
+def indexes(world: World) -> set[str | None]:
+    looked = sa.inspect(world.store.engine)
+    return {index["name"] for table in TABLES for index in looked.get_indexes(table.name)}
+
+
+def test_tables_made_anew_get_their_indexes_when_all_is_folded_by_whichever_start(world: World) -> None:
+    """A rebuild that is interrupted leaves none behind; the next start goes on and makes them all."""
+    expected = {index.name for table in TABLES for index in table.indexes}
+    history.tell(world)
+    first = Runner(world.store, batch_max=4)
+    first.step()
+    assert indexes(world) == set()
+    second = Runner(world.store)
+    assert second.catch_up() == 7
+    assert indexes(world) == expected
+    assert Runner(world.store).catch_up() == 7
+    second.rebuild()
+    assert indexes(world) == expected
+
+
 def test_another_version_of_the_tables_is_rebuilt_by_itself(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
