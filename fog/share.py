@@ -78,19 +78,15 @@ class Share:
         """As many of these as seem to fit now."""
         return min(slots, self._fitted) if self.crowded_s else slots
 
+    def require(self, spec: JobSpec, shard: int) -> None:
+        """Before anything is fetched: raises NoRoom for what would not fit if nothing else ran."""
+        self._check(*_needs(spec, shard), alone=True)
+
     @contextmanager
     def taken(self, spec: JobSpec, shard: int) -> Iterator[None]:
         """What a shard may need is its own for the time of the block. Raises NoRoom."""
-        inputs = sum(entry.size for entry in spec.shards[shard])
-        memory, disk = memory_of(spec, inputs) + CHILD_SIZE, inputs + spec.output
-        try:
-            self._check(memory, disk)
-        except NoRoom:
-            if not self.crowded_s:  # not for each of several that were leased together
-                self._crowded_s = min(max(CROWDED_S_MIN, 2 * self._crowded_s), CROWDED_S_MAX)
-                self._crowded_until = self._clock() + self._crowded_s
-            self._fitted = self._runs
-            raise
+        memory, disk = _needs(spec, shard)
+        self._check(memory, disk, alone=False)
         if not self.crowded_s:
             self._crowded_s = 0.0
         self.memory += memory
@@ -103,15 +99,28 @@ class Share:
             self.disk -= disk
             self._runs -= 1
 
-    def _check(self, memory: int, disk: int) -> None:
-        left = self._free() - self._floor() - self.memory
+    def _check(self, memory: int, disk: int, *, alone: bool) -> None:
+        """`alone`: as if those that run now had given back what they took."""
+        try:
+            self._fits(memory, disk, alone=alone)
+        except NoRoom:
+            if not self.crowded_s:  # not for each of several that were leased together
+                self._crowded_s = min(max(CROWDED_S_MIN, 2 * self._crowded_s), CROWDED_S_MAX)
+                self._crowded_until = self._clock() + self._crowded_s
+            self._fitted = self._runs
+            raise
+
+    def _fits(self, memory: int, disk: int, *, alone: bool) -> None:
+        taken, given = (0, self.memory) if alone else (self.memory, -self.memory)
+        left = self._free() - self._floor() + given
         if self._memory_max:
-            left = min(left, self._memory_max - self.memory)
+            left = min(left, self._memory_max - taken)
         if memory > left:
             raise NoRoom(f"the run may need {memory >> 20} MiB of memory, and {max(0, left) >> 20} are left")
-        left = shutil.disk_usage(self._scratch).free - self.disk
+        taken, given = (0, self.disk) if alone else (self.disk, -self.disk)
+        left = shutil.disk_usage(self._scratch).free + given
         if self._disk_max:
-            left = min(left, self._disk_max - self.disk)
+            left = min(left, self._disk_max - taken)
         if disk > left:
             raise NoRoom(
                 f"the run may need {disk >> 20} MiB of disk, and {max(0, left) >> 20} are left",
@@ -131,6 +140,12 @@ async def throttle(gate: Gate, sandbox: Sandbox, percent: int) -> None:
         await trio.sleep(THROTTLE_S * (100 - percent) / 100)
         if gate.is_open and not gate.has_flinched:
             await sandbox.resume()
+
+
+def _needs(spec: JobSpec, shard: int) -> tuple[int, int]:
+    """Bytes of memory and of disk. The sizes are the spec's word, which `fog.provisions` holds it to."""
+    inputs = sum(entry.size for entry in spec.shards[shard])
+    return memory_of(spec, inputs) + CHILD_SIZE, inputs + spec.output
 
 
 def _memory_available() -> int:

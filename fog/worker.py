@@ -29,12 +29,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Set
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import trio
 
-from domain.compute.sandbox import Sandbox, ShardTask
-from domain.compute.spec import JobSpec
+from domain.compute.sandbox import Sandbox
 from domain.payloads import LeaseRelease, LeaseReveal, Payload, SealedCommit
 from domain.rules import Lease as Sealing
 from domain.rules import sealed
@@ -46,7 +45,7 @@ from fog.ahead import QUEUE_S_MAX, Ahead
 from fog.breath import Breath, SayTogether
 from fog.gate import Gate
 from fog.offering import Offering
-from fog.program_files import ProgramFiles
+from fog.provisions import Provisions
 from fog.pulse import Pulse
 from fog.settings import Worker as Settings
 from fog.share import Share
@@ -59,13 +58,7 @@ from network.blobs_pins import Hold
 from projections.log import event as final_event
 from projections.model import Row
 
-T = TypeVar("T")
-
 log = logging.getLogger(__name__)
-
-FETCH_TRIES: Final = 5
-FETCH_PAUSE_S: Final = 1.0
-"""Between tries: the node that has the inputs may just be restarting."""
 
 SPARE_S: Final = 60.0
 """How long a template of children waits for the next lease."""
@@ -118,7 +111,6 @@ class Worker:
         self._scratch = scratch
         self._say = say
         self._breath = Breath(say)
-        self._peers = peers
         self._scopes: dict[Lease, trio.CancelScope] = {}
         self._leases = 0  # carried since the start
         self._ahead = Ahead()
@@ -127,11 +119,11 @@ class Worker:
         self._committed: dict[Lease, float] = {}  # when, until the ledger shows it
         self._revealable: Set[Lease] = frozenset()
         self._turns = trio.CapacityLimiter(settings.slots)
-        self._programs = ProgramFiles(blobs.store, scratch / "programs")
+        self._provisions = Provisions(blobs, peers, share, scratch / "programs")
         self._offering = Offering(
             device, settings, agenda, gate, share, self._ahead, self._looked, say, clock
         )
-        self._specs = Specs(blobs.store, partial(self._patiently, blobs.fetch))
+        self._specs = Specs(blobs.store, self._provisions.fetch_spec)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -265,11 +257,13 @@ class Worker:
         used = ExitStack()  # program files
         try:
             hold.add(Cid(job["spec"]), *spec.blobs, *(entry.cid for entry in spec.shards[lease.shard]))
-            await self.gate.when_open(lambda: self._all_here(spec, lease.shard))
+            await self.gate.when_open(lambda: self._provisions.fetch(spec, lease.shard))
             self._now(lease, "waiting for its turn")
             async with self._turn(row):
                 with self._share.taken(spec, lease.shard):
-                    task = await self.gate.when_open(lambda: self._task(spec, lease.shard, scratch, used))
+                    task = await self.gate.when_open(
+                        lambda: self._provisions.task(spec, lease.shard, scratch, used)
+                    )
                     self._now(lease, "starting")
                     begun_s = self.gate.open_s
                     outcome = await self.sandbox.run(
@@ -309,45 +303,6 @@ class Worker:
             yield
         finally:
             self._turns.release()
-
-    async def _all_here(self, spec: JobSpec, shard: int) -> None:
-        """What the shard needs is in the blob store."""
-        entries = spec.shards[shard]
-        await self._patiently(self._blobs.fetch_all, [*spec.blobs, *(entry.cid for entry in entries)])
-
-    async def _task(self, spec: JobSpec, shard: int, scratch: Path, used: ExitStack) -> ShardTask:
-        """Program, runtime and inputs as files: the inputs in `scratch`, the others given back by `used`."""
-        inputs = [
-            await self._file(entry.cid, scratch / f"input-{index}")
-            for index, entry in enumerate(spec.shards[shard])
-        ]
-        runtime = None if spec.runtime is None else await self._program(spec.runtime, used)
-        program = await self._program(spec.program, used)
-        return ShardTask(spec, shard, program, inputs, runtime)
-
-    async def _program(self, cid: Cid, used: ExitStack) -> Path:
-        path = await trio.to_thread.run_sync(self._programs.take, cid)
-        used.callback(self._programs.give_back, cid)
-        return path
-
-    async def _file(self, cid: Cid, path: Path) -> Path:
-        def write() -> None:
-            with path.open("wb") as target:
-                for chunk in self._blobs.store.chunks(cid):
-                    target.write(chunk)
-
-        await trio.to_thread.run_sync(write)
-        return path
-
-    async def _patiently(self, fetch: Callable[[T, list[str]], Awaitable[None]], what: T) -> None:
-        """Fetch from whoever is connected, a few times before giving up. Raises what the last try raised."""
-        for _ in range(FETCH_TRIES - 1):
-            try:
-                return await fetch(what, self._peers())
-            except FogError as error:
-                log.info("not here yet: %s", error)
-            await trio.sleep(FETCH_PAUSE_S)
-        return await fetch(what, self._peers())
 
     def __repr__(self) -> str:
         return f"<Worker busy={len(self._scopes)} of {self.settings.slots}>"

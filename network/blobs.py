@@ -281,6 +281,26 @@ class BlockStore:
         block = None if cid.is_raw else self.get(cid)
         return None if block is None else blob.parse_manifest(block)
 
+    def size(self, cid: Cid) -> int | None:
+        """Bytes of a blob whose manifest or only block is here. Raises RemoteError for a bad manifest."""
+        if cid.is_raw:
+            return self._length(cid)
+        manifest = self.manifest(cid)
+        return None if manifest is None else manifest.size
+
+    def _length(self, cid: Cid) -> int | None:
+        try:
+            return self._path(cid).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def require_as_said(self, manifest: Manifest) -> None:
+        """Those chunks that are here are as long as it says; else its blob has another size, and a second
+        name. Raises RemoteError (`bad_schema`)."""
+        for index, chunk in enumerate(manifest.chunks):
+            if self._length(chunk) not in (None, manifest.size_of(index)):
+                raise RemoteError(f"chunk {index} is not as long as its manifest says", code="bad_schema")
+
     def is_whole(self, cid: Cid) -> bool:
         """Whether every block of the blob is here, by name."""
         if cid.is_raw:

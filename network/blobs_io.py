@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import trio
 
@@ -44,6 +44,14 @@ NO_DEADLINE_S: Final = 10_000.0
 """The deadline of an answer is kept by `Fetches`, which alone knows when it was due."""
 
 T = TypeVar("T")
+
+
+class Wanted(NamedTuple):
+    """A blob, and how many bytes it must have."""
+
+    cid: Cid
+    size_min: int
+    size_max: int
 
 
 @dataclass(eq=False, slots=True)
@@ -130,7 +138,7 @@ class Blobs:
 
         It may be removed to make room as soon as this returns, unless somebody pins it. Raises BlobMissing
         (what arrived is kept), RemoteError (`oversize`: more than `size_max` bytes; `bad_schema`: not a
-        manifest), BlobsFull, OSError (the disk).
+        manifest, or one that its chunks belie), BlobsFull, OSError (the disk).
         """
         with self.store.pins.hold(cid):
             await self._gather([cid], peers)
@@ -144,15 +152,39 @@ class Blobs:
                 check_size(manifest.size, size_max)
                 self.store.require_room(manifest.size)
                 await self._gather(manifest.chunks, peers)
+                await _in_thread(self.store.require_as_said, manifest)
 
-    async def fetch_all(self, cids: Sequence[Cid], peers: Sequence[str]) -> None:
-        """Make all these blobs be in the store.
+    async def fetch_all(self, wanted: Sequence[Wanted], peers: Sequence[str]) -> None:
+        """Make all these blobs be in the store. Not one chunk is asked for unless all are of their size.
 
-        Raises BlobMissing, RemoteError (a manifest that is none), BlobsFull, OSError.
+        Raises BlobMissing, RemoteError (`other_size`; `bad_schema`: not a manifest), BlobsFull, OSError.
         """
+        cids = [one.cid for one in wanted]
         with self.store.pins.hold(*cids):
             await self._gather(cids, peers)
+            await _in_thread(self._require_sizes, wanted)
             await self._gather(self._chunks_of(cids), peers)
+            await _in_thread(self._require_as_said, cids)
+
+    def _require_sizes(self, wanted: Sequence[Wanted]) -> None:
+        sizes: dict[Cid, int] = {}
+        for one in wanted:
+            size = sizes[one.cid] if one.cid in sizes else self.store.size(one.cid)
+            if size is None:
+                raise BlobMissing(f"{one.cid} was here and is gone: its disk block rotted")
+            if not one.size_min <= size <= one.size_max:
+                raise RemoteError(
+                    f"{one.cid} has {size} bytes, and {one.size_min} to {one.size_max} are wanted",
+                    code="other_size",
+                )
+            sizes[one.cid] = size
+        self.store.require_room(sum(sizes.values()))
+
+    def _require_as_said(self, cids: Sequence[Cid]) -> None:
+        for cid in dict.fromkeys(cids):
+            manifest = self.store.manifest(cid)
+            if manifest is not None:
+                self.store.require_as_said(manifest)
 
     def _chunks_of(self, cids: Sequence[Cid]) -> Iterator[Cid]:
         """One manifest after the other is read when its turn comes: together they may be large."""

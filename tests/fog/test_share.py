@@ -20,6 +20,7 @@ from ledger import blob
 MIB = 1 << 20
 GIB = 1 << 30
 
+INPUT = Input("a", blob.cid_of(b"a"), 10 * MIB)
 SPEC = JobSpec(
     kind="wasm",
     program=blob.cid_of(b"program"),
@@ -30,7 +31,7 @@ SPEC = JobSpec(
     seed=bytes(32),
     clock_ns=0,
     engine=ENGINE,
-    shards=((Input("a", blob.cid_of(b"a"), 10 * MIB),),),
+    shards=((INPUT,),),
 )
 NEEDED_MIB = 64 + 4 + CHILD_SIZE // MIB
 
@@ -86,6 +87,23 @@ def test_inputs_that_one_run_sees_together_are_in_memory(tmp_path: Path) -> None
     with limited.taken(SPEC, 0):
         pass
     assert refusal(limited, together=True).startswith("no_memory: ")
+
+
+def test_what_would_not_fit_if_nothing_else_ran_is_refused_before_it_is_fetched(tmp_path: Path) -> None:
+    """What only has to wait for others is fetched meanwhile."""
+    limited = share(tmp_path, memory_mib=NEEDED_MIB + 1, scratch_mib=11)
+    with limited.taken(SPEC, 0):
+        limited.require(SPEC, 0)
+        for changes in (
+            {"memory": 66 * MIB},
+            {"shards": ((msgspec.structs.replace(INPUT, size=11 * MIB),),)},
+        ):
+            with pytest.raises(NoRoom):
+                limited.require(msgspec.structs.replace(SPEC, **changes), 0)
+    little = share(tmp_path, available=GIB + NEEDED_MIB * MIB - 1)
+    with pytest.raises(NoRoom):
+        little.require(SPEC, 0)
+    assert 0 < little.crowded_s <= CROWDED_S_MIN
 
 
 class Clock:

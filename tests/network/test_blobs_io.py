@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from ledger.blob import BLOCK_SIZE_MAX
+from ledger.blob import BLOB_SIZE_MAX, BLOCK_SIZE_MAX, Manifest
 from ledger.cid import CID_SIZE, Cid
 from ledger.errors import RemoteError
 from network.blobs import BlobMissing, BlobsFull, BlockStore
 from network.blobs_fetch import KNOWN_MAX
-from network.blobs_io import Blobs
+from network.blobs_io import Blobs, Wanted
 from network.blobs_peer import BLOCK_S
 from network.blobs_serve import PROTOCOL
 from network.host import Handler, Host
@@ -55,6 +55,10 @@ class World:
         host, _ = await self.host()
         host.handle(PROTOCOL, handler)
         return await client.dial(host.addresses()[0])
+
+
+def any_size(*cids: Cid) -> list[Wanted]:
+    return [Wanted(cid, 0, BLOB_SIZE_MAX) for cid in cids]
 
 
 @pytest.mark.parametrize("size", [0, 10, BLOCK_SIZE_MAX, 5 * BLOCK_SIZE_MAX + 1])
@@ -113,7 +117,7 @@ async def test_what_does_not_fit_is_refused_as_such(tmp_path: Path):
             await small.fetch(cid, [peer for peer, _ in servers])
         assert small.counts["blob.fetched"] == 1, "its manifest says that it can never fit"
         with pytest.raises(BlobsFull), trio.fail_after(10):
-            await small.fetch_all([cid], [peer for peer, _ in servers])
+            await small.fetch_all(any_size(cid), [peer for peer, _ in servers])
         assert not any(code.startswith("blame") for code in host.counts)
 
 
@@ -324,7 +328,41 @@ async def test_more_blobs_than_are_known_at_once_all_arrive(tmp_path: Path):
             cids = [server.store.add(b"%d" % n) for n in range(KNOWN_MAX + 100)]
             cids.insert(7, server.store.add(content(5 * BLOCK_SIZE_MAX)))
         with trio.fail_after(120):
-            await blobs.fetch_all(cids, [peer for peer, _ in servers])
+            await blobs.fetch_all(any_size(*cids), [peer for peer, _ in servers])
         assert all(blobs.store.is_whole(cid) for cid in cids)
         assert blobs.counts["blob.fetched"] == len(cids) + 5
         assert blobs.counts["blob.discarded_bytes"] == 0
+
+
+@pytest.mark.parametrize("said", [(0, 10), (600_001, BLOB_SIZE_MAX)])
+async def test_not_one_chunk_is_asked_for_when_one_blob_has_another_size(
+    tmp_path: Path, said: tuple[int, int]
+):
+    """Not of the others either: they are wanted together."""
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, blobs = await world.client()
+        peer, server = await world.server(host)
+        true, false = server.store.add(content(5 * BLOCK_SIZE_MAX)), server.store.add(content(600_000))
+        with pytest.raises(RemoteError) as refused, trio.fail_after(10):
+            await blobs.fetch_all([*any_size(true), Wanted(false, *said)], [peer])
+        assert refused.value.code == "other_size"
+        assert blobs.counts["blob.fetched"] == 2, "the two manifests"
+
+
+async def test_a_manifest_that_its_chunks_belie_is_no_blob(tmp_path: Path):
+    """It would be a second name for the same bytes, and a size that nobody gets."""
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path)
+        host, blobs = await world.client()
+        peer, server = await world.server(host)
+        long, short = b"x" * BLOCK_SIZE_MAX, b"short"
+        for size, chunks in ((2 * BLOCK_SIZE_MAX, (long, short)), (BLOCK_SIZE_MAX + 5, (short, long))):
+            manifest = Manifest(size, tuple(Cid.of_raw(chunk) for chunk in chunks))
+            for chunk in chunks:
+                server.store.put(Cid.of_raw(chunk), chunk)
+            server.store.put(manifest.id, manifest.encode())
+            for fetch in (blobs.fetch(manifest.id, [peer]), blobs.fetch_all(any_size(manifest.id), [peer])):
+                with pytest.raises(RemoteError) as refused, trio.fail_after(10):
+                    await fetch
+                assert refused.value.code == "bad_schema"
