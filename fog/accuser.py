@@ -20,16 +20,24 @@ from __future__ import annotations
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, TypeAlias
 
 import trio
 
 from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant, Payload
 from domain.rules.bonds import bond_in
-from domain.rules.evidence import answerable, is_closed, is_punished, vote_offence, warrant_offence
+from domain.rules.evidence import (
+    answerable,
+    answers_in,
+    is_closed,
+    is_punished,
+    vote_offence,
+    warrant_offence,
+)
 from fog.replica_thread import ReplicaThread
 from ledger.cid import Cid
-from ledger.cut import DELEGATION, lane_head
+from ledger.cut import lane_head
 from ledger.errors import UsageError
 from ledger.event import Event
 from ledger.evidence import VoteFault
@@ -134,10 +142,7 @@ def is_worth_saying(evidence: Evidence, state: State, net: Cid, account: bytes) 
 
     A fork closes its lane by itself as soon as both branches are ordered: only a bond is worth more words.
     """
-
-    def delegates(key: bytes) -> bool:
-        return state.get(DELEGATION, key) is not None
-
+    answers = partial(answers_in, state)
     closes = False
     match evidence:
         case EvidenceVotes():
@@ -145,11 +150,11 @@ def is_worth_saying(evidence: Evidence, state: State, net: Cid, account: bytes) 
             done = is_punished(state, vote_offence(evidence.one.by, evidence.one.vote.epoch))
         case EvidenceWarrant():
             header = evidence.warrant.header(net)
-            offenders = answerable(delegates, header)
+            offenders = answerable(answers, header)
             done = is_punished(state, warrant_offence(header.by, header.lane, header.seq))
         case EvidenceFork():
             header, other = evidence.proof.headers(net)
-            offenders = answerable(delegates, header, other)
+            offenders = answerable(answers, header, other)
             done = is_closed(state, header.by, header.lane)
             head = lane_head(state, header.by, header.lane)
             closes = head is None or not head.closed

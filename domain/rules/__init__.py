@@ -12,7 +12,7 @@
     checking      how often a run is run again             pledges       what it stands to lose
     waiting       for a checker, and for how long
     appeals       a result that was taken, and doubted
-    identity      devices, guardians, recovery
+    identity      devices, guardians, recovery             former        devices that were dropped
     escrows       set aside for one payee's vouchers       calendar      what ends at which height
     placement     which offer gets which lease             close         the end of a checkpoint
     seats         the first offer that fits, at once

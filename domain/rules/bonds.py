@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from domain.effects import BondIs
-from domain.rules import agenda
+from domain.rules import agenda, former
 from domain.rules.draft import Draft
 from domain.rules.records import ONLY, RESTS, SUPPLY, Table, as_list
 from ledger import canonical
@@ -92,6 +92,7 @@ def change(draft: Draft, account: bytes, after: Bond) -> None:
         after = NOTHING
         draft.drop(BOND, account)
         draft.drop(RESTS, account)
+        former.forget(draft, account)
     if bool(before.at_stake) != bool(after.at_stake):
         supply = draft.supply
         draft.put(SUPPLY, ONLY, replace(supply, bonds=supply.bonds + (1 if after.at_stake else -1)))

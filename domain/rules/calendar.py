@@ -18,6 +18,7 @@ from ledger.state import State
 
 ESCROW: Final = b"e"
 RECOVERY: Final = b"r"
+FORMER: Final = b"d"
 
 
 def has(state: State, what: bytes, height: int) -> bool:

@@ -2,7 +2,8 @@
 
     1  lapses       whatever the agenda has up to this ledger time: leases, offers, jobs, bonds to release,
                     recoveries, verdicts that nobody appealed, waits in vain for a checker
-    2  heights      whatever the calendar has for this height: escrows that expire, recoveries past an epoch
+    2  heights      whatever the calendar has for this height: escrows that expire, recoveries past an epoch,
+                    how far devices came that were dropped in it
     3  epochs       at the end of one: who may vote in the one after the next
     4  fates        whether runs that committed before are checked        )
     5  windows      committed runs whose time to reveal begins            ) only at a ready close:
@@ -27,6 +28,7 @@ from domain.rules import (
     checks,
     epochs,
     escrows,
+    former,
     identity,
     jobs,
     offers,
@@ -52,11 +54,15 @@ LAPSES_MAX: Final = 4096
 """Offers, runs, bonds and shards of ending jobs that are dealt with in one close: under a second, and some
 2 MB of effects at most (a store refuses to read a receipt of 16 MiB)."""
 
+HEIGHTS: Final = (escrows.any_ends, identity.any_ripens, former.any_dropped)
+"""Whether there is anything for a height."""
+
 
 def close(state: State, context: Context) -> tuple[State, tuple[bytes, ...]]:
     state, told, more = _lapse(checks.refill(state), context)
-    if escrows.any_ends(state, context.height) or identity.any_ripens(state, context.height):
+    if any(waits(state, context.height) for waits in HEIGHTS):
         draft = Draft(state, context)
+        former.settle(draft)
         escrows.expire(draft)
         identity.ripen(draft)
         state, ended = draft.finish()

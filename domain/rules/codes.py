@@ -55,7 +55,7 @@ CODES: Final = {
     "own_key": "The device is the account's own key.",
     "already_delegated": "The device may act for the account already.",
     "device_closed": "A lane of the device is closed by a fork, and it will not be trusted again.",
-    "devices_full": "As many devices act for the account as may; one must be revoked first.",
+    "devices_full": "As many devices act for the account, or are still answered for, as may.",
     "unknown_device": "The device does not act for the account.",
     "last_device": "Nothing could act for the account any more.",
     "bad_guardians": "Guardians are sorted, all different, and others; the threshold is 1 to their number.",

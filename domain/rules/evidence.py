@@ -14,7 +14,7 @@ among many is cheap, and whoever is one of a third that fails together loses eve
 correlation penalty). One part in BOUNTY_PART goes to the reporter, the rest is burned.
 
 Of an event, the key that signed answers for it with its own bond, if it has one, and so does the account that
-it acted for, if that delegates to it when the evidence comes.
+it acted for, if that delegates to it when the evidence comes or answers for it still (`domain.rules.former`).
 
 What must always hold: no evidence is punished twice; whoever signed nothing wrong loses nothing; checking is
 bounded by the sizes of the payloads (10 signatures at most) and by how many are checked in a checkpoint.
@@ -33,7 +33,7 @@ from msgspec.structs import replace
 from domain import effects
 from domain.effects import LaneClosed, Slashed
 from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant
-from domain.rules import bonds, checks
+from domain.rules import bonds, checks, former
 from domain.rules.accounts import move
 from domain.rules.bonds import Bond
 from domain.rules.codes import Refused
@@ -93,7 +93,7 @@ def fork(draft: Draft, order: EvidenceFork) -> None:
         raise Refused("bad_evidence", why) from error
     lane = cut.lane_key(header.by, header.lane)
     _require_new(draft, CLOSED, lane)
-    accounts = answerable(partial(delegates, draft), header, rival)
+    accounts = answerable(partial(_answers, draft), header, rival)
     with _looking(draft, 2, *accounts, otherwise=why):
         forks.check(order.proof, net=draft.context.net)
     draft.put(CLOSED, lane, b"")
@@ -111,7 +111,7 @@ def warrant(draft: Draft, order: EvidenceWarrant) -> None:
         raise Refused("bad_evidence", why) from error
     offence = warrant_offence(header.by, header.lane, header.seq)
     _require_new(draft, OFFENCE, offence)
-    accounts = answerable(partial(delegates, draft), header)
+    accounts = answerable(partial(_answers, draft), header)
     _require_stake(draft, *accounts)
     with _looking(draft, 1 + len(order.warrant.parents), *accounts, otherwise=why):
         warrants.check(order.warrant, net=draft.context.net)
@@ -167,14 +167,23 @@ def _has_stake(draft: Draft, *offenders: bytes) -> bool:
     return any(bonds.bond_of(draft, offender).at_stake for offender in offenders)
 
 
-def answerable(delegated: Callable[[bytes], bool], *headers: Header) -> list[bytes]:
+def answerable(answers: Callable[[bytes, Header], bool], *headers: Header) -> list[bytes]:
     """Who answers for events of one author: its key first, then the accounts that it acted for, by key.
 
-    `delegated` says whether a row of `ledger.cut.DELEGATION` is there.
+    `answers` says whether an account does so for a device's event.
     """
-    by = headers[0].by
-    acted_for = {header.acct for header in headers if header.acct is not None and delegated(header.acct + by)}
-    return [by, *sorted(acted_for)]
+    acted_for = {one.acct for one in headers if one.acct is not None and answers(one.acct, one)}
+    return [headers[0].by, *sorted(acted_for)]
+
+
+def _answers(draft: Draft, account: bytes, header: Header) -> bool:
+    return delegates(draft, account + header.by) or former.answers(draft, account, header)
+
+
+def answers_in(state: State, account: bytes, header: Header) -> bool:
+    """For whoever would report it."""
+    delegated = state.get(DELEGATION.name, account + header.by) is not None
+    return delegated or former.answers_in(state, account, header)
 
 
 def delegates(draft: Draft, key: bytes) -> bool:

@@ -39,14 +39,13 @@ from domain.payloads import (
     IdentityRecover,
     IdentityRevoke,
 )
-from domain.rules import agenda, calendar, offers, packed
+from domain.rules import agenda, bonds, calendar, former, offers, packed
 from domain.rules.agenda import Entry
 from domain.rules.codes import Refused
 from domain.rules.draft import Draft
 from domain.rules.evidence import CLOSED, delegates
-from domain.rules.records import ACCOUNT, DELEGATION, Table, flat
-from ledger import canonical, cut
-from ledger.cut import LaneHead
+from domain.rules.records import ACCOUNT, DELEGATION, LANE, flat
+from ledger import cut
 from ledger.event import LANES
 from ledger.state import State
 
@@ -78,13 +77,8 @@ class Recovery(msgspec.Struct, frozen=True):
     time: int = 0
 
 
-def _lane_head(data: bytes) -> LaneHead:
-    return canonical.decode_own(LaneHead, data, size_max=cut.LANE_HEAD_SIZE_MAX)
-
-
 IDENTITY: Final = flat("identity", Identity)
 RECOVERY: Final = flat("recovery", Recovery)
-LANE: Final[Table[LaneHead]] = Table(cut.LANE, canonical.encode, _lane_head)
 
 NOBODY: Final = Identity()
 
@@ -110,6 +104,8 @@ def delegate(draft: Draft, order: IdentityDelegate) -> None:
     before = _known(draft, account)
     _require_fit(draft, account, before, order.device)
     _require_room(account, keys_of(before.devices))
+    if former.is_full(draft, account):
+        raise Refused("devices_full", f"{account.hex()} still answers for many devices that it dropped")
     _write(draft, account, replace(before, devices=packed.with_item(before.devices, order.device)))
     draft.put(DELEGATION, account + order.device, b"")
 
@@ -266,8 +262,10 @@ def has_forked(draft: Draft, device: bytes) -> bool:
 
 def _dismiss(draft: Draft, account: bytes, device: bytes) -> None:
     """A device, or the account's own key, acts for the account no more: nothing it says, and nothing it
-    offered. The identity itself is the caller's to write."""
+    offered. A bond still answers for what the device said before. The identity is the caller's to write."""
     draft.drop(DELEGATION, account + device)
+    if device != account and bonds.bond_of(draft, account).at_stake:
+        former.remember(draft, account, device)
     offers.withdraw_dropped(draft, device, account)
 
 

@@ -16,6 +16,7 @@
     recovery    account                               Recovery, while guardians ask for one
     delegation  account, device                       (nothing): read by `ledger.cut`
     bond        account                               Bond, while it holds anything (`domain.rules.bonds`)
+    former      account                               devices that it dropped (`domain.rules.former`)
 
 Indexes, so that closing a checkpoint looks only at what it acts on:
 
@@ -49,6 +50,7 @@ from msgspec.structs import astuple, replace
 from domain.rules.params import Params
 from ledger import canonical, cut
 from ledger.cid import Cid
+from ledger.cut import LaneHead
 from ledger.types import INT63_MAX
 
 OFFERS_MAX: Final = 4096
@@ -321,6 +323,10 @@ def raw(name: str) -> Table[bytes]:
     return Table(name, bytes, bytes)
 
 
+def _lane_head(data: bytes) -> LaneHead:
+    return canonical.decode_own(LaneHead, data, size_max=cut.LANE_HEAD_SIZE_MAX)
+
+
 SUPPLY: Final = flat("supply", Supply)
 PARAMS: Final = flat("params", Params)
 ACCOUNT: Final = flat("account", Account)
@@ -340,6 +346,7 @@ DUE: Final = raw("due")
 PULSE: Final = raw("pulse")
 
 DELEGATION: Final = raw(cut.DELEGATION)
+LANE: Final[Table[LaneHead]] = Table(cut.LANE, canonical.encode, _lane_head)
 
 ESCROW: Final = flat("escrow", Escrow)
 ESCROWS: Final = raw("escrows")

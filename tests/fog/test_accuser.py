@@ -89,7 +89,7 @@ class Desk:
     def __init__(self) -> None:
         validators = sorted((key_of(name).public, 1_000) for name in "abcd")
         self.genesis = Genesis(
-            1, "test", 0, 4, tuple(Validator(*row) for row in validators), (Allocation(US, 5),), {}
+            1, "test", 0, 5, tuple(Validator(*row) for row in validators), (Allocation(US, 5),), {}
         )
         self.store = Store.create("sqlite://", self.genesis)
         self.replica = Replica.open(self.store, FogRules(), key_of("us"), validator=False)

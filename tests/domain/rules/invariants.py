@@ -15,6 +15,7 @@ from domain.rules.bonds import BOND, BONDS_MAX, LEAVING_MAX, Bond
 from domain.rules.checks import SPENT
 from domain.rules.epochs import budget
 from domain.rules.escrows import ENDS_PER_CLOSE_MAX
+from domain.rules.former import FORMER, ROW_MAX
 from domain.rules.identity import DELEGATION, DEVICES_MAX, IDENTITY, RECOVERY, Recovery
 from domain.rules.params import Params
 from domain.rules.records import (
@@ -160,17 +161,30 @@ def check_state(state: State, now: int) -> None:
     _check_identities(state, recoveries)
     _check_validators(state)
     _check_rests(state)
+    _check_former(state)
 
 
 def check_closed(state: State) -> None:
-    """What is counted within a checkpoint is gone after it."""
+    """What is counted within a checkpoint is gone after it, and what was dropped in it has its places."""
     assert not state.items(SPENT.name)
+    assert not any(key.startswith(calendar.FORMER) for key, _ in state.items(CALENDAR.name))
+    assert all(one.taken for row in _records(state, FORMER).values() for one in row)
 
 
 def _check_rests(state: State) -> None:
     """Escrows that rest are open, and accounts that rest have a bond."""
     known = _records(state, ESCROW).keys() | _records(state, BOND).keys()
     assert {key for key, _ in state.items(RESTS.name)} <= known
+
+
+def _check_former(state: State) -> None:
+    """Only who has a bond answers for devices that it dropped, each once, and not for too many."""
+    former = _records(state, FORMER)
+    assert former.keys() <= _records(state, BOND).keys()
+    for row in former.values():
+        devices = [one.device for one in row]
+        assert devices == sorted(set(devices))
+        assert 1 <= len(row) <= ROW_MAX
 
 
 def _check_validators(state: State) -> None:
