@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import resource
+import time
 from collections.abc import Callable
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -32,6 +33,7 @@ from domain.harvest.history import Log
 from domain.harvest.machine import Look, Machine, this_machine
 from domain.harvest.policy import FOR_GOOD, Answer, Evict, Policy, Run, Suspend, sentence, step
 from domain.harvest.probes import Blocking, ProbeFailed
+from domain.harvest.probes.processor import Used
 from domain.harvest.profiles import Limits, Name
 from domain.harvest.readings import Readings, unknown
 from fog.gate import Action, Gate
@@ -246,22 +248,23 @@ class Told:
 
 
 class OurUse:
-    """Processor time that all our children took since this began, in nanoseconds; never less than before.
+    """Processor time that this process and all its children took since this began; never less than before.
 
-    Ended ones as the kernel counts them together, running ones by their process. The compilers of a submitter
-    are among the former, and are ours too.
+    Ended children as the kernel counts them together, running ones by their process. The compilers of a
+    submitter are among the former, and are ours too.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._last = 0
-        self._began = self._all()
+        self._began = self._children()
+        self._node_began = time.process_time_ns()
 
-    def __call__(self) -> int:
-        self._last = max(self._last, self._all() - self._began)
-        return self._last
+    def __call__(self) -> Used:
+        self._last = max(self._last, self._children() - self._began)
+        return Used(self._last, time.process_time_ns() - self._node_began)
 
-    def _all(self) -> int:
+    def _children(self) -> int:
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds = ended.ru_utime + ended.ru_stime
         for pid in self._sandbox.running_pids:

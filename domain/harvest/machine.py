@@ -34,6 +34,11 @@ READ_S_MAX: Final = 2.0
 """For one look. An embedded controller may take tenths of a second; what takes longer says nothing of now."""
 
 TERMUX_EVERY_S: Final = 5.0  # each question starts a process and wakes an app
+TERMUX_HOLDS_S: Final = 15.0
+"""What it said holds while the next question is out, which may take RUN_S_MAX: so late may show that a
+charger was pulled. Were it unknown meanwhile, each slow answer would cost minutes of calm; work might never begin.
+"""
+
 MACOS_EVERY_S: Final = 5.0  # each starts a process; input is asked at every look
 NETWORK_EVERY_S: Final = 30.0
 
@@ -142,19 +147,19 @@ def linux(
     own: OwnUse = nothing_used,
     bus: str = "SYSTEM",
 ) -> Machine:
-    logind = Logind(Bus(bus))
+    logind, wsl = Logind(Bus(bus)), sysfs.is_wsl(proc)
     return Machine(
         [
             Blocking(sysfs.PowerSupply(sys)),
             Blocking(sysfs.Thermal(sys)),
-            logind,
+            *([] if wsl else [logind]),  # there it would not know of whoever sits at Windows
             NetworkManager(Bus(bus)),
             Blocking(Memory(proc)),
             Blocking(Processor(Times(proc), own, Pressure(proc))),
         ],
-        changes=logind.changes,
-        chassis=sysfs.chassis(sys),
-        seat=sysfs.has_seat(sys),
+        changes=None if wsl else logind.changes,
+        chassis=None if wsl else sysfs.chassis(sys),
+        seat=wsl or sysfs.has_seat(sys),
     )
 
 
@@ -166,8 +171,8 @@ def android(
 ) -> Machine:
     return Machine(
         [
-            Blocking(termux.Battery(runner), TERMUX_EVERY_S),
-            Blocking(termux.Wifi(runner), NETWORK_EVERY_S),
+            Blocking(termux.Battery(runner), TERMUX_EVERY_S, holds_s=TERMUX_HOLDS_S),
+            Blocking(termux.Wifi(runner), NETWORK_EVERY_S, holds_s=NETWORK_EVERY_S + TERMUX_HOLDS_S),
             Blocking(sysfs.Thermal(sys)),
             Blocking(Memory(proc)),
             Blocking(Processor(Times(proc), own, Pressure(proc))),

@@ -64,7 +64,8 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         ),
     ] = AS_PROFILE
     locked_idle_s: Annotated[
-        Seconds, Meta(description="The same while every screen is locked; -1: as the profile.")
+        Seconds,
+        Meta(description="The same while every screen is locked, for so long; -1: as the profile."),
     ] = AS_PROFILE
     charger_is_idle: Annotated[
         Choice,

@@ -6,10 +6,10 @@
     trouble is one that keeping makes worse (memory, a phone's power)   Evict: end them, give the work back
 
 A limit that is broken stays broken until its reading is at the resume value, which is better than the stop
-value; and what is known for the first time must be there too. Then everything must hold for as long as the
-trouble asks for (`reasons`): calm is only what was seen, so a gap between readings begins it anew. Whoever is
-stopped again within the time that it waited waits twice as long, at most CALM_MS_MAX: so noise can not make
-it flap.
+value, also while its sensor is silent; and what is known for the first time must be there too. Then
+everything must hold for as long as the trouble asks for (`reasons`): calm is only what was seen, so a gap
+between readings begins it anew. Whoever is stopped again within the time that it waited waits twice as long,
+at most CALM_MS_MAX: so noise can not make it flap.
 
 Knows readings, limits, hours and time as an argument. Does not know where any of them are from.
 
@@ -37,6 +37,11 @@ GAP_MS_MAX: Final = 60_000
 
 CALM_MS_MAX: Final = 3_600_000
 """However often it was stopped. An hour costs little, and a machine that stays unfit is not asked more often.
+"""
+
+SILENT_MS_MAX: Final = 3_600_000
+"""How long a limit that was broken counts as broken after its sensor fell silent. One that is gone for good
+must not end the work for good, and an hour without work cools every machine.
 """
 
 FOR_GOOD: Final = 2**63 - 1
@@ -86,6 +91,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     action: str = ""  # the tag of the last answer
     last_ms: int = 0  # of the last reading
     broken: frozenset[str] = frozenset(MEASURED)  # limits that have not been at their resume value since
+    beyond: frozenset[str] = frozenset()  # those of them whose last reading said so
+    beyond_ms: int = 0  # when one of those was last read
     running_since_ms: int = 0
     stopped_since_ms: int = 0
     calm_since_ms: int = 0  # since when nothing is in the way; 0: something is
@@ -93,6 +100,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     troubled_by: str = ""  # the code that asked for most of it
     last_calm_ms: int = 0  # the calm before the last run; a short run doubles it
     mains_since_ms: int = 0  # since when power comes from outside; 0: it does not
+    locked_since_ms: int = 0  # since when all screens are locked; 0: they are not
 
 
 def decide(policy: Policy, readings: Readings, history: History, now: int) -> Answer:
@@ -134,21 +142,31 @@ def _wait(decision: Answer) -> str:
 def _seen(limits: Limits, history: History, readings: Readings, now: int) -> History:
     """History up to this reading: what a gap, or a clock that was set back, makes worthless is gone."""
     gap = not 0 <= now - history.last_ms <= GAP_MS_MAX
-    mains = 0 if gap else history.mains_since_ms
-    broken = set(history.broken)
+    mains, locked = (0, 0) if gap else (history.mains_since_ms, history.locked_since_ms)
+    broken, beyond, beyond_ms = set(history.broken), set(history.beyond), history.beyond_ms
+    if readings.has_battery is False:
+        beyond -= {"battery_low", "battery_hot"}
+    if not 0 <= now - beyond_ms <= SILENT_MS_MAX:
+        beyond.clear()
     for measure in _measures(limits, readings):
         if measure.beyond(measure.resume if measure.code in history.broken else measure.stop):
             broken.add(measure.code)
+            beyond.add(measure.code)
+            beyond_ms = now
         else:
             broken.discard(measure.code)
+            beyond.discard(measure.code)
     return replace(
         history,
         last_ms=now,
         broken=frozenset(broken),
+        beyond=frozenset(beyond),
+        beyond_ms=beyond_ms,
         running_since_ms=min(history.running_since_ms, now),
         stopped_since_ms=min(history.stopped_since_ms, now),
         calm_since_ms=0 if gap else history.calm_since_ms,
         mains_since_ms=(mains or now) if readings.on_mains else 0,
+        locked_since_ms=(locked or now) if readings.locked else 0,
     )
 
 
@@ -284,7 +302,7 @@ def _measures(limits: Limits, readings: Readings) -> Iterator[_Measure]:
 def _troubles(policy: Policy, readings: Readings, past: History, now: int) -> Iterator[Reason]:
     """Everything that is in the way, in the order of `REASONS`."""
     limits = policy.limits
-    over = {
+    over = {code: Reason(code) for code in past.beyond} | {
         measure.code: Reason(
             measure.code,
             seen=measure.seen,
@@ -342,7 +360,8 @@ def _user(limits: Limits, readings: Readings, past: History, now: int) -> Iterat
     idle = readings.user_idle_ms
     if idle is None and limits.charger_is_idle and readings.on_mains:
         idle = now - past.mains_since_ms
-    needed = min(limits.idle_s, limits.locked_idle_s) if readings.locked else limits.idle_s
+    locked = past.locked_since_ms > 0 and now - past.locked_since_ms >= limits.locked_idle_s * 1_000
+    needed = min(limits.idle_s, limits.locked_idle_s) if locked else limits.idle_s
     if idle is None:
         yield Reason("user_unknown")
     elif idle < needed * 1_000:

@@ -83,15 +83,29 @@ REASONS: Final[dict[str, Meaning]] = {
         remedy="add power to harvest.may_be_unknown if it always is",
     ),
     "battery_low": Meaning(
-        "the battery is at {seen} and work needs {limit}", _percent, "long", "let it charge"
+        "the battery is at {seen} and work needs {limit}",
+        _percent,
+        "long",
+        "let it charge",
+        unnumbered="the battery was too low when it last told how full it is",
     ),
     "charge_unknown": Meaning(
         "nothing tells how full the battery is",
         calm="long",
         remedy="add charge to harvest.may_be_unknown if that does not matter",
     ),
-    "battery_hot": Meaning("the battery has {seen} and work needs at most {limit}", _degrees, "long"),
-    "cpu_hot": Meaning("the processor has {seen} and work needs at most {limit}", _degrees, "long"),
+    "battery_hot": Meaning(
+        "the battery has {seen} and work needs at most {limit}",
+        _degrees,
+        "long",
+        unnumbered="the battery was too hot when its sensor last told",
+    ),
+    "cpu_hot": Meaning(
+        "the processor has {seen} and work needs at most {limit}",
+        _degrees,
+        "long",
+        unnumbered="the processor was too hot when its sensor last told",
+    ),
     "throttled": Meaning("the system slows its processor down because of heat", calm="long"),
     "heat_unknown": Meaning(
         "nothing tells how hot this machine is",
@@ -113,17 +127,28 @@ REASONS: Final[dict[str, Meaning]] = {
         remedy="add metered to harvest.may_be_unknown if it does not",
     ),
     "cpu_busy": Meaning(
-        "other programs use {seen} of the processor and work needs at most {limit}", _share, "short"
+        "other programs use {seen} of the processor and work needs at most {limit}",
+        _share,
+        "short",
+        unnumbered="other programs used too much of the processor when that was last told",
     ),
     "cpu_contended": Meaning(
-        "programs wait for the processor {seen} of the time and work needs at most {limit}", _share, "short"
+        "programs wait for the processor {seen} of the time and work needs at most {limit}",
+        _share,
+        "short",
+        unnumbered="too many programs waited for the processor when that was last told",
     ),
     "cpu_unknown": Meaning(
         "nothing tells how busy the processor is",
         calm="short",
         remedy="add cpu to harvest.may_be_unknown if that does not matter",
     ),
-    "memory_low": Meaning("{seen} of memory are free and work needs {limit}", _memory, "short"),
+    "memory_low": Meaning(
+        "{seen} of memory are free and work needs {limit}",
+        _memory,
+        "short",
+        unnumbered="too little memory was free when that was last told",
+    ),
     "memory_unknown": Meaning(
         "nothing tells how much memory is free",
         calm="short",

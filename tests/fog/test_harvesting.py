@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -231,7 +232,17 @@ async def test_a_zone_that_nobody_knows_is_refused() -> None:
 async def test_our_own_use_counts_those_that_have_ended(tmp_path: Path) -> None:
     """Or else a node would stop for its own work."""
     use = OurUse(Sandbox(tmp_path))
-    assert use() == 0  # so that a first look, which knows no use of cores yet, may go by their pressure
+    assert use().jobs == 0  # so that a first look, which knows no use of cores yet, may go by their pressure
     burn = "import time\nwhile time.process_time() < 0.2: pass"
     subprocess.run([sys.executable, "-I", "-S", "-c", burn], check=True)
-    assert use() > 150_000_000
+    assert use().jobs > 150_000_000
+
+
+async def test_our_own_use_counts_this_very_process_apart(tmp_path: Path) -> None:
+    """It fetches and verifies; but whether cores are short is told while no job runs, whatever it does."""
+    use = OurUse(Sandbox(tmp_path))
+    until = time.process_time_ns() + 50_000_000
+    while time.process_time_ns() < until:
+        pass
+    assert use().jobs == 0
+    assert use().node >= 50_000_000

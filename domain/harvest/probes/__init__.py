@@ -21,6 +21,7 @@ Knows formats. Does not merge, wait or judge: `domain.harvest.machine` and `poli
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -31,6 +32,10 @@ from domain.harvest.readings import Readings
 from ledger.errors import RemoteError
 
 _run_sync: Final[Any] = trio.to_thread.run_sync  # the installed stubs do not know abandon_on_cancel
+
+
+PROMPT_S: Final = 0.2
+"""How long a look waits for a source whose last word still holds."""
 
 
 class ProbeFailed(RemoteError):
@@ -65,14 +70,21 @@ class Blocking:
     """A source as a probe, asked at most once in `every_s`; in between it says what it said.
 
     If it hangs, it holds one thread and is not asked again before that is back; what it then says still
-    counts, for `every_s` from when it was asked.
+    counts, for `every_s` from when it was asked. While it is asked for longer than PROMPT_S, what it said
+    before holds, up to an age of `holds_s`.
     """
 
     def __init__(
-        self, source: Source, every_s: float = 0.0, clock: Callable[[], float] = time.monotonic
+        self,
+        source: Source,
+        every_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        holds_s: float = 0.0,
     ) -> None:
         self._source = source
         self._every_s = every_s
+        self._holds_s = holds_s
         self._clock = clock
         self._thread = trio.CapacityLimiter(1)
         self._last: tuple[float, Readings] | None = None
@@ -82,17 +94,27 @@ class Blocking:
         return self._source.name
 
     async def read(self) -> Readings:
-        if self._last is not None and self._clock() - self._last[0] < self._every_s:
-            return self._last[1]
-        if not self._thread.available_tokens:
-            raise ProbeFailed("it has not answered the question before this one")
-        readings: Readings = await _run_sync(self._ask, abandon_on_cancel=True, limiter=self._thread)
-        return readings
+        if (told := self._told(self._every_s)) is not None:
+            return told
+        if self._thread.available_tokens:
+            with trio.move_on_after(PROMPT_S if self._told(self._holds_s) else math.inf):
+                readings: Readings = await _run_sync(self._ask, abandon_on_cancel=True, limiter=self._thread)
+                return readings
+        if (told := self._told(self._holds_s)) is not None:
+            return told
+        raise ProbeFailed("it has not answered the question before this one")
+
+    def _told(self, age_s: float) -> Readings | None:
+        """What it said last, if it was asked less than `age_s` ago."""
+        return self._last[1] if self._last is not None and self._clock() - self._last[0] < age_s else None
 
     def _ask(self) -> Readings:
         """In a thread, which may outlive whoever waits for it."""
         asked = self._clock()
-        self._last = None
-        readings = self._source.read()
+        try:
+            readings = self._source.read()
+        except BaseException:
+            self._last = None
+            raise
         self._last = (asked, readings)
         return readings

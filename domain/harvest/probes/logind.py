@@ -7,7 +7,10 @@ After org.freedesktop.login1(5). Sessions of people (`Class` user) count, on scr
                 never does, somebody is here. So the delay of the desktop comes on top of ours.
     inhibitor   a film or a call that keeps the screen on is somebody who is here
 
-Knows sessions. Does not know how long is long enough.
+Whoever was seen was there: idle counts from the last input that any look told of, also when its session has
+ended since, or the film.
+
+Knows sessions, and the last input. Does not know how long is long enough.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ class Logind:
     def __init__(self, bus: Bus, monotonic: Callable[[], int] = time.monotonic_ns) -> None:
         self.bus = bus
         self._monotonic = monotonic
+        self._touched_us = 0  # the last input that was told of; 0: none since the system started
 
     async def read(self) -> Readings:
         manager = await self.bus.properties(SERVICE, MANAGER, f"{SERVICE}.Manager")
@@ -49,12 +53,13 @@ class Logind:
             if session.get("Class") == "user" and session.get("State") != "closing":
                 people.append(session)
         now_us = self._monotonic() // 1_000
-        idle = min((_idle_us(session, now_us) for session in people), default=now_us)
+        touched = [_touched_us(session, now_us) for session in people]
         if "idle" in str(manager.get("BlockInhibited", "")).split(":"):
-            idle = 0
+            touched.append(now_us)
+        self._touched_us = max(self._touched_us, *touched, 0)
         screens = [session for session in people if session.get("Type") in SCREENS]
         locked = all(session.get("LockedHint") is True for session in screens) if screens else None
-        return Readings(user_idle_ms=idle // 1_000, locked=locked)
+        return Readings(user_idle_ms=(now_us - self._touched_us) // 1_000, locked=locked)
 
     async def changes(self) -> AsyncIterator[None]:
         """One for each word of logind that something is different: whoever works for others looks at once.
@@ -68,10 +73,10 @@ class Logind:
                 yield
 
 
-def _idle_us(session: dict[str, Any], now_us: int) -> int:
-    """0 unless the session says since when."""
+def _touched_us(session: dict[str, Any], now_us: int) -> int:
+    """Now, unless the session says when."""
     since = session.get("IdleSinceHintMonotonic")
     told = session.get("IdleHint") is True or session.get("Type") == "tty"
     if not told or type(since) is not int or not 0 < since <= now_us:
-        return 0
-    return now_us - since
+        return now_us
+    return since

@@ -154,6 +154,14 @@ def chassis(root: Path) -> int | None:
     return _number(root / "class" / "dmi" / "id" / "chassis_type")
 
 
+def is_wsl(proc: Path) -> bool:
+    """Whether this Linux runs inside of Windows, which has the screen and the keyboard and does not tell.
+
+    Its kernels name themselves after who builds them (https://github.com/microsoft/WSL/issues/423).
+    """
+    return "microsoft" in _text(proc / "sys" / "kernel" / "osrelease").lower()
+
+
 def has_seat(root: Path) -> bool:
     """Whether there is a screen or anything to touch; also if this system does not tell."""
     if not (root / "class").is_dir():

@@ -2,8 +2,9 @@
 seconds.
 
 Most of the time all is well. In episodes, of each kind a few a day and up to an hour long, a reading hovers
-around the very value at which work must stop, a plug has a loose contact, somebody is at the keyboard, the
-Wi-Fi comes and goes. That is as bad for a policy as honest sensors are.
+around the very value at which work must stop, a plug has a loose contact, somebody is at the keyboard, a
+screen says that it is locked and that it is not, the Wi-Fi comes and goes. That is as bad for a policy as
+honest sensors are.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ def day(seed: int, limits: Limits, *, every_s: int = 5, dropout: float = 0.000_2
     stall = Sensor(random, 3, limits.stall_stop_percent, 5.0)
     memory = Sensor(random, limits.memory_resume_mib * 2, limits.memory_stop_mib, 80)
     contact, keyboard, wifi = Episodes(random, 2), Episodes(random, 5), Episodes(random, 1)
+    fumbling = Random(f"lock {seed}")
+    lock = Episodes(fumbling, 2)
     touched = -3_600
     for second in range(0, DAY_S, every_s):
         if keyboard.at(second) and random.random() < every_s / 40:
@@ -70,7 +73,7 @@ def day(seed: int, limits: Limits, *, every_s: int = 5, dropout: float = 0.000_2
             "battery_mc": round(battery.says(second, every_s) * 1_000),
             "cpu_mc": round(cpu.says(second, every_s) * 1_000),
             "user_idle_ms": (second - touched) * 1_000,
-            "locked": False,
+            "locked": lock.at(second) and fumbling.random() < 0.5,
             "metered": wifi.at(second) and random.random() < 0.4,
             "cpu_others_ppm": min(1_000_000, max(0, round(others.says(second, every_s) * 10_000))),
             "cpu_stall_ppm": min(1_000_000, max(0, round(stall.says(second, every_s) * 10_000))),

@@ -96,10 +96,14 @@ CALM_FOR = {
 }
 """What must be over for how long before work goes on."""
 
+READ_FROM = {"battery temperature": "battery_mc", "processor temperature": "cpu_mc"}
+HOUR_MS = 3_600_000
+
 
 def out_of_bounds(limits: Limits, decided: Iterable[tuple[Sample, Answer]]) -> Iterator[str]:
     """Work beyond a limit, and work that began too early after one was broken."""
     last_trouble: dict[str, int] = {}
+    hot: dict[str, int] = {}  # what was beyond its limit when it was last read, and when that was
     mains_since: int | None = None
     ran = False
     for sample, answer in decided:
@@ -111,6 +115,16 @@ def out_of_bounds(limits: Limits, decided: Iterable[tuple[Sample, Answer]]) -> I
         why = forbids(limits, at, 0 if mains_since is None else (at_ms - mains_since) / 1000)
         for trouble in why:
             last_trouble[trouble] = at_ms
+        for trouble, field in READ_FROM.items():
+            if getattr(at, field) is not None:
+                hot.pop(trouble, None)
+            if trouble in why:
+                hot[trouble] = at_ms
+        if at.has_battery is False:
+            hot.pop("battery temperature", None)
+        silent = [trouble for trouble, when in hot.items() if trouble not in why and at_ms - when <= HOUR_MS]
+        if isinstance(answer, Run) and silent:
+            yield f"{at_ms}: works although nobody knows whether it is still {', '.join(silent)}"
         runs = isinstance(answer, Run)
         if runs and why:
             yield f"{at_ms}: works although of {', '.join(why)}"

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from domain.harvest import machine
-from domain.harvest.machine import READ_S_MAX, Machine
+from domain.harvest.machine import READ_S_MAX, Look, Machine
 from domain.harvest.overrides import Overrides
 from domain.harvest.policy import Answer, History, Policy, Run, Suspend, decide
 from domain.harvest.probes import Blocking, ProbeFailed
@@ -77,6 +77,22 @@ async def test_a_server_without_sensors_works_and_tells_what_it_does_not_know(fo
     assert isinstance(judged(server, look.readings), Run)
     assert set(look.failures) == {"sysfs thermal", "logind", "NetworkManager"}
     assert "no bus" in look.failures["logind"]
+
+
+async def test_a_linux_inside_of_windows_has_somebody_at_it_until_its_owner_says_otherwise(
+    folder: Path,
+) -> None:
+    """It has no screen and no session: those are Windows's."""
+    proc = tree("proc", folder / "proc")
+    (proc / "sys" / "kernel").mkdir(parents=True)
+    (proc / "sys" / "kernel" / "osrelease").write_text("5.15.153.1-microsoft-standard-WSL2\n")
+    async with daemon(folder) as bus, service(bus, LOGIN1, logind()), service(bus, NM, AT_HOME):
+        wsl = machine.linux(tree("server", folder / "sys"), proc, bus=bus.address)
+        look = await wsl.look()
+        answer = judged(wsl, look.readings)
+        assert wsl.profile(look.readings) == "desktop"
+        assert "user_unknown" in (answer.reason.code, *answer.also)
+        await wsl.aclose()
 
 
 async def test_a_hot_fanless_board(folder: Path) -> None:
@@ -218,6 +234,25 @@ async def test_a_slow_source_is_not_asked_at_every_look() -> None:
     for _ in range(5):
         assert (await device.look()).readings.on_mains is True
     assert source.asked == 1
+
+
+async def test_what_a_slow_source_said_holds_while_it_is_asked_again_and_not_for_ever() -> None:
+    """Or each slow answer of a phone would cost minutes of calm."""
+    slow, now = Hanging(), [0.0]
+    device = Machine([Blocking(slow, every_s=5, clock=lambda: now[0], holds_s=15)])
+    slow.go.set()
+    assert (await device.look()).readings.on_mains is True
+    slow.go.clear()
+    now[0] = 6.0
+    assert (await device.look()).readings.on_mains is True
+    assert slow.asked == 2
+    now[0] = 14.0
+    assert await device.look() == Look(Readings(on_mains=True), {})
+    assert slow.asked == 2
+    now[0] = 16.0
+    assert (await device.look()).readings.on_mains is None
+    slow.go.set()
+    assert await trio.to_thread.run_sync(slow.answered.wait, 10)
 
 
 async def test_what_the_system_says_is_passed_on_and_a_failure_waits(autojump_clock: object) -> None:

@@ -159,12 +159,27 @@ def test_a_machine_of_which_nothing_is_known_yet_must_be_at_all_of_them() -> Non
     assert Owner().sees(cpu_mc=80_000).reason.limit == 70_000
 
 
-def test_what_was_hot_and_is_unknown_is_hot_when_it_is_known_again() -> None:
-    """The server's sensors may be unknown, and are not in the way; a reading in between is."""
+def test_what_was_hot_when_its_sensor_fell_silent_stays_hot() -> None:
+    """A sensor may be unknown on a server, but not because it is too hot to tell."""
     owner = Owner(SERVER)
     owner.sees(cpu_mc=91_000)
-    assert isinstance(owner.sees(301, cpu_mc=None), Run)
+    silent = owner.sees(301, cpu_mc=None)
+    assert "the processor was too hot when its sensor last told" in sentence(silent)
     assert owner.sees(cpu_mc=85_000).reason.code == "cpu_hot"
+    assert owner.sees(cpu_mc=79_000).reason.code == "settling"
+
+
+def test_a_sensor_that_is_gone_for_good_does_not_end_the_work_for_good() -> None:
+    owner = Owner(SERVER)
+    owner.sees(cpu_mc=91_000)
+    assert not isinstance(owner.sees(3_600, cpu_mc=None), Run)
+    assert isinstance(owner.sees(301), Run)
+
+
+def test_a_battery_that_was_taken_out_is_not_low() -> None:
+    owner = working()
+    owner.sees(charge_percent=10)
+    assert owner.sees(has_battery=False, charge_percent=None).reason.code == "settling"
 
 
 def test_whoever_is_stopped_soon_again_waits_twice_as_long_and_an_hour_at_most() -> None:
@@ -239,8 +254,15 @@ def test_a_processor_stops_ten_degrees_before_the_system_switches_itself_off() -
 
 def test_a_locked_screen_needs_less_patience_and_an_unlocked_one_all_of_it() -> None:
     owner = working()
-    assert isinstance(owner.sees(user_idle_ms=61 * SECOND, locked=True), Run)
+    assert owner.sees(user_idle_ms=61 * SECOND, locked=True).reason.code == "user_active"
+    assert isinstance(owner.sees(60), Run), "locked for as long as that needs no input"
     assert owner.sees(locked=False).reason.code == "user_active"
+
+
+def test_a_screen_whose_lock_flickers_is_not_locked() -> None:
+    owner = working()
+    for second in range(600):
+        assert not isinstance(owner.sees(user_idle_ms=2 * MINUTE, locked=second % 30 < 20), Run)
 
 
 def test_a_phone_that_is_put_back_on_its_charger_lies_there_first() -> None:

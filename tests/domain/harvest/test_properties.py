@@ -107,6 +107,8 @@ histories = st.builds(
     action=st.sampled_from(["", "run", "suspend", "evict"]),
     last_ms=st.integers(NOW - DAY_MS, NOW + DAY_MS) | st.integers(NOW - 2_000, NOW),
     broken=st.frozensets(st.sampled_from(MEASURED)),
+    beyond=st.frozensets(st.sampled_from(MEASURED)),
+    beyond_ms=st.integers(NOW - DAY_MS, NOW + DAY_MS),
     running_since_ms=st.integers(0, NOW + DAY_MS),
     stopped_since_ms=st.just(0) | st.integers(NOW - DAY_MS, NOW + DAY_MS),
     calm_since_ms=st.just(0) | st.integers(NOW - DAY_MS, NOW + DAY_MS),
@@ -114,6 +116,7 @@ histories = st.builds(
     troubled_by=st.sampled_from(["", "cpu_hot"]),
     last_calm_ms=st.integers(0, 4_000_000),
     mains_since_ms=st.just(0) | st.integers(NOW - DAY_MS, NOW),
+    locked_since_ms=st.just(0) | st.integers(NOW - DAY_MS, NOW),
 )
 
 

@@ -37,7 +37,7 @@ LAPTOP_DAY = """
     12:49:00  run      idle
     13:00:00  suspend  user_active
     13:10:00  evict    user_active
-    13:31:00  run      idle            locked, so a minute is enough
+    13:31:10  run      idle            locked for a minute, so a minute is enough
     14:00:00  suspend  unplugged
     14:10:00  evict    unplugged
     15:20:00  evict    user_active     plugged in

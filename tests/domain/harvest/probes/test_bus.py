@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 from pathlib import Path
@@ -64,6 +65,33 @@ async def test_the_login_screen_and_jobs_of_cron_are_nobody(folder: Path) -> Non
     cron = session("unspecified", idle=False, since_us=0, of="background")
     closing = session("tty", idle=False, since_us=UPTIME_US - 1, state="closing")
     assert await told(folder, logind(greeter, cron, closing)) == Readings(user_idle_ms=UPTIME_US // 1_000)
+
+
+async def test_whoever_logged_out_was_here_until_then(folder: Path) -> None:
+    """Nobody is left on it, and it was typed on three seconds ago."""
+    remote = session("tty", idle=False, since_us=UPTIME_US - 3_000_000)
+    assert await told_after(folder, logind(remote), logind()) == [3_000, 4_000]
+
+
+async def test_when_a_film_ends_somebody_was_here(folder: Path) -> None:
+    """Though the desktop said long ago that nobody touches it."""
+    film = logind(IDLE_DESKTOP, inhibited="idle")
+    assert await told_after(folder, film, logind(IDLE_DESKTOP)) == [0, 1_000]
+
+
+async def told_after(folder: Path, *answers: Answers) -> list[int | None]:
+    """What one probe tells of input, a second later each time."""
+    clock = itertools.count(UPTIME_US * 1_000, 1_000_000_000)
+    found = []
+    async with daemon(folder) as bus, service(bus, LOGIN1, {}) as login1:
+        client = Bus(bus.address)
+        probe = Logind(client, lambda: next(clock))
+        for answer in answers:
+            login1.answers.clear()
+            login1.answers |= answer
+            found.append((await probe.read()).user_idle_ms)
+        await client.aclose()
+    return found
 
 
 async def test_a_session_without_a_time_has_somebody(folder: Path) -> None:

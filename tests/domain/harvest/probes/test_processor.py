@@ -8,7 +8,7 @@ import pytest
 
 from domain.harvest.probes import ProbeFailed, portable
 from domain.harvest.probes.kernel import Memory, Pressure, Times
-from domain.harvest.probes.processor import Processor
+from domain.harvest.probes.processor import Processor, Used
 from domain.harvest.readings import Readings
 from tests.domain.harvest.devices import tree
 
@@ -20,16 +20,19 @@ class Cores:
     """Four cores, and what each look finds: seconds used by others, and by us."""
 
     def __init__(self) -> None:
-        self.total = self.busy = self.ours = 0
+        self.total = self.busy = self.ours = self.node = 0
         self.stall: int | None = 50_000
 
-    def passes(self, seconds: float, *, others: float = 0, ours: float = 0) -> None:
+    def passes(self, seconds: float, *, others: float = 0, ours: float = 0, node: float = 0) -> None:
         self.total += int(seconds * CORES * SECOND)
-        self.busy += int((others + ours) * SECOND)
+        self.busy += int((others + ours + node) * SECOND)
         self.ours += int(ours * SECOND)
+        self.node += int(node * SECOND)
 
     def probe(self) -> Processor:
-        return Processor(lambda: (self.busy, self.total), lambda: self.ours, lambda: self.stall)
+        return Processor(
+            lambda: (self.busy, self.total), lambda: Used(self.ours, self.node), lambda: self.stall
+        )
 
 
 def test_what_a_kernel_recorded(tmp_path: Path) -> None:
@@ -66,6 +69,15 @@ def test_our_own_jobs_that_wait_are_no_pressure_either() -> None:
     assert probe.read().cpu_stall_ppm is None
     cores.passes(1, others=1)
     assert probe.read().cpu_stall_ppm == 50_000, "they stand still"
+
+
+def test_what_the_node_fetches_and_verifies_is_nobody_and_leaves_pressure_told() -> None:
+    """Else a large input would stop the work that it is for, again and again."""
+    cores = Cores()
+    probe = cores.probe()
+    probe.read()
+    cores.passes(1, others=0.4, node=2)
+    assert probe.read() == Readings(cpu_others_ppm=100_000, cpu_stall_ppm=50_000)
 
 
 def test_two_looks_at_once_say_the_same() -> None:
