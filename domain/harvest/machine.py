@@ -36,7 +36,7 @@ READ_S_MAX: Final = 2.0
 TERMUX_EVERY_S: Final = 5.0  # each question starts a process and wakes an app
 TERMUX_HOLDS_S: Final = 15.0
 """What it said holds while the next question is out, which may take RUN_S_MAX: so late may show that a
-charger was pulled. Were it unknown meanwhile, each slow answer would cost minutes of calm; work might never begin.
+charger was pulled. Were it unknown meanwhile, each slow answer would cost minutes of calm.
 """
 
 MACOS_EVERY_S: Final = 5.0  # each starts a process; input is asked at every look
