@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger import reconcile
 from ledger.cid import Cid
 from ledger.errors import RemoteError
 from ledger.event import Event
-from ledger.heads import Head, Lane
-from ledger.holdings import FRONTIER_WIDTH, frontier_item, frontier_set, id_of
+from ledger.holdings import frontier_set
 from ledger.item_set import ItemSet
 from ledger.reconcile import FRAME_MAX
-from ledger.reconcile_frames import FRAME_MIN, Mode, Span, encode_frame
+from ledger.reconcile_frames import FRAME_MIN
 from network import sync_messages as words
-from network.sync import FEW, IDS_ROUNDS_MAX, Puller, Stage
+from network.sync import IDS_ROUNDS_MAX, Puller, Stage
 from network.sync_actions import (
-    Action,
-    DeliverCheckpoints,
     Delivered,
-    DeliverEvents,
     Done,
     Local,
-    LookUp,
     Send,
     Stock,
     TakeStock,
 )
-from network.sync_answers import Part, by_ids, event_frames, merge, share
 from network.sync_messages import (
     ANSWER_BYTES_MAX,
-    EVENT_FRAME_BYTES,
     RANGES_MAX,
     Bye,
     Checkpoints,
@@ -48,132 +36,24 @@ from network.sync_messages import (
     GetIds,
     GetLacking,
     GetRanges,
-    GetVotes,
     Heads,
     Hello,
-    Same,
-    Votes,
-    decode_answer,
-    decode_hello,
     decode_question,
-    decode_welcome,
     encode,
 )
-from tests.network.ledgers import NET, OTHER_NET, Author, MemoryLedger
-
-SALT = b"a grain."
-
-
-class Session:
-    """One puller and the ledger of each side, run in a loop without input or output."""
-
-    def __init__(
-        self,
-        ours: MemoryLedger,
-        theirs: MemoryLedger,
-        wanted: tuple[Cid, ...] = (),
-        *,
-        limit: int = FRAME_MAX,
-        few: int = FEW,
-    ) -> None:
-        self.ours, self.theirs = ours, theirs
-        self.questions: list[object] = []
-        self.puller = Puller(now(ours.hello()), SALT, wanted, limit, few=few)
-
-    def kinds(self) -> list[type]:
-        return [type(question) for question in self.questions]
-
-    def run(self) -> str:
-        actions = self.puller.start()
-        waiting: list[bytes] = []
-        while True:
-            if not actions:
-                actions = self.puller.receive(waiting.pop(0))
-                continue
-            [action] = actions
-            if isinstance(action, Done):
-                return action.code
-            actions = self.perform(action, waiting)
-
-    def perform(self, action: Action, waiting: list[bytes]) -> list[Action]:
-        match action:
-            case Send(frame):
-                assert not waiting, "a question while an answer is on its way"
-                waiting.extend(self.answer(frame))
-                return []
-            case LookUp(ids):
-                local = Local(
-                    now(self.ours.hello()), now(self.ours.heads()), tuple(now(self.ours.unknown(ids)))
-                )
-                return self.puller.resume(local)
-            case TakeStock(Stock.FRONTIER):
-                return self.puller.stocked(now(self.ours.frontier()))
-            case TakeStock(Stock.UNORDERED):
-                base, items = now(self.ours.unordered())
-                return self.puller.stocked(items, base)
-            case DeliverEvents(wires):
-                return self.puller.delivered(now(self.ours.take_events(wires, "them")))
-            case DeliverCheckpoints(items, final):
-                return self.puller.delivered(now(self.ours.take_checkpoints(items, final, "them")))
-        raise AssertionError(action)
-
-    def answer(self, frame: bytes) -> Iterator[bytes]:
-        if not self.questions:
-            hello = decode_hello(frame)
-            self.questions.append(hello)
-            theirs = now(self.theirs.hello())
-            yield encode(Same() if theirs == hello else theirs)
-            return
-        question = decode_question(frame)
-        self.questions.append(question)
-        match question:
-            case GetHeads(frame, limit):
-                yield encode(Heads(reconcile.answer(now(self.theirs.frontier()), frame, limit)))
-            case GetDifferences(base, frame, limit):
-                ours, above = now(self.theirs.unordered())
-                yield encode(
-                    Differences(reconcile.answer(above, frame, limit, direct=True) if ours == base else None)
-                )
-            case GetLacking(base, frame, salt):
-                ours, above = now(self.theirs.unordered())
-                if ours != base:
-                    yield encode(Differences(None))
-                    return
-                names = [id_of(item) for item in reconcile.lacking(above, frame, salt)]
-                events, more = by_ids(names, now(self.theirs.wires(names)))
-                yield from event_frames([(0, wire) for _, wire in events], more=more)
-            case GetRanges(ranges):
-                parts = []
-                for by, lane, first, last in ranges:
-                    wires = now(self.theirs.lane_range(by, lane, first, last, share(len(ranges))))
-                    parts.append(Part(wires, whole=not wires or len(wires) == last - first + 1))
-                events, more = merge(parts)
-                yield from event_frames(events, more=more)
-            case GetIds(ids):
-                events, more = by_ids(ids, now(self.theirs.wires(ids)))
-                yield from event_frames(events, more=more)
-            case GetCheckpoints(first, limit):
-                items, final = now(self.theirs.checkpoints(first, limit))
-                yield encode(Checkpoints(tuple(items), final))
-
-
-def now(coroutine):  # type: ignore[no-untyped-def]
-    """The result of a coroutine that waits for nothing."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        return stop.value
-    raise AssertionError("it waited")
-
-
-def ledger(*events: object) -> MemoryLedger:
-    made = MemoryLedger()
-    made.add(*events)  # type: ignore[arg-type]
-    return made
-
-
-def same(a: MemoryLedger, b: MemoryLedger) -> bool:
-    return a.events.keys() == b.events.keys() and a.finals == b.finals
+from tests.network.ledgers import NET, OTHER_NET, Author
+from tests.network.sync_session import (
+    DIFFERS,
+    EQUAL,
+    SALT,
+    TIP,
+    A,
+    Session,
+    heads_of,
+    ledger,
+    now,
+    same,
+)
 
 
 def test_equal_ledgers_are_done_in_one_round_trip():
@@ -476,14 +356,6 @@ def test_a_checkpoint_that_never_applies_is_not_asked_for_for_ever():
     assert session.run() == "stalled"
 
 
-VECTORS = Path(__file__).parents[1] / "vectors" / "sync_words.json"
-A, B = b"\x02" * 32, b"\x03" * 32
-TIP = Cid.of(b"tip")
-END = b"\xff" * (FRONTIER_WIDTH + 1)
-DIFFERS = encode_frame([Span(b"", END, Mode.FINGERPRINT, fingerprint=b"\x07" * 16)], width=FRONTIER_WIDTH)
-EQUAL = encode_frame([Span(b"", END, Mode.SKIP)], width=FRONTIER_WIDTH)
-
-
 @pytest.mark.parametrize("at", ["hello", "heads"])
 def test_a_peer_may_leave_at_any_time_and_its_reason_is_only_noise(at: str):
     """What it says is not used for anything: counters are named by us alone."""
@@ -516,12 +388,6 @@ def in_stage(stage: Stage) -> Puller:
         puller.resume(Local(puller.hello, {}))
     assert puller.stage is stage
     return puller
-
-
-def heads_of(heads: dict[Lane, Head]) -> Heads:
-    """The answer that gives these heads to somebody who has none."""
-    items = tuple(sorted(frontier_item(lane, head) for lane, head in heads.items()))
-    return Heads(encode_frame([Span(b"", END, Mode.ITEMS, items=items)], width=FRONTIER_WIDTH))
 
 
 @pytest.mark.parametrize(
@@ -561,88 +427,6 @@ def test_an_answer_that_was_not_asked_for_ends_the_session(stage: Stage, answer:
 def test_garbage_in_any_stage_is_a_remote_error(stage: Stage, frame: bytes):
     with pytest.raises(RemoteError):
         in_stage(stage).receive(frame)
-
-
-WORDS = {
-    "hello": Hello(NET, 1, TIP, b"\x07" * 32, b"\x08" * 16),
-    "hello at height 0": Hello(NET, 0, None, b"\x07" * 32, b"\x08" * 16),
-    "same": Same(),
-    "bye": Bye("busy"),
-    "get heads": GetHeads(DIFFERS, 256),
-    "ranges": GetRanges(((A, 0, 1, 2), (B, 2, 0, 0))),
-    "ids": GetIds((TIP,)),
-    "get checkpoints": GetCheckpoints(1, 2),
-    "get differences": GetDifferences(TIP, DIFFERS, FRAME_MAX),
-    "get differences at height 0": GetDifferences(None, DIFFERS, FRAME_MAX),
-    "get lacking": GetLacking(TIP, EQUAL, SALT),
-    "heads": heads_of({(A, 0): (3, TIP), (B, 2): (4, TIP)}),
-    "differences": Differences(EQUAL),
-    "differences on another checkpoint": Differences(None),
-    "events": Events(((0, b"wire"), (7, b"")), end=False, more=True),
-    "checkpoints": Checkpoints(((b"c", b"q"),), b"f"),
-    "get votes": GetVotes(3, 4),
-    "votes": Votes((b"v", b"w")),
-}
-
-
-@pytest.mark.parametrize("name", WORDS)
-def test_words_survive_the_wire_and_their_bytes_are_pinned(name: str):
-    """A difference cuts the network in two: it needs a new protocol name, `/fog/sync/4`."""
-    word = WORDS[name]
-    data = encode(word)
-    decoders = (decode_welcome, decode_question, decode_answer)
-    decode = decoders[0 if isinstance(word, Hello | Same) else 1 if isinstance(word, words.Question) else 2]
-    assert decode(data) == word
-    assert json.loads(VECTORS.read_text())[name] == data.hex()
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [
-        encode(Bye("x")) + b"\x00",
-        words.canonical.encode({"t": "get_ids", "ids": []}),
-        words.canonical.encode({"t": "get_ids", "ids": [TIP] * 257}),
-        words.canonical.encode({"t": "get_ranges", "ranges": []}),
-        words.canonical.encode({"t": "get_heads", "frame": b"", "limit": 256}),
-        words.canonical.encode({"t": "get_heads", "frame": b"\x00", "limit": 255}),
-        words.canonical.encode({"t": "get_heads", "frame": bytes(FRAME_MAX + 1), "limit": 256}),
-        words.canonical.encode({"t": "get_checkpoints", "first": 1, "limit": 0}),
-        words.canonical.encode({"t": "get_checkpoints", "first": 1, "limit": 10**6}),
-        words.canonical.encode({"t": "unheard of"}),
-        words.canonical.encode({"t": "get_heads", "frame": b"\x00", "limit": 256, "extra": 1}),
-        b"",
-    ],
-)
-def test_a_question_that_breaks_the_rules_is_a_remote_error(frame: bytes):
-    with pytest.raises(RemoteError):
-        decode_question(frame)
-
-
-def test_a_merged_answer_is_cut_at_its_limit_and_says_so():
-    big = Author(1).lane(100, 15_000)
-    events, more = merge([Part([event.wire for event in big], whole=True)])
-    assert more
-    assert sum(len(wire) for _, wire in events) <= ANSWER_BYTES_MAX
-
-
-def test_a_lane_whose_continuation_is_unknown_stops_the_merge():
-    """What comes after the part we read might belong before the other lanes' next events."""
-    alice, bob = Author(1), Author(2)
-    first = alice.lane(2)
-    later = [bob.write(parents=[alice.write()]) for _ in range(3)]
-    events, more = merge(
-        [Part([e.wire for e in first], whole=False), Part([e.wire for e in later], whole=True)]
-    )
-    assert more
-    assert [wire for _, wire in events] == [event.wire for event in first]
-
-
-def test_frames_hold_at_most_64_kib_of_events_and_the_last_is_marked():
-    wires = [(0, bytes(20_000))] * 10
-    frames = [decode_answer(frame) for frame in event_frames(wires, more=True)]
-    assert all(sum(len(w) for _, w in frame.events) <= EVENT_FRAME_BYTES for frame in frames)  # type: ignore[union-attr]
-    assert [frame.end for frame in frames] == [False] * (len(frames) - 1) + [True]  # type: ignore[union-attr]
-    assert [event for frame in frames for event in frame.events] == wires  # type: ignore[union-attr]
 
 
 @settings(max_examples=40, deadline=None)

@@ -43,7 +43,9 @@ ENDING_S = 300.0  # for all others: a busy machine comes to them late
 OUTPUT = 1 << 20
 MEMORY = 64 << 20
 FUEL = 500_000_000
-FUEL_OF_LOOPS = 10_000_000  # what grows to its bounds in thousands of turns, and at each goes on to ask for more
+FUEL_OF_LOOPS = (
+    10_000_000  # what grows to its bounds in thousands of turns, and at each goes on to ask for more
+)
 COMPILE_S = 1  # and 10 for each MiB, as everywhere
 NEIGHBOUR_INPUT = bytes(range(256)) * 400
 
