@@ -7,21 +7,28 @@
 Many nodes see the same fault at once. Each waits a while that it draws for itself, then looks whether
 somebody's evidence is final already; so a fault costs the network a few events and not one from everybody.
 
+Anybody can make keys and fork them, as many as it likes; faults of votes are told of once. So what waits is
+said by how grave it is, and each sort has places of its own:
+
+    votes      of somebody with a bond
+    bonds      other offences of somebody with a bond, a few of each
+    strangers  forks of those who have nothing to lose but a lane
+
 Decides nothing: the rules judge the evidence. Knows what would be in vain: what was punished, whoever has
 nothing to lose by it, and ourselves.
 
 What must always hold: an offence is said at most once while this node runs; what waits is bounded, and what
-finds no place is counted. Faults of votes that find none are shown again by whoever else saw them; forks are
-in the store, and looked at again on the next start.
+finds no place is counted; nothing that costs nobody a bond takes the place or the turn of what does. Forks
+are in the store, and looked at again on the next start.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import trio
 
@@ -48,7 +55,14 @@ from ledger.warrants import Warrant
 log = logging.getLogger(__name__)
 
 WAITING_MAX: Final = 64
-"""Accusations that wait for their turn; each waits `patience`, so a flood of faults is said slowly."""
+"""Accusations of strangers that wait for their turn; each waits `patience`, so a flood is said slowly."""
+
+GRAVE_MAX: Final = 256
+"""Those of votes, and those of others with a bond: as many as may be checked in a checkpoint
+(`domain.rules.checks`); there are 100 validators at most. 2.5 MB if all are as large as they may be."""
+
+GRAVE_OF_ONE_MAX: Final = 8
+"""Of one key, of those with a bond: a liar has many places to lie about, and pays for each."""
 
 KNOWN_MAX: Final = 4_096
 """Offences remembered, so that they are said once: some 300 KB."""
@@ -58,6 +72,10 @@ PATIENCE_S: Final = 3.0
 
 Evidence: TypeAlias = EvidenceVotes | EvidenceFork | EvidenceWarrant
 Say: TypeAlias = Callable[[Payload], Awaitable[Event]]
+Sort: TypeAlias = Literal["votes", "bonds", "strangers"]
+
+PLACES: Final[dict[Sort, int]] = {"votes": GRAVE_MAX, "bonds": GRAVE_MAX, "strangers": WAITING_MAX}
+"""The gravest first."""
 
 
 class Accuser:
@@ -71,7 +89,8 @@ class Accuser:
         self._say = say
         self._patience = patience
         self._known: OrderedDict[bytes, None] = OrderedDict()
-        self._found, self._waiting = trio.open_memory_channel[Evidence](WAITING_MAX)
+        self._waiting = {sort: deque[tuple[bytes, Evidence]]() for sort in PLACES}
+        self._ready = trio.Semaphore(0)
         self.counts: Counter[str] = Counter()
 
     # -- what was found -------------------------------------------------------------------------------------
@@ -89,24 +108,34 @@ class Accuser:
             self._take(EvidenceWarrant(warrant))
 
     def _take(self, evidence: Evidence) -> None:
-        name = offence_of(evidence, self._ledger.replica.net)
+        replica = self._ledger.replica
+        name = offence_of(evidence, replica.net)
         if name in self._known:
             return
-        try:
-            self._found.send_nowait(evidence)
-        except trio.WouldBlock:
+        sort = _sort_of(evidence, replica.state, replica.net)
+        author = author_of(evidence, replica.net)
+        if not self._has_place(author, sort):
             self.counts["dropped"] += 1
             return
+        self._waiting[sort].append((author, evidence))
+        self._ready.release()
         self._known[name] = None
         if len(self._known) > KNOWN_MAX:
             self._known.popitem(last=False)
 
+    def _has_place(self, author: bytes, sort: Sort) -> bool:
+        waiting = self._waiting[sort]
+        of_one = sum(other == author for other, _ in waiting) if sort == "bonds" else 0
+        return len(waiting) < PLACES[sort] and of_one < GRAVE_OF_ONE_MAX
+
     # -- what is said ---------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Say what is worth saying, one after the other, until cancelled."""
+        """Say what is worth saying, one after the other and the gravest first, until cancelled."""
         self.forks(await self._ledger.call(self._left_over))
-        async for evidence in self._waiting:
+        while True:
+            await self._ready.acquire()
+            _, evidence = next(waiting for waiting in self._waiting.values() if waiting).popleft()
             await trio.sleep(self._patience())
             if await self._ledger.call(self._is_worth_saying, evidence):
                 await self._accuse(evidence)
@@ -126,15 +155,15 @@ class Accuser:
     def _left_over(self) -> list[ForkProof]:
         """Forks that an earlier run saw and that nobody punished. In the replica's thread."""
         proofs = self._ledger.replica.store.fork_proofs()
-        worth = [proof for proof in proofs if self._is_worth_saying(EvidenceFork(proof))]
-        return worth[:WAITING_MAX]
+        return [proof for proof in proofs if self._is_worth_saying(EvidenceFork(proof))]
 
     def _is_worth_saying(self, evidence: Evidence) -> bool:
         replica = self._ledger.replica
         return is_worth_saying(evidence, replica.state, replica.net, self._account)
 
     def __repr__(self) -> str:
-        return f"<Accuser waiting={self._waiting.statistics().current_buffer_used} {dict(self.counts)}>"
+        waiting = {sort: len(evidence) for sort, evidence in self._waiting.items()}
+        return f"<Accuser waiting={waiting} {dict(self.counts)}>"
 
 
 def is_worth_saying(evidence: Evidence, state: State, net: Cid, account: bytes) -> bool:
@@ -142,25 +171,44 @@ def is_worth_saying(evidence: Evidence, state: State, net: Cid, account: bytes) 
 
     A fork closes its lane by itself as soon as both branches are ordered: only a bond is worth more words.
     """
-    answers = partial(answers_in, state)
+    offenders = _offenders(evidence, state, net)
     closes = False
     match evidence:
         case EvidenceVotes():
-            offenders = [evidence.one.by]
             done = is_punished(state, vote_offence(evidence.one.by, evidence.one.vote.epoch))
         case EvidenceWarrant():
             header = evidence.warrant.header(net)
-            offenders = answerable(answers, header)
             done = is_punished(state, warrant_offence(header.by, header.lane, header.seq))
         case EvidenceFork():
-            header, other = evidence.proof.headers(net)
-            offenders = answerable(answers, header, other)
+            header = evidence.proof.header(net)
             done = is_closed(state, header.by, header.lane)
             head = lane_head(state, header.by, header.lane)
             closes = head is None or not head.closed
     if done or account in offenders:
         return False
-    return closes or any(bond_in(state, offender).at_stake for offender in offenders)
+    return closes or _has_stake(state, offenders)
+
+
+def _offenders(evidence: Evidence, state: State, net: Cid) -> list[bytes]:
+    """Who answers for it, whoever signed first."""
+    answers = partial(answers_in, state)
+    match evidence:
+        case EvidenceVotes():
+            return [evidence.one.by]
+        case EvidenceWarrant():
+            return answerable(answers, evidence.warrant.header(net))
+        case EvidenceFork():
+            return answerable(answers, *evidence.proof.headers(net))
+
+
+def _has_stake(state: State, offenders: Sequence[bytes]) -> bool:
+    return any(bond_in(state, offender).at_stake for offender in offenders)
+
+
+def _sort_of(evidence: Evidence, state: State, net: Cid) -> Sort:
+    if not _has_stake(state, _offenders(evidence, state, net)):
+        return "strangers"
+    return "votes" if isinstance(evidence, EvidenceVotes) else "bonds"
 
 
 def offence_of(evidence: Evidence, net: Cid) -> bytes:
@@ -174,3 +222,14 @@ def offence_of(evidence: Evidence, net: Cid) -> bytes:
         case EvidenceFork():
             header = evidence.proof.header(net)
             return b"f" + header.by + bytes((header.lane,))
+
+
+def author_of(evidence: Evidence, net: Cid) -> bytes:
+    """The key that signed what was wrong."""
+    match evidence:
+        case EvidenceVotes():
+            return evidence.one.by
+        case EvidenceWarrant():
+            return evidence.warrant.header(net).by
+        case EvidenceFork():
+            return evidence.proof.header(net).by

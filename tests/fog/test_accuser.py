@@ -10,9 +10,10 @@ import trio
 
 from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant, Payload
 from domain.rules import FogRules
-from fog.accuser import WAITING_MAX, Accuser, is_worth_saying, offence_of
+from fog.accuser import GRAVE_MAX, GRAVE_OF_ONE_MAX, WAITING_MAX, Accuser, is_worth_saying, offence_of
 from fog.replica_thread import ReplicaThread
 from ledger import event as events
+from ledger.cid import Cid
 from ledger.errors import UsageError
 from ledger.event import Event
 from ledger.evidence import VoteFault
@@ -187,6 +188,51 @@ async def test_a_flood_of_faults_is_bounded_and_counted(desk: Desk) -> None:
     for number in range(WAITING_MAX + 5):
         desk.accuser.forks([desk.fork(f"stranger {number}")])
     assert desk.accuser.counts == {"dropped": 5}
+
+
+@pytest.mark.trio
+async def test_what_costs_a_bond_is_said_before_any_number_of_forks_that_cost_nothing(desk: Desk) -> None:
+    """A voter tells of a fault once: with no place for it, a free flood would have hidden it for good."""
+    votes = Court(stakes={"a": 1}).double_vote("a")
+    for number in range(WAITING_MAX + 1):
+        desk.accuser.forks([desk.fork(f"stranger {number}")])
+    desk.accuser.forks([desk.fork("b")])
+    desk.accuser.faults([VoteFault(votes.one, votes.other)])
+    async with desk.sitting(desk.accuser):
+        assert await desk.heard.receive() == votes
+        assert await desk.heard.receive() == EvidenceFork(desk.fork("b"))
+        assert await desk.heard.receive() == EvidenceFork(desk.fork("stranger 0"))
+    assert desk.accuser.counts["dropped"] == 1
+
+
+@pytest.mark.trio
+async def test_votes_of_those_who_have_nothing_take_no_place_of_those_who_have(desk: Desk) -> None:
+    court = Court(stakes={"a": 1})
+    for number in range(GRAVE_MAX):
+        votes = court.double_vote(f"stranger {number}")
+        desk.accuser.faults([VoteFault(votes.one, votes.other)])
+    assert desk.accuser.counts["dropped"] == GRAVE_MAX - WAITING_MAX
+    votes = court.double_vote("a")
+    desk.accuser.faults([VoteFault(votes.one, votes.other)])
+    async with desk.sitting(desk.accuser):
+        assert await desk.heard.receive() == votes
+
+
+@pytest.mark.trio
+async def test_one_liar_with_a_bond_leaves_places_to_others(desk: Desk) -> None:
+    """It may lie about any number of places."""
+
+    def lie(name: str, seq: int) -> Warrant:
+        before = desk.event(name, seq=seq, prev=Cid.of(b"before"), lc=seq + 1)
+        return Warrant.of(desk.event(name, seq=seq + 1, prev=before.id, lc=99), [before])
+
+    desk.accuser.warrants([lie("a", seq) for seq in range(1, GRAVE_MAX + 1)])
+    assert desk.accuser.counts["dropped"] == GRAVE_MAX - GRAVE_OF_ONE_MAX
+    desk.accuser.warrants([lie("b", 1)])
+    assert desk.accuser.counts["dropped"] == GRAVE_MAX - GRAVE_OF_ONE_MAX
+    async with desk.sitting(desk.accuser):
+        said = [await desk.heard.receive() for _ in range(GRAVE_OF_ONE_MAX + 1)]
+    assert said[-1] == EvidenceWarrant(lie("b", 1))
 
 
 @pytest.mark.trio
