@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 import trio
 
-from domain.compute.spec import RESULT_SIZE_MAX, ShardResult
+from domain.work import SubmittedJob
 from fog import agenda
 from fog.agenda import Agenda
 from fog.collect_methods import SETTLED, UNREADABLE, Collect, Piece
@@ -55,7 +55,7 @@ class CollectHandlers:
             record = await self._submitter.until_fetched(job, told)
             is_over, lost = record.ended, dict(record.lost)  # now: more may come, and end it, while we tell
             for row in await self._agenda.ask(_rows_of, job, record.fetched - told):
-                await self._tell(row["shard"], Cid(row["result"]), emit)
+                await self._tell(record, row["shard"], Cid(row["result"]), emit)
                 told.add(row["shard"])
             for shard, loss in sorted(lost.items()):
                 if shard not in told:
@@ -69,11 +69,11 @@ class CollectHandlers:
                 await emit(plain(Piece(shard=row["shard"], cid=None, data=b"", state=row["state"])))
         return (await self._submitter.result(job)).job
 
-    async def _tell(self, shard: int, cid: Cid, emit: Emit) -> None:
+    async def _tell(self, record: SubmittedJob, shard: int, cid: Cid, emit: Emit) -> None:
         """Outputs first, the result last, one chunk in memory. What cannot be read is said to be so."""
         try:
-            data = await trio.to_thread.run_sync(lambda: self._store.read(cid, size_max=RESULT_SIZE_MAX))
-            result = await trio.to_thread.run_sync(ShardResult.decode, data)
+            result = await self._submitter.take(cid, record, shard)
+            data = await trio.to_thread.run_sync(result.encode)
             for blob in sorted(result.blobs):
                 chunks = self._store.chunks(blob)
                 while (chunk := await trio.to_thread.run_sync(next, chunks, None)) is not None:

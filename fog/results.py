@@ -3,7 +3,8 @@
 A worker writes its result as it likes, and where nobody checks it is settled all the same. What is read here
 is either a result of the shard that it was settled for, or said to be none (`bad_result`).
 
-What must always hold: nobody waits for a peer without an end; nothing is decoded in the thread that moves the
+What must always hold: no chunk is fetched of an output that is more than the job allows, or has another size
+than its result says; nobody waits for a peer without an end; nothing is decoded in the thread that moves the
 network.
 """
 
@@ -19,7 +20,7 @@ from domain.work import SubmittedJob
 from ledger.cid import Cid
 from ledger.errors import RemoteError
 from network.blobs import BlobMissing, BlockStore
-from network.blobs_io import Blobs
+from network.blobs_io import Blobs, Wanted
 from network.blobs_pins import Hold
 
 TRY_S_MAX: Final = 60.0
@@ -65,12 +66,13 @@ class Results:
         asked = cid
         with trio.move_on_after(within_s):
             try:
-                await self._blobs.fetch(cid, self.peers())
+                await self._blobs.fetch(cid, self.peers(), size_max=RESULT_SIZE_MAX)
                 result = await trio.to_thread.run_sync(self._read, cid)
                 require_own(result, record, shard)
                 hold.add(*result.blobs)
-                for asked in sorted(result.blobs) if whole else ():
-                    await self._blobs.fetch(asked, self.peers())
+                for wanted in wanted_by(result) if whole else ():
+                    asked = wanted.cid
+                    await self._blobs.fetch_all([wanted], self.peers())
             except BlobMissing as error:
                 raise BlobMissing(f"{asked}: {error}", next_step=error.next_step) from error
             except RemoteError as error:
@@ -94,14 +96,21 @@ class Results:
         return here
 
 
+def wanted_by(result: ShardResult) -> list[Wanted]:
+    """Each blob, and the size it must have: twice where a result says two."""
+    outputs = [(output.cid, output.size) for output in result.outputs]
+    return sorted({Wanted(cid, size, size) for cid, size in outputs if cid is not None})
+
+
 def require_own(result: ShardResult, record: SubmittedJob, shard: int) -> None:
-    """A worker writes its result as it likes: its runs must be of this shard's inputs and of no other's, and
-    no file of a run can be a folder as well.
+    """A worker writes its result as it likes: its runs must be of this shard's inputs and of no other's, they
+    gave no more than the job allows, and no file of a run can be a folder as well.
 
     Raises RemoteError (`bad_result`).
     """
     if [run.name for run in result.runs] != record.runs_of(shard):
         raise RemoteError("its runs are not those of the inputs of this shard", code=BAD_RESULT)
+    result.require_within(record.output_max)
     for run in result.runs:
         names = {file.name for file in run.files}
         for name in names:

@@ -104,6 +104,7 @@ class Submitter:
                     name=request.name,
                     output=request.output,
                     inputs=packed.inputs,
+                    output_max=request.output_max,
                 )
             return await self.sign(record, await self._payload(request, packed))
 
@@ -151,12 +152,14 @@ class Submitter:
             shard = row["shard"]
             if row["state"] == "settled" and shard not in record.lost:
                 try:
-                    found[shard] = await self._results.take(
-                        Cid(row["result"]), record, shard, whole=whole, within_s=AGAIN_S_MAX
-                    )
+                    found[shard] = await self.take(Cid(row["result"]), record, shard, whole=whole)
                 except RemoteError as error:
                     log.error("shard %d of %s has no result: %s", shard, record.name, error)
         return found
+
+    async def take(self, cid: Cid, record: SubmittedJob, shard: int, *, whole: bool = True) -> ShardResult:
+        """A result that was here. Raises what `Results.take` raises."""
+        return await self._results.take(cid, record, shard, whole=whole, within_s=AGAIN_S_MAX)
 
     async def _keep(self, change: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Change or look up a record of ours; durable on return."""

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from domain.compute.spec import INPUTS_PER_SHARD_MAX, Output, Run, ShardResult
+from domain.compute.wasi import STDERR_MAX
 from domain.payloads import SHARDS_MAX
 from fog import control, methods, task_wire
 from fog.collect_methods import SETTLED, UNREADABLE, Collect, Piece
@@ -156,6 +157,7 @@ class Job:
         self._id: str | None = None
         self._told: set[int] = set()
         self._parts: dict[tuple[int, str], bytearray] = {}
+        self._room: dict[int, int] = {}  # of each shard: bytes of outputs that may still come
         self._again: list[Call] = []
         self._used = [0, 0]  # fuel, and by how many calls
         for call in calls:
@@ -237,6 +239,7 @@ class Job:
         given_up = None
         while True:
             self._parts.clear()
+            self._room.clear()
             before = len(self._told)
             try:
                 self._ask(
@@ -256,7 +259,10 @@ class Job:
         piece = methods.shape(Piece, update)
         if piece.state is None:
             assert piece.cid is not None, "an output has a Cid"
-            self._parts.setdefault((piece.shard, piece.cid), bytearray()).extend(piece.data)
+            room = self._room.get(piece.shard, self._room_of(piece.shard)) - len(piece.data)
+            self._room[piece.shard] = room
+            if room >= 0:  # else its bytes are not those of an output, which `_bytes` finds
+                self._parts.setdefault((piece.shard, piece.cid), bytearray()).extend(piece.data)
             return None
         self._told.add(piece.shard)
         calls = [call for batch in self.shards[piece.shard] for call in batch]
@@ -272,6 +278,10 @@ class Job:
             for call in calls:
                 call.fail(error)
 
+    def _room_of(self, shard: int) -> int:
+        """Bytes of outputs that its result may name."""
+        return self._terms.output_max + STDERR_MAX * len(self.shards[shard])
+
     def _lost(self, piece: Piece) -> JobUnfinished:
         return JobUnfinished(
             f"its result was settled and is not here: {piece.data.decode(errors='replace')}",
@@ -284,6 +294,7 @@ class Job:
         if piece.cid is None or str(blob.cid_of(piece.data)) != piece.cid:
             raise RemoteError("the bytes are not those of the result that was settled", code="bad_result")
         result = ShardResult.decode(piece.data)
+        result.require_within(self._terms.output_max)
         batches = self.shards[piece.shard]
         if len(result.runs) != len(batches):
             raise RemoteError("its runs are not those of its shard", code="bad_result")
@@ -334,7 +345,7 @@ class Job:
         if output.data is not None:
             return output.data
         data = bytes(self._parts.get((shard, str(output.cid)), b""))
-        if blob.cid_of(data) != output.cid:
+        if len(data) != output.size or blob.cid_of(data) != output.cid:
             raise RemoteError("the bytes are not those of the output that was settled", code="bad_result")
         return data
 

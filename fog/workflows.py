@@ -282,6 +282,7 @@ class Workflows:
             inputs=[[entry.name for entry in laid[number].inputs] for number in numbers],
             stems=[laid[number].stem for number in numbers],
             together=step.together,
+            output_max=step.output_max,
             step=(flow, step.name, list(numbers)),
         )
         await self._sign(flow, step, record)

@@ -140,24 +140,12 @@ class Blobs:
         (what arrived is kept), RemoteError (`oversize`: more than `size_max` bytes; `bad_schema`: not a
         manifest, or one that its chunks belie), BlobsFull, OSError (the disk).
         """
-        with self.store.pins.hold(cid):
-            await self._gather([cid], peers)
-            if cid.is_raw:
-                block = await _in_thread(self.store.get, cid)
-                check_size(len(block or b""), size_max)
-            else:
-                manifest = await _in_thread(self.store.manifest, cid)
-                if manifest is None:
-                    raise BlobMissing(f"the manifest of {cid} was here and is gone: its disk block rotted")
-                check_size(manifest.size, size_max)
-                self.store.require_room(manifest.size)
-                await self._gather(manifest.chunks, peers)
-                await _in_thread(self.store.require_as_said, manifest)
+        await self.fetch_all([Wanted(cid, 0, size_max)], peers)
 
     async def fetch_all(self, wanted: Sequence[Wanted], peers: Sequence[str]) -> None:
         """Make all these blobs be in the store. Not one chunk is asked for unless all are of their size.
 
-        Raises BlobMissing, RemoteError (`other_size`; `bad_schema`: not a manifest), BlobsFull, OSError.
+        Raises BlobMissing, RemoteError (`oversize`, `undersize`, `bad_schema`), BlobsFull, OSError.
         """
         cids = [one.cid for one in wanted]
         with self.store.pins.hold(*cids):
@@ -172,10 +160,10 @@ class Blobs:
             size = sizes[one.cid] if one.cid in sizes else self.store.size(one.cid)
             if size is None:
                 raise BlobMissing(f"{one.cid} was here and is gone: its disk block rotted")
-            if not one.size_min <= size <= one.size_max:
+            check_size(size, one.size_max)
+            if size < one.size_min:
                 raise RemoteError(
-                    f"{one.cid} has {size} bytes, and {one.size_min} to {one.size_max} are wanted",
-                    code="other_size",
+                    f"a blob of {size} bytes, at least {one.size_min} are wanted", code="undersize"
                 )
             sizes[one.cid] = size
         self.store.require_room(sum(sizes.values()))

@@ -18,9 +18,11 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from domain.compute.wasi import STDERR_MAX
 from domain.limits import SHARDS_MAX
 from ledger import blob, canonical
 from ledger.cid import Cid
+from ledger.errors import RemoteError
 from ledger.types import Digest, Positive, Uint
 
 MEMORY_MIN: Final = 1 << 20
@@ -239,8 +241,22 @@ class ShardResult(Blob, frozen=True):
         return all(run.status == "ok" for run in self.runs)
 
     @property
+    def outputs(self) -> list[Output]:
+        """All of them; two may have the same bytes."""
+        outputs = [output for run in self.runs for output in (run.stdout, run.stderr)]
+        return outputs + [file.content for run in self.runs for file in run.files]
+
+    @property
     def blobs(self) -> set[Cid]:
         """Every Cid that a reader of this result may want."""
-        outputs = [output for run in self.runs for output in (run.stdout, run.stderr)]
-        outputs += [file.content for run in self.runs for file in run.files]
-        return {output.cid for output in outputs if output.cid is not None}
+        return {output.cid for output in self.outputs if output.cid is not None}
+
+    def require_within(self, output: int) -> None:
+        """Raises RemoteError (`bad_result`) for more than a sandbox lets a shard give that may store `output`
+        bytes. The sizes are the worker's word, which whoever fetches the blobs holds it to."""
+        files = [file for run in self.runs for file in run.files]
+        size = sum(run.stdout.size for run in self.runs) + sum(file.content.size for file in files)
+        if size > output:
+            raise RemoteError(f"{size} bytes of output where the job allows {output}", code="bad_result")
+        if len(files) > FILES_PER_SHARD_MAX or any(run.stderr.size > STDERR_MAX for run in self.runs):
+            raise RemoteError("more files or complaints than a shard can leave", code="bad_result")

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 from eventsourcing.utils import register_topic
 
+from domain.compute.spec import OUTPUT_MAX
 from ledger.cid import Cid
 
 NO_CID: Final = Cid()
@@ -45,6 +46,7 @@ class SubmittedJob(Record):
     fetched   shards whose results are here, and written
     lost      shards that were settled, and whose results are not waited for any more
     results   of those that were fetched, by shard; not of records from before this was kept
+    output_max  bytes that a shard may print and store; of records from before this was kept, the most of any
     """
 
     spec: Cid = NO_CID
@@ -58,6 +60,7 @@ class SubmittedJob(Record):
     together: bool = False
     lost: dict[int, Loss] = msgspec.field(default_factory=dict)
     results: dict[int, Cid] = msgspec.field(default_factory=dict)
+    output_max: int = OUTPUT_MAX
 
     def runs_of(self, shard: int) -> list[str]:
         """The names of a shard's runs."""
@@ -128,11 +131,13 @@ class JobBegun(Event, frozen=True):
     inputs: list[list[str]]
     stems: list[str] = msgspec.field(default_factory=list)
     together: bool = False
+    output_max: int = OUTPUT_MAX
 
     def apply(self, record: SubmittedJob) -> None:
         record.spec, record.name = self.spec, self.name
         record.output, record.inputs = self.output, self.inputs
         record.stems, record.together = self.stems, self.together
+        record.output_max = self.output_max
 
 
 class JobSubmitted(Event, frozen=True):

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 
 from eventsourcing.persistence import ProcessRecorder
 
+from domain.compute.spec import OUTPUT_MAX
 from domain.work.journal import TAIL, Journal, whole
 from domain.work.records import (
     Alias,
@@ -96,6 +97,7 @@ class Work:
         inputs: list[list[str]],
         stems: Sequence[str] = (),
         together: bool = False,
+        output_max: int = OUTPUT_MAX,
         step: StepOf | None = None,
     ) -> SubmittedJob:
         """A record for a job that is about to be signed; with `step`, the attempt that it is, in one."""
@@ -110,6 +112,7 @@ class Work:
                 inputs=inputs,
                 stems=list(stems),
                 together=together,
+                output_max=output_max,
             )
             if step is None:
                 return self._begin(self._jobs, job, begun)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from domain.compute.engine import ENGINE
 from domain.compute.spec import INPUTS_PER_SHARD_MAX, Output, OutputFile, Run, ShardResult, Status
+from domain.compute.wasi import STDERR_MAX
 from domain.payloads import SHARDS_MAX
 from fog.collect_methods import Piece
 from fog.executor import Executor
@@ -26,7 +27,8 @@ from ledger.cid import Cid
 from ledger.errors import FogError, RemoteError, UsageError
 
 EMPTY = Output(0, data=b"")
-TERMS = Terms([], 1, 1, 1 << 20, 1, 1_000, 10_000, 1)
+OUTPUT_MAX = 4 << 10
+TERMS = Terms([], 1, 1, 1 << 20, OUTPUT_MAX, 1_000, 10_000, 1)
 
 
 def job_of(calls: Sequence[Call], folder: Path = Path("/nowhere")) -> Job:
@@ -158,6 +160,26 @@ def test_an_output_that_is_not_what_its_result_names_is_not_read():
     (other,) = functions(1)
     told(job_of([other]), run, outputs=[large.encode()])
     assert other.future.result(0) == "x" * 1000
+
+
+@pytest.mark.parametrize("size", [OUTPUT_MAX + 1, 8 << 20])
+def test_a_result_of_more_than_was_asked_for_fails_its_call_and_fills_no_memory(size: int):
+    (call,) = functions(1)
+    job = job_of([call])
+    line = dumps({"value": "x" * (size - 13)})
+    told(job, answers(line), outputs=[f"{line}\n".encode()] * 2)
+    error = call.future.exception(0)
+    assert isinstance(error, RemoteError)
+    assert error.code == "bad_result"
+    assert sum(map(len, job._parts.values())) <= OUTPUT_MAX + STDERR_MAX
+
+
+def test_an_output_of_another_size_than_its_result_says_is_not_read():
+    (call,) = functions(1)
+    lines = f"{dumps({'value': 'x' * 1000})}\n".encode()
+    named = OutputFile("answers", Output(len(lines) + 1, cid=blob.cid_of(lines)))
+    told(job_of([call]), Run("0", "ok", 1, EMPTY, EMPTY, files=(named,)), outputs=[lines])
+    assert isinstance(call.future.exception(0), RemoteError)
 
 
 def test_a_result_with_other_runs_than_its_shard_has_fails_its_calls():

@@ -334,9 +334,9 @@ async def test_more_blobs_than_are_known_at_once_all_arrive(tmp_path: Path):
         assert blobs.counts["blob.discarded_bytes"] == 0
 
 
-@pytest.mark.parametrize("said", [(0, 10), (600_001, BLOB_SIZE_MAX)])
+@pytest.mark.parametrize("said", [(0, 10, "oversize"), (600_001, BLOB_SIZE_MAX, "undersize")])
 async def test_not_one_chunk_is_asked_for_when_one_blob_has_another_size(
-    tmp_path: Path, said: tuple[int, int]
+    tmp_path: Path, said: tuple[int, int, str]
 ):
     """Not of the others either: they are wanted together."""
     async with AsyncExitStack() as stack:
@@ -345,8 +345,8 @@ async def test_not_one_chunk_is_asked_for_when_one_blob_has_another_size(
         peer, server = await world.server(host)
         true, false = server.store.add(content(5 * BLOCK_SIZE_MAX)), server.store.add(content(600_000))
         with pytest.raises(RemoteError) as refused, trio.fail_after(10):
-            await blobs.fetch_all([*any_size(true), Wanted(false, *said)], [peer])
-        assert refused.value.code == "other_size"
+            await blobs.fetch_all([*any_size(true), Wanted(false, *said[:2])], [peer])
+        assert refused.value.code == said[2]
         assert blobs.counts["blob.fetched"] == 2, "the two manifests"
 
 
