@@ -25,7 +25,7 @@ from ledger.proofs import Step
 from ledger.snapshot import Snapshot
 from ledger.tables import CHECKPOINT, HEAD, STATE
 
-STEPS_SIZE_MAX: Final = 8 * 1024 * 1024
+STEPS_SIZE_MAX: Final = 64 * 1024 * 1024
 CLOSED_SIZE_MAX: Final = 64 * 1024 * 1024
 """Our own bytes; the bounds only keep a damaged length from asking for all memory."""
 

@@ -101,6 +101,18 @@ def check_final(last: Checkpoint, final: bytes, validators: ValidatorSet) -> Cer
     return certificate
 
 
+def check_vouched(last: Checkpoint, final: bytes, known: ValidatorSet) -> None:
+    """That a quorum of these validators signed `last` as final, whoever else did in its epoch.
+
+    Raises RemoteError (`bad_certificate`, …).
+    """
+    certificate = votes.parse_certificate_shape(final, net=last.net)
+    votes.check_vouched(certificate, known)
+    _check_about(certificate, last)
+    if certificate.phase != Phase.FINALIZE:
+        raise RemoteError("not a finality certificate", code="bad_certificate")
+
+
 def _check_about(certificate: Certificate, checkpoint: Checkpoint) -> None:
     if certificate.checkpoint != checkpoint.id or certificate.epoch != checkpoint.epoch:
         raise RemoteError("the certificate is for another checkpoint", code="bad_certificate")

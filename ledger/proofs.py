@@ -31,7 +31,7 @@ from ledger.cut import checkpoint_leaf
 from ledger.errors import RemoteError
 from ledger.event import Header
 from ledger.execution import Receipt
-from ledger.finality import check_final
+from ledger.finality import check_final, check_vouched
 from ledger.genesis import Genesis
 from ledger.types import Digest, Name, Positive, Signature, Uint
 from ledger.validators import (
@@ -52,8 +52,9 @@ ROWS_MAX: Final = 400
 
 RECEIPT_SIZE_MAX: Final = 16 * 1024 * 1024
 EPOCHS_OF_GENESIS: Final = 2
-STEPS_MAX: Final = 100
-"""Changes of validators between genesis and a proof; some 20 KB each when there are a hundred of them."""
+STEPS_MAX: Final = 1_000
+"""Between genesis and a proof: 1.5 KB each of four validators, 20 KB of a hundred. It takes one more when a
+third of the stake has changed hands since the last, however often validators changed."""
 
 Hashes = Annotated[tuple[Digest, ...], Meta(max_length=merkle.PROOF_HASHES_MAX)]
 
@@ -133,43 +134,62 @@ class Proven:
     position: int
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Validators, and the epochs (first and last) that they surely decide."""
+
+    validators: ValidatorSet
+    since: int
+    until: int
+
+    @classmethod
+    def of(cls, genesis: Genesis) -> Known:
+        return cls(genesis_set(genesis), 0, EPOCHS_OF_GENESIS - 1)
+
+
 class Trust:
     """What a reader believes: one genesis, and so who may finalise in its network.
 
     The validators of genesis decide epochs 0 and 1. A checkpoint that a quorum of known validators signed, in
-    whatever epoch, names the validators of the next one: an honest one among them would not sign for others,
-    because who validates in the next epoch was final before this one began. So there is one step for each
-    change, and one for the epoch just before that of the proof.
+    whatever epoch and with whomever, names the validators of the next one: an honest one among them would not
+    sign for others, because who validates in the next epoch was final before this one began. So a step leads
+    as far as those who are known stay a quorum of themselves among those who sign, and the last one to the
+    epoch of the proof, whose validators must be known exactly.
     """
 
-    def __init__(self, genesis: Genesis) -> None:
+    def __init__(self, genesis: Genesis, known: Known | None = None) -> None:
+        """`known`: validators of a later epoch, from what was proven before."""
         self.net = genesis.net
-        self._first = genesis_set(genesis)
+        self._known = known or Known.of(genesis)
         self._length = epoch_length(genesis)
 
     def check_final(self, final: Certified) -> Checkpoint:
         """The checkpoint, if the certificate proves it final. Raises RemoteError."""
-        validators, since, until = self._first, 0, EPOCHS_OF_GENESIS - 1  # which epochs they surely decide
-        for step in final.steps:
-            named = self._final(step.checkpoint, step.certificate, validators)
-            if named.epoch < since:
-                raise RemoteError(f"epoch {named.epoch} after epoch {since}", code="bad_proof")
-            validators, since, until = parse_set(step.validators), named.epoch + 1, named.epoch + 1
-            if validators.id != named.vnext:
-                raise RemoteError(f"not the validators that height {named.height} names", code="bad_proof")
-        checkpoint = self._final(final.checkpoint, final.certificate, validators)
-        if not since <= checkpoint.epoch <= until:
-            raise RemoteError(f"nobody names the validators of epoch {checkpoint.epoch}", code="bad_proof")
-        return checkpoint
+        return self.follow(final)[0]
 
-    def _final(self, data: bytes, certificate: bytes, validators: ValidatorSet) -> Checkpoint:
-        """A checkpoint that a quorum of these validators signed as final."""
+    def follow(self, final: Certified) -> tuple[Checkpoint, Known]:
+        """The checkpoint, and who decides its epoch. Raises RemoteError."""
+        known = self._known
+        for step in final.steps:
+            named = self._parsed(step.checkpoint)
+            check_vouched(named, step.certificate, known.validators)
+            if named.epoch < known.since:
+                raise RemoteError(f"epoch {named.epoch} after epoch {known.since}", code="bad_proof")
+            known = Known(parse_set(step.validators), named.epoch + 1, named.epoch + 1)
+            if known.validators.id != named.vnext:
+                raise RemoteError(f"not the validators that height {named.height} names", code="bad_proof")
+        checkpoint = self._parsed(final.checkpoint)
+        check_final(checkpoint, final.certificate, known.validators)
+        if not known.since <= checkpoint.epoch <= known.until:
+            raise RemoteError(f"nobody names the validators of epoch {checkpoint.epoch}", code="bad_proof")
+        return checkpoint, known
+
+    def _parsed(self, data: bytes) -> Checkpoint:
         checkpoint = parse_checkpoint(data, net=self.net)
         if checkpoint.epoch != epoch_of(checkpoint.height, self._length):
             raise RemoteError(
                 f"height {checkpoint.height} is not of epoch {checkpoint.epoch}", code="bad_proof"
             )
-        check_final(checkpoint, certificate, validators)
         return checkpoint
 
 

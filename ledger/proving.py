@@ -6,6 +6,9 @@ checkpoint that it names; one that does not check is damage here, and StoreCorru
 
 from __future__ import annotations
 
+from typing import Final
+from weakref import WeakKeyDictionary
+
 import sqlalchemy as sa
 
 from ledger import canonical, merkle, proofs, tiles
@@ -17,12 +20,13 @@ from ledger.event import WIRE_SIZE_MAX
 from ledger.finality import Last
 from ledger.merkle import Frontier
 from ledger.merkle_map import MerkleMap
-from ledger.proofs import Certified, ReceiptProof, RowProof, Step
+from ledger.proofs import Certified, Known, ReceiptProof, RowProof, Step
 from ledger.snapshot import LEAF_LEVEL, Offer
 from ledger.state import State
 from ledger.store import Store
-from ledger.tables import CHECKPOINT, OUTCOME, REMEDY, VALIDATOR_SET
-from ledger.validators import epoch_length, epoch_of
+from ledger.tables import CHECKPOINT, OUTCOME, REMEDY
+from ledger.validators import ValidatorSet, epoch_length, epoch_of, parse_set
+from ledger.votes import decode_certificate
 
 
 def row_proof(rows: MerkleMap, table: str, key: bytes, value: bytes | None) -> RowProof:
@@ -31,43 +35,100 @@ def row_proof(rows: MerkleMap, table: str, key: bytes, value: bytes | None) -> R
     return RowProof(table, bytes(key), value, inside.siblings, inside.other)
 
 
-def certified(store: Store, last: Last) -> Certified:
-    """That a final checkpoint of ours is one, for whoever believes in genesis.
+def certified(store: Store, last: Last, known: Known | None = None) -> Certified:
+    """That a final checkpoint of ours is one, for whoever believes in genesis, or in `known` validators.
 
-    Raises UsageError (`too_many_steps`) when validators changed too often since.
+    Raises UsageError (`too_many_steps`) when the stake changed hands too often since.
     """
-    return Certified(last.checkpoint.encode(), last.final.encode(), steps(store, last.checkpoint.epoch))
+    ways = steps(store, last.checkpoint.epoch, known)
+    return Certified(last.checkpoint.encode(), last.final.encode(), ways)
 
 
-def steps(store: Store, epoch: int) -> tuple[Step, ...]:
-    """From the validators of genesis to those of `epoch`, which has begun."""
-    length = epoch_length(store.genesis)
-    begun = 0 if store.base is None else epoch_of(store.base.height, length)
-    below = store.steps_below()
-    if epoch < proofs.EPOCHS_OF_GENESIS or epoch == begun:
-        return below
-    query = (
-        sa.select(VALIDATOR_SET.c.epoch)
-        .where(VALIDATOR_SET.c.epoch.between(begun + 1, epoch))
-        .order_by(VALIDATOR_SET.c.epoch)
-        .limit(proofs.STEPS_MAX + 1)
-    )
-    with reading(store.engine) as connection:
-        decided = sorted({*connection.execute(query).scalars(), epoch})
-    if len(below) + len(decided) > proofs.STEPS_MAX:
-        raise UsageError(
-            f"validators changed more than {proofs.STEPS_MAX} times since genesis",
-            code="too_many_steps",
-            next_step="audit an export, which has all of them",
-        )
+def steps(
+    store: Store, epoch: int, known: Known | None = None, most: int = proofs.STEPS_MAX
+) -> tuple[Step, ...]:
+    """From the validators of genesis (or those known) to those of `epoch`, which has begun.
+
+    Each goes about as far as those vouch who are known by then. Raises UsageError (`too_many_steps`).
+    """
+    kept = _KEPT.get(store)
+    if kept is not None and known is None and kept[0] == epoch:
+        return kept[1]
+    begin = known or Known.of(store.genesis)
+    ahead, validators = _Ways(store, begin.until, epoch), begin.validators
     found: list[Step] = []
-    for one in decided:
-        # The chain itself proves the end of every epoch: the next height shows a finality certificate.
-        (end, _), (_, shown) = store.checkpoints(one * length, 2)
-        members = store.validators(one)
-        assert members is not None, f"the validators of epoch {one} are not here"
-        found.append(Step(end, shown, members))
-    return (*below, *found)
+    while ahead:
+        if len(found) == most:
+            raise UsageError(
+                f"the stake changed hands too often: more than {most} steps",
+                code="too_many_steps",
+                next_step="audit an export, which has every change of validators",
+            )
+        step = ahead.farthest(validators)
+        found.append(step)
+        validators = parse_set(step.validators)
+    if known is None:
+        _KEPT[store] = epoch, tuple(found)
+    return tuple(found)
+
+
+class _Ways:
+    """Every step that a store could give beyond an epoch, from the nearest to the farthest.
+
+    First those that led to where the store began; then the end of each epoch, which the chain itself proves:
+    the height after it shows a finality certificate. Each vouches for the next one.
+    """
+
+    def __init__(self, store: Store, beyond: int, epoch: int) -> None:
+        """Steps to epochs after `beyond`, up to `epoch`."""
+        self._store = store
+        self._length = epoch_length(store.genesis)
+        begun = 0 if store.base is None else epoch_of(store.base.height, self._length)
+        below = store.steps_below()
+        self._below = [step for step in below if beyond < self._epoch(step) <= epoch]
+        self._first = max(begun, beyond) + 1  # epoch whose validators the first of the others names
+        self._count = len(self._below) + max(0, epoch + 1 - self._first)
+        self._next = 0
+
+    def farthest(self, known: ValidatorSet) -> Step:
+        """One that a quorum of these signed, and on from there. It is the farthest, as a rule: those who sign
+        are known less and less, and where that is not so there is a step more than need be."""
+        at, beyond, middle = self._next, self._count, self._count - 1
+        step = self._step(at)
+        while beyond - at > 1:
+            found = self._step(middle)
+            if _vouches(known, found):
+                step, at = found, middle
+            else:
+                beyond = middle
+            middle = (at + beyond) // 2
+        self._next = at + 1
+        return step
+
+    def _step(self, index: int) -> Step:
+        if index < len(self._below):
+            return self._below[index]
+        epoch = self._first + index - len(self._below)
+        (end, _), (_, shown) = self._store.checkpoints(epoch * self._length, 2)
+        members = self._store.validators(epoch)
+        assert members is not None, f"the validators of epoch {epoch} are not here"
+        return Step(end, shown, members)
+
+    def _epoch(self, step: Step) -> int:
+        """Whose validators it names."""
+        return canonical.decode_as(Checkpoint, step.checkpoint, size_max=CHECKPOINT_SIZE_MAX).epoch + 1
+
+    def __len__(self) -> int:
+        return self._count - self._next
+
+
+def _vouches(known: ValidatorSet, step: Step) -> bool:
+    signed = decode_certificate(step.certificate).votes
+    return known.is_quorum(known.weight(ballot.by for ballot in signed))
+
+
+_KEPT: Final[WeakKeyDictionary[Store, tuple[int, tuple[Step, ...]]]] = WeakKeyDictionary()
+"""The steps from genesis to the epoch that was last asked for: the same until that ends."""
 
 
 def offer(store: Store, last: Last, state: State, frontier: Frontier, rows_max: int) -> Offer:

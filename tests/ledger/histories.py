@@ -5,7 +5,7 @@ A history is made once and can then be written to any number of stores.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,11 @@ class Step:
         store.commit([decided], certificate)
 
 
+def seated(names: Iterable[str]) -> list[Validator]:
+    """With one stake each, as a genesis has them."""
+    return sorted((Validator(key(name).public, 1) for name in names), key=lambda one: one.key)
+
+
 class History:
     def __init__(
         self,
@@ -80,8 +85,11 @@ class History:
         name: str = "a small network",
         rules: CountingRules | None = None,
         params: dict[str, int] | None = None,
+        seats: Callable[[int], Sequence[str]] | None = None,
     ) -> None:
+        """`seats`: who validates in an epoch, with one stake each; the rules must say so too."""
         self.voter = key(voter)
+        self.seats = seats or (lambda epoch: [voter])
         self.rules = rules or CountingRules()
         self.steps: list[Step] = []
         self.genesis = Genesis(
@@ -89,7 +97,7 @@ class History:
             name=name,
             created=CREATED,
             rules=1,
-            validators=(Validator(self.voter.public, 1),),
+            validators=tuple(seated(self.seats(0))),
             accounts=(),
             params=params or {},
         )
@@ -154,7 +162,7 @@ class History:
         self, checkpoint: Checkpoint, outcome: Outcome, ids: Sequence[Cid], *, now: int | None = None
     ) -> Checkpoint:
         now = CREATED + 1_000 * checkpoint.height if now is None else now
-        certificate = certify(self.voter, checkpoint, now)
+        certificate = certified(map(key, self.seats(checkpoint.epoch)), checkpoint, now)
         decided = Decided(
             checkpoint,
             self.shown,
@@ -209,8 +217,12 @@ class History:
 
 def certify(voter: SigningKey, checkpoint: Checkpoint, ts: int) -> Certificate:
     """One voter's word that a checkpoint is final."""
+    return certified([voter], checkpoint, ts)
+
+
+def certified(voters: Iterable[SigningKey], checkpoint: Checkpoint, ts: int) -> Certificate:
     vote = Vote(checkpoint.net, checkpoint.epoch, checkpoint.slot, Phase.FINALIZE, checkpoint.id, ts)
-    return Certificate.of([SignedVote.make(voter, vote)])
+    return Certificate.of([SignedVote.make(voter, vote) for voter in voters])
 
 
 def talk() -> History:

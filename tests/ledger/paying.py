@@ -13,7 +13,6 @@ from ledger.event import Event
 from ledger.execution import OK, Context, Receipt
 from ledger.genesis import Genesis
 from ledger.state import State
-from ledger.validators import TABLE, ValidatorSet, epoch_length, genesis_set, is_last_of_epoch, row_key
 
 BALANCE, ALARM, RUNG = "balance", "alarm", "rung"
 
@@ -60,19 +59,3 @@ class PayingRules:
 
     def due(self, state: State) -> int | None:
         return min((int.from_bytes(key[:8], "big") for key, _ in state.items(ALARM)), default=None)
-
-
-class ChangingRules(PayingRules):
-    """The validators of genesis have one more at stake in every epoch."""
-
-    def genesis(self, genesis: Genesis) -> State:
-        self._first, self._length = genesis_set(genesis), epoch_length(genesis)
-        return super().genesis(genesis)
-
-    def close(self, state: State, context: Context) -> tuple[State, Receipt]:
-        state, receipt = super().close(state, context)
-        if is_last_of_epoch(context.height, self._length):
-            epoch = context.height // self._length + 1
-            stakes = {key: stake + epoch for key, stake in self._first.stakes.items()}
-            state = state.put(TABLE, row_key(epoch), ValidatorSet(stakes).encode())
-        return state, receipt

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import archive, merkle, merkle_map, proofs, proving
+from ledger import archive, canonical, merkle, merkle_map, proofs, proving
 from ledger.audit import audit
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
-from ledger.errors import RemoteError
+from ledger.errors import RemoteError, UsageError
 from ledger.execution import Context, Receipt
 from ledger.genesis import Validator
 from ledger.proofs import Certified, Proof, ReceiptProof, RowProof, Step, Trust
@@ -26,7 +26,8 @@ from ledger.store import Store
 from ledger.validators import TABLE, ValidatorSet, epoch_of, parse_set, row_key
 from ledger.votes import Phase
 from tests.ledger.forging import Forger, Lies, set_of
-from tests.ledger.histories import CountingRules, History, certify, key, talk
+from tests.ledger.histories import CountingRules, History, certify, key, seated, talk
+from tests.ledger.turning import Turning, turning
 
 
 class Known:
@@ -137,7 +138,7 @@ class Growing(CountingRules):
 
 
 def test_a_store_knows_each_change_of_validators(database_url: Callable[[], str]) -> None:
-    """A step for each change, and one to the last epoch; in the archive a list for each change."""
+    """One step, as the one key is known from genesis on; in the archive a list for each change."""
     history = History(rules=Growing(), params={"epoch_checkpoints": 2})
     for _ in range(15):
         history.finalize()
@@ -145,13 +146,94 @@ def test_a_store_knows_each_change_of_validators(database_url: Callable[[], str]
     store = history.write_to(Store.create(database_url(), history.genesis))
     final = proving.certified(store, history.last)
     stakes = [parse_set(step.validators).total for step in final.steps]
-    assert (history.last.checkpoint.epoch, stakes) == (7, [2, 3, 3])
+    assert (history.last.checkpoint.epoch, stakes) == (7, [3])
     assert Trust(history.genesis).check_final(final) == history.last.checkpoint
     out = io.BytesIO()
     archive.write(store, out)
     kinds = [kind for kind, _ in archive.read(io.BytesIO(out.getvalue()))[1]]
     assert kinds.count("validators") == 3, "one more, for the epoch after"
     assert audit(out.getvalue(), Growing(), net=history.net).problem is None
+
+
+def test_changes_that_leave_the_stake_where_it_was_take_no_steps() -> None:
+    """Whoever bonds a little in every epoch cannot make proofs longer, nor put an end to them."""
+    history = History(rules=Growing(), params={"epoch_checkpoints": 2})
+    for _ in range(420):
+        history.finalize()
+    assert history.last is not None
+    store = history.write_to(Store.create("sqlite://", history.genesis))
+    final = proving.certified(store, history.last)
+    assert (history.last.checkpoint.epoch, len(final.steps)) == (209, 1)
+    assert Trust(history.genesis).check_final(final) == history.last.checkpoint
+
+
+@pytest.mark.parametrize(("by", "steps"), [(1, [3, 5, 7, 9]), (2, [2, 3, 4, 5, 6, 7, 8, 9])])
+def test_a_step_leads_as_far_as_three_of_four_are_known(by: int, steps: list[int]) -> None:
+    """To the epoch after one in which they still sign; all are others in the end."""
+    history = turning(10, by)
+    store = history.write_to(Store.create("sqlite://", history.genesis))
+    assert history.last is not None
+    final = proving.certified(store, history.last)
+    seats = [sorted(parse_set(step.validators).stakes) for step in final.steps]
+    assert seats == [[one.key for one in seated(Turning(by).seats(epoch))] for epoch in steps]
+    assert Trust(history.genesis).check_final(final) == history.last.checkpoint
+
+
+def test_who_knows_later_validators_needs_fewer_steps() -> None:
+    """And what they believe begins there: it does not matter any more what those of genesis sign."""
+    history = turning(10)
+    store = history.write_to(Store.create("sqlite://", history.genesis))
+    assert history.last is not None
+    first = proving.certified(store, history.last)
+    halfway = proofs.Known(parse_set(first.steps[1].validators), 5, 5)
+    rest = proving.certified(store, history.last, halfway)
+    assert rest.steps == first.steps[2:]
+    checkpoint, known = Trust(history.genesis, halfway).follow(rest)
+    assert (checkpoint, known.since, known.until) == (history.last.checkpoint, 9, 9)
+    with pytest.raises(RemoteError):
+        Trust(history.genesis, halfway).check_final(first)
+    with pytest.raises(RemoteError):
+        Trust(history.genesis).check_final(rest)
+
+
+def test_a_step_that_half_of_those_known_signed_is_refused() -> None:
+    """Three of four sign in the set of their time, and two of them are known."""
+    history = turning(10)
+    store = history.write_to(Store.create("sqlite://", history.genesis))
+    assert history.last is not None
+    final = proving.certified(store, history.last)
+    short = msgspec.structs.replace(final, steps=final.steps[1:])
+    with pytest.raises(RemoteError, match="not more than two thirds"):
+        Trust(history.genesis).check_final(short)
+
+
+def test_votes_of_unknown_validators_are_not_looked_at_and_those_of_known_ones_are() -> None:
+    history = turning(4)
+    store = history.write_to(Store.create("sqlite://", history.genesis))
+    assert history.last is not None
+    final = proving.certified(store, history.last)
+    (step,) = final.steps
+    known = {one.key for one in history.genesis.validators}
+
+    def bent(by_known: bool) -> Certified:
+        made = canonical.decode(step.certificate, size_max=1 << 16)
+        at = next(at for at, vote in enumerate(made["votes"]) if (vote["by"] in known) is by_known)
+        made["votes"][at]["sig"] = bytes(64)
+        other = msgspec.structs.replace(step, certificate=canonical.encode(made))
+        return msgspec.structs.replace(final, steps=(other,))
+
+    assert Trust(history.genesis).check_final(bent(by_known=False)) == history.last.checkpoint
+    with pytest.raises(RemoteError, match="not signed"):
+        Trust(history.genesis).check_final(bent(by_known=True))
+
+
+def test_a_stake_that_changed_hands_too_often_is_said_to_have() -> None:
+    history = turning(10)
+    store = history.write_to(Store.create("sqlite://", history.genesis))
+    assert len(proving.steps(store, 9, most=4)) == 4
+    with pytest.raises(UsageError) as caught:
+        proving.steps(store, 8, most=3)
+    assert caught.value.code == "too_many_steps"
 
 
 def test_every_row_of_the_state_is_proven(known: Known) -> None:

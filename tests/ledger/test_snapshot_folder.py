@@ -6,16 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from ledger.replica import Replica
 from ledger.shelf import Shelf
 from ledger.snapshot import Download, Manifest
 from ledger.snapshot_folder import SNAPSHOTS_MAX, SnapshotFolder
 from ledger.store import Store
-from tests.ledger.paying import ChangingRules
 from tests.ledger.test_snapshot import network
-from tests.ledger.world import START, feed, finalize, key_of, make_genesis, pay
+from tests.ledger.turning import turning
+from tests.ledger.world import START, feed, finalize, pay
 
 NODE, ALICE, _ = network()
 SHELF = Shelf(NODE, rows_max=200)
@@ -146,11 +145,10 @@ def test_a_disk_that_takes_nothing_ends_nothing(tmp_path: Path):
 
 
 def with_steps() -> tuple[Replica, Shelf, Manifest]:
-    """Of a network whose validators change in every epoch."""
-    genesis = replace(make_genesis(alice=1_000), params={"epoch_checkpoints": 2})
-    node = Replica.open(Store.create("sqlite://", genesis), ChangingRules(), key_of("anchor"), validator=True)
-    for at in range(9):
-        finalize(node, now=START + 60_000 * (at + 1))
+    """Of a network in which every epoch has another validator."""
+    history = turning(10)
+    store = history.write_to(Store.create("sqlite://", history.genesis))
+    node = Replica.open(store, history.rules, None, validator=False)
     shelf = Shelf(node, rows_max=200)
     manifest = shelf.offer(0)
     assert manifest is not None
