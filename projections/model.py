@@ -185,9 +185,19 @@ def _write(conn: sa.Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]]
     for column in _columns_of_any_text(table):
         if "\x00" in "".join(map(itemgetter(column), rows)):
             rows = [(*row[:column], _storable(row[column]), *row[column + 1 :]) for row in rows]
+    _run(conn, statement, rows)
+
+
+def driver_sql(conn: sa.Connection, statement: str, *values: Any) -> Sequence[Any]:
+    """The rows that one statement gives, `MARK` in it for each value; in a third of the time of SQLAlchemy's
+    way. Values go and come as drivers take and give them."""
+    result = _run(conn, statement, values)
+    return result.all() if result.returns_rows else ()
+
+
+def _run(conn: sa.Connection, statement: str, parameters: Any) -> sa.CursorResult[Any]:
     mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
-    parameters: Any = rows
-    conn.exec_driver_sql(statement.replace(MARK, mark), parameters)
+    return conn.exec_driver_sql(statement.replace(MARK, mark), parameters)
 
 
 MARK: Final = "{?}"

@@ -14,8 +14,10 @@ What must always hold: history is cut by checkpoint, never by batch, so every no
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Collection, Sequence
 from itertools import groupby
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -23,7 +25,20 @@ from domain.effects import OfferStands
 from domain.rules.offers import as_effect
 from domain.rules.records import OFFER as OFFERS
 from projections import pages
-from projections.model import METADATA, Batch, Entry, ReadModel, Row, Standing, rows_by_key, upsert
+from projections.model import (
+    MARK,
+    METADATA,
+    Batch,
+    Entry,
+    ReadModel,
+    Row,
+    Standing,
+    append,
+    driver_sql,
+    in_order,
+    rows_by_key,
+    upsert,
+)
 
 OFFER = sa.Table(
     "rm_offer",
@@ -75,22 +90,96 @@ BY_ENGINE = pages.Order((ASK.c.engine,))
 NEWEST = pages.Order((PRICE.c.height,), descending=True)
 
 
-def fold(conn: sa.Connection, batch: Batch) -> None:
-    for _, told in groupby(batch.told(OfferStands), key=lambda told: told[0].height):
-        _fold_checkpoint(conn, list(told))
+Told = tuple[Entry, int, OfferStands]
+Asks = tuple[int | None, int | None, int]
+"""Lowest, median, and how many."""
+
+BOOK_FROM: Final = 32
+"""Checkpoints with offers in one batch from which on it pays to read all offers of their engines, once."""
 
 
-def _fold_checkpoint(conn: sa.Connection, told: Sequence[tuple[Entry, int, OfferStands]]) -> None:
-    offers = {effect.device: _offer(effect, entry.height) for entry, _, effect in told}
+def fold(conn: sa.Connection, batch: Batch, *, book_from: int = BOOK_FROM) -> None:
+    told = batch.told(OfferStands)
+    checkpoints = [list(some) for _, some in groupby(told, key=lambda one: one[0].height)]
+    if len(checkpoints) < book_from:
+        for checkpoint in checkpoints:
+            _fold_checkpoint(conn, checkpoint)
+    else:
+        _fold_by_book(conn, checkpoints)
+
+
+def _fold_checkpoint(conn: sa.Connection, told: Sequence[Told]) -> None:
+    """The asks are looked up after each checkpoint: few steps, whatever number of offers stands."""
+    offers = _latest(told)
     before = rows_by_key(conn, OFFER, offers)
-    upsert(conn, OFFER, [row for row in offers.values() if row["slots"]])
-    gone = sorted(device for device, row in offers.items() if not row["slots"] and device in before)
-    if gone:
-        conn.execute(
-            sa.delete(OFFER).where(OFFER.c.device == sa.bindparam("gone")), [{"gone": g} for g in gone]
-        )
-    touched = {engine for d, row in offers.items() for engine in _repriced(before.get(d), row)}
+    _write(conn, offers.values(), before)
+    touched = {engine for device, row in offers.items() for engine in _repriced(before.get(device), row)}
     _reprice(conn, touched, told[-1][0].height, told[-1][0].time)
+
+
+def _fold_by_book(conn: sa.Connection, checkpoints: Sequence[Sequence[Told]]) -> None:
+    """The same for many checkpoints: all offers of the engines in question are read once, and kept in order
+    of price while they change."""
+    offers = [_latest(told) for told in checkpoints]
+    latest = {device: row for some in offers for device, row in some.items()}
+    before = rows_by_key(conn, OFFER, latest)
+    standing = dict(before)
+    engines = {row["engine"] for some in (*offers, before) for row in some.values()}
+    book = _Book(conn, engines)
+    asks = {engine: _asks_in(row) for engine, row in rows_by_key(conn, ASK, engines).items()}
+    changed: list[Row] = []
+    for told, some in zip(checkpoints, offers, strict=True):
+        touched: set[bytes] = set()
+        for device, row in some.items():
+            old = standing.pop(device, None)
+            touched |= _repriced(old, row)
+            book.change(old, row)
+            if row["slots"]:
+                standing[device] = row
+        entry = told[-1][0]
+        for engine in sorted(touched):
+            now = book.asks(engine)
+            if asks.get(engine) != now:
+                asks[engine] = now
+                changed.append(_row(engine, entry.height, entry.time, now))
+    _write(conn, latest.values(), before)
+    upsert(conn, ASK, {row["engine"]: row for row in changed}.values())
+    append(conn, PRICE, in_order(PRICE, changed))
+
+
+class _Book:
+    """The offers of some engines in order of price, as they stand at one moment of a batch."""
+
+    def __init__(self, conn: sa.Connection, engines: Collection[bytes]) -> None:
+        self._of: dict[bytes, list[tuple[int, bytes]]] = {}
+        for engine in engines:
+            found = driver_sql(conn, _OFFERS_OF, engine)
+            self._of[engine] = [(price, device) for price, device in found]
+
+    def change(self, before: Row | None, after: Row) -> None:
+        if before is not None:
+            offers = self._of[before["engine"]]
+            del offers[bisect_left(offers, (before["price"], before["device"]))]
+        if after["slots"]:
+            insort(self._of[after["engine"]], (after["price"], after["device"]))
+
+    def asks(self, engine: bytes) -> Asks:
+        offers = self._of[engine]
+        if not offers:
+            return None, None, 0
+        return offers[0][0], offers[(len(offers) - 1) // 2][0], len(offers)
+
+
+def _latest(told: Sequence[Told]) -> dict[bytes, Row]:
+    return {effect.device: _offer(effect, entry.height) for entry, _, effect in told}
+
+
+def _write(conn: sa.Connection, offers: Collection[Row], before: Collection[bytes]) -> None:
+    """Offers as they now are; those `before` have a row already."""
+    upsert(conn, OFFER, [row for row in offers if row["slots"]])
+    for device in sorted(row["device"] for row in offers if not row["slots"]):
+        if device in before:
+            driver_sql(conn, _WITHDRAW, device)
 
 
 def resume(conn: sa.Connection, standing: Standing) -> None:
@@ -102,9 +191,33 @@ def resume(conn: sa.Connection, standing: Standing) -> None:
 
 
 def _reprice(conn: sa.Connection, engines: Collection[bytes], height: int, time: int) -> None:
-    changed = list(_changed(conn, engines, height, time))
+    """Note the asks of these engines where they are not what they were."""
+    if not engines:
+        return
+    before = rows_by_key(conn, ASK, engines)
+    changed: list[Row] = []
+    for engine in sorted(engines):
+        now = _asks(conn, engine)
+        if engine not in before or _asks_in(before[engine]) != now:
+            changed.append(_row(engine, height, time, now))
     upsert(conn, ASK, changed)
-    upsert(conn, PRICE, changed)
+    append(conn, PRICE, in_order(PRICE, changed))
+
+
+def _row(engine: bytes, height: int, time: int, asks: Asks) -> Row:
+    lowest, median, offers = asks
+    return {
+        "engine": engine,
+        "height": height,
+        "time": time,
+        "lowest": lowest,
+        "median": median,
+        "offers": offers,
+    }
+
+
+def _asks_in(row: Row) -> Asks:
+    return row["lowest"], row["median"], row["offers"]
 
 
 def _offer(effect: OfferStands, height: int) -> Row:
@@ -129,34 +242,19 @@ def _repriced(before: Row | None, after: Row) -> set[bytes]:
     return {engine for engine, _ in asks}
 
 
-def _changed(conn: sa.Connection, engines: Collection[bytes], height: int, time: int) -> Iterable[Row]:
-    """The asks of these engines, where they are not what they were."""
-    before = rows_by_key(conn, ASK, engines)
-    for engine in sorted(engines):
-        lowest, median, offers = _asks(conn, engine)
-        last = before.get(engine)
-        if last is None or (last["lowest"], last["median"], last["offers"]) != (lowest, median, offers):
-            yield {
-                "engine": engine,
-                "height": height,
-                "time": time,
-                "lowest": lowest,
-                "median": median,
-                "offers": offers,
-            }
-
-
-def _asks(conn: sa.Connection, engine: bytes) -> tuple[int | None, int | None, int]:
-    """(lowest, median, how many) of the offers that stand, walking the index on (engine, price)."""
-    mine = OFFER.c.engine == engine
-    count = conn.execute(sa.select(sa.func.count()).select_from(OFFER).where(mine)).scalar_one()
+def _asks(conn: sa.Connection, engine: bytes) -> Asks:
+    """Of the offers that stand, walking the index on (engine, price)."""
+    [(count, lowest)] = driver_sql(conn, _COUNT, engine)
     if not count:
         return None, None, 0
-    in_order = sa.select(OFFER.c.price).where(mine).order_by(OFFER.c.price, OFFER.c.device).limit(1)
-    lowest = conn.execute(in_order).scalar_one()
-    return lowest, conn.execute(in_order.offset((count - 1) // 2)).scalar_one(), count
+    [(median,)] = driver_sql(conn, _AT, engine, (count - 1) // 2)
+    return lowest, median, count
 
 
+_OFFERS_OF: Final = f"SELECT price, device FROM rm_offer WHERE engine = {MARK} ORDER BY price, device"
+_COUNT: Final = f"SELECT count(*), min(price) FROM rm_offer WHERE engine = {MARK}"
+_AT: Final = f"SELECT price FROM rm_offer WHERE engine = {MARK} ORDER BY price, device LIMIT 1 OFFSET {MARK}"
+_WITHDRAW: Final = f"DELETE FROM rm_offer WHERE device = {MARK}"
 MODEL = ReadModel("prices", (OFFER, ASK, PRICE), fold, resume=resume)
 
 

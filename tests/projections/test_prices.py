@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.effects import OfferStands
 from projections import prices
-from projections.model import Batch, Entry
-from projections.prices import MODEL
+from projections.model import Batch, Entry, Row
 from tests.projections.tables import tables
 
 ENGINES = [b"\x01" * 32, b"\x02" * 32]
@@ -58,16 +58,17 @@ def entries(history: list[list[OfferStands]]) -> list[Entry]:
     return [Entry(h, h, 0, h * 1_000, None, None, "ok", tuple(told)) for h, told in enumerate(history, 1)]
 
 
-@settings(max_examples=60)
-@given(histories, st.integers(1, 5))
+@settings(max_examples=100)
+@given(histories, st.integers(1, 13), st.sampled_from([1, 3, prices.BOOK_FROM]))
 def test_history_is_what_the_definition_says_whatever_the_batches(
-    history: list[list[OfferStands]], batch: int
+    history: list[list[OfferStands]], batch: int, book_from: int
 ) -> None:
-    """Offers come, change engine and price, are withdrawn; some effects only tell how busy one is."""
+    """Offers come, change engine and price, are withdrawn; some effects only tell how busy one is. Whether
+    asks are looked up after each checkpoint or kept in a book makes no difference."""
     given = entries(history)
     with tables() as conn:
         for start in range(0, len(given), batch):
-            MODEL.fold(conn, Batch(given[start : start + batch]))
+            prices.fold(conn, Batch(given[start : start + batch]), book_from=book_from)
         rows = [
             (row["engine"], row["height"], (row["lowest"], row["median"], row["offers"]))
             for engine in ENGINES
@@ -80,3 +81,18 @@ def test_history_is_what_the_definition_says_whatever_the_batches(
         }
         latest = {engine: asks for engine, _, asks in expected(history)}
         assert now == latest
+        standing = {(row["device"], row["price"], row["busy"], row["height"]) for row in every_offer(conn)}
+        assert standing == {
+            (offer.device, offer.price, offer.busy, height)
+            for offer, height in last_words(history)
+            if offer.slots
+        }
+
+
+def every_offer(conn: sa.Connection) -> list[Row]:
+    return prices.offers(conn, None, None, 200).rows
+
+
+def last_words(history: list[list[OfferStands]]) -> list[tuple[OfferStands, int]]:
+    said = {offer.device: (offer, height) for height, told in enumerate(history, 1) for offer in told}
+    return list(said.values())
