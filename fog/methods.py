@@ -47,6 +47,8 @@ from ledger.types import Micro, Millis, Positive, Uint
 T = TypeVar("T")
 
 JOBS_LISTED_MAX = 1_000  # one reply must fit into one frame of the control socket
+DEADLINE_MAX_MS = 3_653 * 86_400_000
+"""Ten years: what is paid for is held back until then, and now and this together are a time in any event."""
 STDOUT_MAX = 256 * 1024  # bytes of a program's output carried in a reply; the whole is in the files
 
 Account = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -207,7 +209,7 @@ class JobSubmit(Message, frozen=True, kw_only=True):
     fuel: Positive
     memory: Annotated[int, Meta(ge=MEMORY_MIN, le=MEMORY_MAX)]
     lease_ms: Annotated[int, Meta(ge=LEASE_MIN_MS, le=LEASE_MAX_MS)]
-    deadline_ms: Positive
+    deadline_ms: Annotated[int, Meta(ge=1, le=DEADLINE_MAX_MS)]
     checks: Annotated[int, Meta(ge=0, le=2)]
     wait: bool
     bond: Micro | None = None

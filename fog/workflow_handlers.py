@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import trio
@@ -18,6 +18,7 @@ from fog.workflow_methods import StepLine, WorkflowDetail, WorkflowLine
 from fog.workflows import Workflows
 from ledger.cid import Cid
 from ledger.errors import UsageError
+from ledger.types import INT63_MAX
 
 NAMED_MAX: Final = 10_000
 """Of the newest workflows, among which the end of an id is looked for."""
@@ -98,19 +99,7 @@ class WorkflowHandlers:
 
     async def detail(self, flow: Workflow) -> WorkflowDetail:
         steps = [await self._line(step, flow.steps[step.name]) for step in flow.plan]
-        return WorkflowDetail(
-            workflow=WorkflowLine(
-                workflow=str(flow.key),
-                name=flow.name,
-                state=state_of(flow),
-                steps=len(steps),
-                done=sum(step.state == "succeeded" for step in steps),
-                spent=sum(step.spent for step in steps),
-                submitted=flow.submitted,
-                deadline=flow.deadline,
-            ),
-            steps=steps,
-        )
+        return WorkflowDetail(workflow=line_of(flow, steps), steps=steps)
 
     async def _line(self, step: PlannedStep, state: StepState) -> StepLine:
         records = [
@@ -149,6 +138,20 @@ class WorkflowHandlers:
                 f"no workflow ends in {request.job}", code="no_such_workflow", next_step="fog job list"
             )
         return flow
+
+
+def line_of(flow: Workflow, steps: Sequence[StepLine]) -> WorkflowLine:
+    """One line, which whoever lists can read: a deadline beyond all time was once taken and hid the others."""
+    return WorkflowLine(
+        workflow=str(flow.key),
+        name=flow.name,
+        state=state_of(flow),
+        steps=len(steps),
+        done=sum(step.state == "succeeded" for step in steps),
+        spent=sum(step.spent for step in steps),
+        submitted=flow.submitted,
+        deadline=min(flow.deadline, INT63_MAX),
+    )
 
 
 def state_of(flow: Workflow) -> str:

@@ -20,7 +20,7 @@ from msgspec import Meta
 
 from domain.compute.spec import ARGUMENTS_MAX, MEMORY_MAX, MEMORY_MIN, OUTPUT_MAX
 from domain.payloads import LEASE_MAX_MS, LEASE_MIN_MS, SHARDS_MAX
-from fog.methods import AbsolutePath, CidText, JobName, Message
+from fog.methods import DEADLINE_MAX_MS, AbsolutePath, CidText, JobName, Message
 from ledger.types import Micro, Millis, Positive, Uint
 
 STEPS_MAX = 64
@@ -66,7 +66,7 @@ class StepSubmit(Message, frozen=True, kw_only=True):
     memory: Annotated[int, Meta(ge=MEMORY_MIN, le=MEMORY_MAX)]
     output_max: Annotated[int, Meta(ge=0, le=OUTPUT_MAX)]
     lease_ms: Annotated[int, Meta(ge=LEASE_MIN_MS, le=LEASE_MAX_MS)]
-    deadline_ms: Positive | None
+    deadline_ms: Annotated[int, Meta(ge=1, le=DEADLINE_MAX_MS)] | None
     checks: Annotated[int, Meta(ge=0, le=2)]
     bond: Micro | None
     retries: Annotated[int, Meta(ge=0, le=RETRIES_MAX)]
@@ -78,7 +78,7 @@ class WorkflowSubmit(Message, frozen=True, kw_only=True):
 
     name: Label
     steps: Annotated[list[StepSubmit], Meta(min_length=1, max_length=STEPS_MAX)]
-    deadline_ms: Positive
+    deadline_ms: Annotated[int, Meta(ge=1, le=DEADLINE_MAX_MS)]
 
 
 class Submitted(Message, frozen=True, kw_only=True):

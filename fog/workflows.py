@@ -52,6 +52,7 @@ from fog.workflow_methods import StepSubmit, WorkflowSubmit
 from ledger.cid import Cid
 from ledger.errors import FogError, UsageError
 from ledger.execution import OK
+from ledger.types import INT63_MAX
 from network.blobs import BlobMissing, BlockStore
 from projections.log import event as final_event
 
@@ -304,9 +305,8 @@ class Workflows:
 
     def _deadline(self, flow: Workflow, step: PlannedStep) -> int:
         """Of a job that is submitted now, unix ms."""
-        if step.deadline_ms is None:
-            return flow.deadline
-        return min(flow.deadline, self._clock() + step.deadline_ms)
+        whole = min(flow.deadline, INT63_MAX)
+        return whole if step.deadline_ms is None else min(whole, self._clock() + step.deadline_ms)
 
     # -- a step whose job is on its way ------------------------------------------------------------------
 

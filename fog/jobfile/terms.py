@@ -15,6 +15,7 @@ from domain.compute.spec import MEMORY_MAX, MEMORY_MIN, OUTPUT_MAX
 from domain.payloads import LEASE_MAX_MS, LEASE_MIN_MS
 from domain.rules.records import Checks
 from fog.jobfile.problems import Place, shown
+from fog.methods import DEADLINE_MAX_MS
 from fog.quantities import (
     credits_from,
     credits_text,
@@ -70,7 +71,7 @@ QUANTITIES: Final = {
     "price": Quantity(credits_from, credits_text, 0, INT63_MAX, PRICE),
     "bond": Quantity(credits_from, credits_text, 0, INT63_MAX, "0"),
     "lease": Quantity(duration_from, duration_text, LEASE_MIN_MS, LEASE_MAX_MS, LEASE),
-    "deadline": Quantity(duration_from, duration_text, 1, INT63_MAX, DEADLINE),
+    "deadline": Quantity(duration_from, duration_text, 1, DEADLINE_MAX_MS, DEADLINE),
 }
 
 
@@ -96,6 +97,10 @@ def deadline_of(text: str | UnsetType, place: Place, now: int, note: Note) -> in
     if millis <= 0:
         what = f"{shown(text)} is over: it is {moment_text(now)}"
         note(place, what, "take a later moment, or a duration like 2h", "deadline_past")
+        return usual
+    if millis > DEADLINE_MAX_MS:
+        what = f"{shown(text)} is out of range"
+        note(place, what, f"take a moment before {moment_text(now + DEADLINE_MAX_MS)}", "bad_amount")
         return usual
     return millis
 

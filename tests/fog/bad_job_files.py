@@ -170,6 +170,12 @@ ROWS: dict[str, Row] = {
     "a deadline of no calendar": Row(
         P + "deadline: 2027-02-31\n", 2, "deadline", "is not a moment", "2027-01-31T18:00:00Z", "bad_amount"
     ),
+    "a deadline beyond all time": Row(
+        P + "deadline: 106751991167d\n", 2, "deadline", "is out of range", "from 1ms to 3653d", "bad_amount"
+    ),
+    "a moment that nobody will see": Row(
+        P + "deadline: 9999-12-31T00:00:00Z\n", 2, "deadline", "is out of range", "before 2037-", "bad_amount"
+    ),
     "a deadline of words": Row(
         P + "deadline: tomorrow\n", 2, "deadline", "'tomorrow' is not a duration", "like 10m", "bad_amount"
     ),
@@ -424,6 +430,14 @@ ROWS: dict[str, Row] = {
     ),
     "outputs where there are no steps": Row(
         P + "inputs: [{from: one}]\n", 2, "inputs[0].from", "no steps here", "name files instead"
+    ),
+    "a step's deadline beyond all time": Row(
+        "steps:\n  one:\n    program: good.wasm\n    deadline: 3654d\n",
+        4,
+        "steps.one.deadline",
+        "is out of range",
+        "from 1ms to 3653d",
+        "bad_amount",
     ),
     "a step's lease beyond its deadline": Row(
         "steps:\n  one:\n    program: good.wasm\n    deadline: 1m\n    lease: 2m\n",
