@@ -45,6 +45,7 @@ import sqlalchemy as sa
 
 from domain.payloads import Offer, Transfer, kind_of
 from domain.rules import FogRules
+from domain.rules.execute import VERSION as RULES
 from ledger import archive, canonical, signing
 from ledger import event as events
 from ledger.audit import audit
@@ -126,7 +127,7 @@ def make(folder: Path, count: int, accounts: int) -> tuple[Path, dict[str, list[
         1,
         "bench",
         CREATED,
-        4,
+        RULES,
         (Validator(anchor.public, 1),),
         tuple(Allocation(account, 10**12) for account in held),
         {},

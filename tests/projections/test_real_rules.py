@@ -26,6 +26,7 @@ from domain.payloads import (
     kind_of,
 )
 from domain.rules import FogRules, commitment, conservation
+from domain.rules.execute import VERSION as RULES
 from domain.rules.records import ACCOUNT, POTS
 from ledger import event as events
 from ledger.cid import Cid
@@ -62,7 +63,7 @@ class Network:
             1,
             "test",
             CREATED,
-            4,
+            RULES,
             (Validator(VALIDATOR.public, STAKE),),
             tuple(Allocation(*allocation) for allocation in allocations),
             {"bond_min": 1_000, "epoch_checkpoints": self.epoch},
