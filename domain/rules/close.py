@@ -4,7 +4,7 @@
                     recoveries, verdicts that nobody appealed, waits in vain for a checker
     2  heights      whatever the calendar has for this height: escrows that expire, recoveries past an epoch,
                     how far devices came that were dropped in it
-    3  epochs       at the end of one: who may vote in the one after the next
+    3  epochs       at the end of one: who may vote in the one after the next, and whose bond waits for that
     4  fates        whether runs that committed before are checked        )
     5  windows      committed runs whose time to reveal begins            ) only at a ready close:
     6  placement    checkers are drawn, work is leased                    ) see `domain.rules.pulse`
@@ -69,6 +69,7 @@ def close(state: State, context: Context) -> tuple[State, tuple[bytes, ...]]:
         told += ended
     if epochs.ends(state, context):
         draft = Draft(state, context)
+        stake.hold_voters(draft)
         epochs.decide(draft)
         state, seated = draft.finish()
         told += seated

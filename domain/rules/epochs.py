@@ -41,6 +41,9 @@ from ledger.validators import (
 CHURN_PART: Final = 10
 """At most one part in so many of the stake changes from one epoch's set to the next."""
 
+AHEAD: Final = 2
+"""How many epochs ahead a set is decided, once an epoch ends."""
+
 KEPT: Final = 2
 """How many epochs before the one that ends still have their row: its own, and the one before."""
 
@@ -64,17 +67,33 @@ def ends(state: State, context: Context) -> bool:
 def decide(draft: Draft) -> None:
     """At the end of an epoch: who may vote in the one after the next."""
     params = draft.params
-    epoch = epoch_of(draft.context.height, params.epoch_checkpoints)
+    epoch = _epoch(draft)
     before = draft.row(VALIDATORS, row_key(epoch + 1)).stakes
     held = dict(draft.items(BOND))
     jailed = {key for key, bond in held.items() if bond.jailed}
     after = towards(before, wanted(held, params.bond_min) or before, jailed)
     chosen = ValidatorSet(dict(sorted(after.items())))
-    draft.put(VALIDATORS, row_key(epoch + 2), chosen)
+    draft.put(VALIDATORS, row_key(epoch + AHEAD), chosen)
     if epoch >= KEPT:
         draft.drop(VALIDATORS, row_key(epoch - KEPT))
     for key, stake in chosen.stakes.items():
-        draft.tell(Seat(epoch + 2, key, stake))
+        draft.tell(Seat(epoch + AHEAD, key, stake))
+
+
+def voters(draft: Draft) -> Stakes:
+    """Who may vote in the present epoch."""
+    return draft.row(VALIDATORS, row_key(_epoch(draft))).stakes
+
+
+def votes_to_come(draft: Draft, account: bytes) -> int:
+    """The most stake with which the account may vote in this epoch, or in a later one that is decided."""
+    epoch = _epoch(draft)
+    decided = (draft.get(VALIDATORS, row_key(epoch + ahead)) for ahead in range(AHEAD + 1))
+    return max(chosen.stakes.get(account, 0) for chosen in decided if chosen is not None)
+
+
+def _epoch(draft: Draft) -> int:
+    return epoch_of(draft.context.height, draft.params.epoch_checkpoints)
 
 
 def wanted(bonds: Mapping[bytes, Bond], least: int) -> Stakes:

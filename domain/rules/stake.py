@@ -3,12 +3,17 @@
     bond      free    -> bonded      by the account
     unbond    bonded  -> leaving     by the account; it stops to count at once, and stays within reach of
                                      evidence for `unbond_ms` more
-    release   leaving -> free        by itself, when its time has come
+    release   leaving -> free        by itself, when its time has come; whoever votes with more than it has
+                                     bonded waits until `unbond_ms` after the last epoch in which it could
     unjail                           by the account, when its term is over
 
 What evidence does to a bond is `domain.rules.evidence`; what it means for validators `domain.rules.epochs`.
 
-What must always hold: a bond that its owner left as it is, is at least `bond_min`.
+A set of validators is known two epochs ahead and changes slowly (`domain.rules.epochs`), while `unbond_ms` is
+ledger time: without the wait, who leaves could vote with nothing at stake when epochs are long.
+
+What must always hold: a bond that its owner left as it is, is at least `bond_min`; nothing is released to who
+has more votes than it has bonded, in this epoch or any that is decided.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from domain.payloads import StakeBond, StakeUnbond, StakeUnjail
-from domain.rules import accounts, bonds
+from domain.rules import accounts, bonds, epochs
 from domain.rules.agenda import Entry
 from domain.rules.bonds import BONDS_MAX, LEAVING_MAX
 from domain.rules.codes import Refused, in_credits
@@ -73,12 +78,30 @@ def _require_whole(draft: Draft, bonded: int) -> None:
 
 
 def release(draft: Draft, entry: Entry) -> None:
-    """What was on its way out until now is free."""
+    """What was on its way out until now is free, unless its owner still votes with it."""
     before = bonds.bond_of(draft, entry.id)
+    if epochs.votes_to_come(draft, entry.id) > before.bonded:
+        return _hold(draft, entry.id)
     leaving = dict(before.leaving)
     amount = leaving.pop(entry.time)
     bonds.change(draft, entry.id, replace(before, leaving=tuple(sorted(leaving.items()))))
-    accounts.move(draft, entry.id, amount, 0)
+    return accounts.move(draft, entry.id, amount, 0)
+
+
+def hold_voters(draft: Draft) -> None:
+    """At the end of an epoch: whoever could vote in it with more than it has bonded answers for it as long as
+    if it had begun to leave now."""
+    for account, votes in epochs.voters(draft).items():
+        if votes > bonds.bond_of(draft, account).bonded:
+            _hold(draft, account)
+
+
+def _hold(draft: Draft, account: bytes) -> None:
+    """All that is on its way out is free `unbond_ms` from now. (Nothing can be free later than that.)"""
+    before = bonds.bond_of(draft, account)
+    after = replace(before, leaving=((draft.time + draft.params.unbond_ms, before.unbonding),))
+    if before.unbonding and after != before:
+        bonds.change(draft, account, after)
 
 
 def unjail(draft: Draft, order: StakeUnjail) -> None:

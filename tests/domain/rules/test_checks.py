@@ -97,8 +97,11 @@ def test_whose_bond_has_ended_leaves_no_trace_of_its_lies() -> None:
     assert world.do("j", false_votes(world, "a")) == "bad_evidence"
     assert world.state.items(RESTS.name)
     assert world.do("j", StakeUnbond(1000)) == "ok"
-    world.close(ms=70_000)
-    world.close()
+    for _ in range(8):  # two epochs in which it votes, and `unbond_ms`
+        world.close(ms=10_000)
+        assert world.state.items(RESTS.name)
+    for _ in range(6):
+        world.close(ms=10_000)
     assert not world.state.items(RESTS.name)
 
 

@@ -54,6 +54,50 @@ def test_a_bond_counts_two_epochs_later_and_what_leaves_goes_as_late() -> None:
     assert voters(world, 4) == {"a": 10_000}
 
 
+def test_nothing_is_released_to_who_still_votes_with_it() -> None:
+    """Epochs are long here, and `unbond_ms` is short: it is counted from the end of the last with a vote."""
+    world = Court({"epoch_checkpoints": 10}, stakes={"a": 9_000, "b": 1_000})
+    world.check("unbond b 1000 ok")
+    for _ in range(20):
+        world.close(30_000)
+        world.check("holds b 0 1000")
+    assert "b" in voters(world, 1)
+    assert "b" not in voters(world, 2)
+    world.close(30_000)
+    assert world.do("rita", world.double_vote("b", epoch=1)) == "ok"
+    world.check("holds b 0 650 jailed")
+    world.close(30_000)
+    world.check("""
+        holds    b 0 0
+        balance  b 650
+    """)
+
+
+def test_who_votes_with_no_more_than_it_has_bonded_gets_the_rest_back() -> None:
+    """And who still has votes for a part that it took out waits with that part."""
+    world = Court({"epoch_checkpoints": 10}, stakes={"a": 9_000, "b": 1_000}, bob=500)
+    world.check("""
+        bond     b 1                  insufficient_funds
+        bond     bob 500              ok
+        unbond   bob 400              ok
+        unbond   b 100                ok
+        close    60000
+        close    60000
+        holds    bob 100 0
+        holds    b 900 100
+    """)
+
+
+def test_the_last_validator_never_gets_its_bond_back() -> None:
+    """It goes on deciding as long as nobody else has a bond."""
+    world = Court(stakes={"a": 1_000})
+    world.check("unbond a 1000 ok")
+    for _ in range(12):
+        world.close(60_000)
+    world.check("holds a 0 1000")
+    assert voters(world, 5) == {"a": 1_000}
+
+
 def test_no_more_than_a_tenth_comes_in_one_epoch() -> None:
     world = Court(stakes={"a": 10_000}, bob=10**6)
     world.check("bond bob 1000000 ok")

@@ -167,9 +167,12 @@ def test_what_is_leaving_is_within_reach_until_it_is_released() -> None:
     assert world.do("rita", world.double_vote("a")) == "ok"  # 50 % + 3 x 10 %
     world.check("holds a 0 200 jailed")
     assert bond_in(world.state, world.account("a")).leaving[0][1] == 200
+    for _ in range(6):  # it is a validator for two epochs more, of three heights each
+        world.check("""
+            holds    a 0 200 jailed
+            close    60000
+        """)
     world.check("""
-        close    60000
-        close
         balance  a 200
         holds    a 0 0
     """)
