@@ -141,7 +141,7 @@ class WorkflowHandlers:
 
 
 def line_of(flow: Workflow, steps: Sequence[StepLine]) -> WorkflowLine:
-    """One line, which whoever lists can read: a deadline beyond all time was once taken and hid the others."""
+    """One line, which whoever lists can read: a deadline beyond all time was once taken, and hid others."""
     return WorkflowLine(
         workflow=str(flow.key),
         name=flow.name,
