@@ -90,8 +90,8 @@ class FinalityState(Message, frozen=True, kw_only=True):
     tolerates  how many of the smallest set of validators may be down (f)
     needed     accounts without any one of which nothing becomes final
     standstill null while things become final, or nothing waits to
-    abstains   this validator leaves the present slot to others: `asking` until a quorum has said what it
-               holds of its votes; `lost` where it may have voted before it lost what its disk held
+    abstains   this validator leaves the present slot to others: `asking` until enough have said what they
+               hold of its votes; `lost` where it may have voted before it lost what its disk held
     """
 
     kind: Literal["solo", "anchored", "shared"]

@@ -1,10 +1,28 @@
 """Which slots we leave to others: those where we may have voted, and our disk does not say how.
 
 A validator whose disk was lost or is older than its word must not vote where it may have voted. So with
-several validators nobody votes after a start before a quorum, itself included, has said what it holds of our
-votes (`rejoin`); without one it could decide nothing anyway. A store that did vote is believed unless
-an answer holds a vote of ours that it does not know. Otherwise the slots that we may have seen are left to
-others.
+several validators nobody votes after a start before others have said what they hold of our votes (`rejoin`).
+How many, and what follows, depends on our disk:
+
+    it has voted   a quorum, itself included: without one it could decide nothing anyway. The disk is believed
+                   unless an answer holds a vote of ours that it does not know
+    it never did   more than two thirds of the stake WITHOUT us (if we have a third or more ourselves: all
+                   others). We leave every slot that we may have seen
+    it never did, and need not have: our first epoch, of which nobody shows a certificate
+                   a quorum, itself included, and no slot is left
+
+Why that is enough for a lost disk. Say that we had come as far as slot s. Then more than two thirds of the
+stake had voted in slot s-1. More than two thirds other than us answer, so they share more than a third with
+those: somebody honest, who is not us and has its disk, if those who lie and others who lost theirs are less.
+(If we counted ourselves, the two might share us and a liar.) It was in slot s-1 before it answered, so it
+shows a certificate of slot s-2 or later, and we leave all slots up to two above the last that is shown. In
+the last slot of an epoch it may not know yet that the epoch ended, and we may have known: `_lose_beginning`.
+Who has a third of the stake or more is sure only while liars are too few to be a quorum with it alone.
+
+Why the first epoch is another matter. A network that begins, of which a third is silent, looks to who has an
+empty disk just like one that goes on without it and of which nobody told. It must begin, so the answers of
+those who saw no certificate count there as before: who loses its disk before those who answer have seen one
+counts among the faulty.
 
 Knows votes of ours that others have, certificates, and what our own disk holds (in `voter`). Does not know
 proposals, and says nothing itself.
@@ -17,6 +35,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from ledger import validators as sets
@@ -24,6 +43,7 @@ from ledger import votes
 from ledger.candidates import Candidates
 from ledger.cid import Cid
 from ledger.errors import RemoteError
+from ledger.finality import Last
 from ledger.signing import SigningKey
 from ledger.simplex import Voter
 from ledger.voter_actions import Action
@@ -32,6 +52,12 @@ from ledger.votes import Certificate, Phase, SignedVote
 NEVER: Final = (2**63, 0)
 """A place that no epoch reaches: we abstain from everything."""
 
+NOWHERE: Final = (-1, 0)
+"""A place before all epochs: we abstain from nothing."""
+
+UNSHOWN: Final = 2
+"""Slots above the last certificate of those who answer that we may have voted in (see above)."""
+
 
 class Rejoining:
     """The part of `ledger.voting.Voting` that knows what we must not say."""
@@ -39,13 +65,18 @@ class Rejoining:
     net: Cid
     candidates: Candidates
     voter: Voter
+    last: Last | None
     has_voted: bool
     """This store has ever kept a vote of ours."""
+    was_answered: bool = False
+    """A quorum, ourselves included, has said since the start what it holds of our votes."""
 
     _key: SigningKey | None
     _queue: deque[Action]
     _abstains_through: tuple[int, int]
     """(epoch, slot)"""
+    _lost_through: tuple[int, int] = NOWHERE
+    """The last (epoch, slot) in which we may have said what our disk does not hold."""
 
     @property
     def is_validator(self) -> bool:
@@ -61,7 +92,7 @@ class Rejoining:
         """A vote of ours that our disk does not know: others know more of us than we do."""
         if self.is_validator and self._is_forgotten(signed):
             self.voter.restore([signed])
-            self._abstain((self.voter.epoch, max(self.voter.slot, signed.vote.slot) + 1))
+            self._lose((self.voter.epoch, max(self.voter.slot, signed.vote.slot) + 1))
 
     def rejoin(self, answers: Mapping[bytes, Sequence[bytes]], now: int) -> bool:
         """What each of these nodes (by key) holds of open slots: `ballots` of theirs. True: we vote again.
@@ -71,33 +102,57 @@ class Rejoining:
         an epoch that is not known here cannot be judged yet: they do not count, and while more than a third
         of the stake gives such, we have to follow first.
         """
-        if not self.is_validator or self._abstains_through != NEVER:
+        if not self.is_silent:
             return True
         assert self._key is not None
-        open_slot, final = (self.voter.epoch, 1), (self.voter.epoch, self.voter.base)
+        me = self._key.public
+        shown, final = (self.voter.epoch, self.voter.slot - 1), (self.voter.epoch, self.voter.base)
         forgotten: list[SignedVote] = []
         for message in self._readable(data for messages in answers.values() for data in messages):
             if isinstance(message, Certificate):
-                open_slot = max(open_slot, (message.epoch, message.slot + 1))
+                shown = max(shown, message.place)
                 if message.phase == Phase.FINALIZE:
                     final = max(final, message.place)
             said = message.ballots() if isinstance(message, Certificate) else (message,)
             forgotten += [one for one in said if self._is_forgotten(one)]
-        members = self.voter.validators
         ahead = {key for key, messages in answers.items() if any(map(self._is_ahead, messages))}
-        asked = members.weight([*(key for key in answers if key not in ahead), self._key.public])
-        if not members.is_quorum(asked) or 3 * members.weight(ahead) > members.total:
+        others = [key for key in answers if key not in ahead and key != me]
+        members = self.voter.validators
+        if not members.is_quorum(members.weight([*others, me])) or 3 * members.weight(ahead) > members.total:
             return False
-        self._abstains_through = (-1, 0)
-        if forgotten or (not self.has_voted and open_slot[1] > 1):
-            epoch, slot = max([open_slot, *(one.vote.place for one in forgotten)])
-            self._abstain((epoch, slot + 1))
-        self._abstain(final)
+        self.was_answered = True
+        is_lost = not self.has_voted and not self._may_begin(shown)
+        if forgotten or is_lost:
+            epoch, slot = max([shown, *((one.vote.epoch, one.vote.slot - 1) for one in forgotten)])
+            self._lose((epoch, slot + UNSHOWN))
+        self._keep_to(forgotten)
+        if is_lost and not all(map(partial(self._are_enough, others), {self.voter.epoch, shown[0]})):
+            return False
+        self._abstains_through = NOWHERE
+        self._abstain(max(final, self._lost_through))
+        return True
+
+    def _may_begin(self, shown: tuple[int, int]) -> bool:
+        """Whether this is our first epoch, and nothing was decided in it as far as anybody shows."""
+        epoch = self.voter.epoch
+        assert self._key is not None
+        if shown != (epoch, 0):
+            return False
+        return not epoch or self._key.public not in sets.validators_of(self.candidates.root.state, epoch - 1)
+
+    def _are_enough(self, others: Sequence[bytes], epoch: int) -> bool:
+        """Whether, in the set of this epoch, an honest one of these was in whatever slot we had come to."""
+        assert self._key is not None
+        members = sets.validators_of(self.candidates.root.state, epoch)
+        weight = members.weight(others)
+        return members.is_quorum(weight) or weight == members.total - members.weight([self._key.public])
+
+    def _keep_to(self, forgotten: Sequence[SignedVote]) -> None:
+        """What others heard of us stays said."""
         here = [one for one in forgotten if one.vote.epoch == self.voter.epoch]
         self.voter.restore(here)
         for one in here:
             self._queue += self.voter.hear(one)
-        return True
 
     def forget(self) -> None:
         """Leave no slot to others any more, though we may have voted there and not know how.
@@ -105,8 +160,8 @@ class Rejoining:
         For a validator without which nothing becomes final. Whoever calls this answers for it that nobody is
         left who holds a vote of ours that those who answered `rejoin` did not have. What they had stays said.
         """
-        assert self._abstains_through != NEVER, "nobody was asked yet"
-        self._abstains_through = (-1, 0)
+        assert self.was_answered or not self.is_silent, "nobody was asked yet"
+        self._abstains_through = self._lost_through = NOWHERE
         self.voter.abstains_through = 0
 
     def _readable(self, answers: Iterable[bytes]) -> Iterator[Certificate | SignedVote]:
@@ -137,6 +192,18 @@ class Rejoining:
             return False
         place = (self.voter.epoch, self.voter.base)
         return signed.vote.place > place and not self.voter.has_heard(signed)
+
+    def _lose(self, through: tuple[int, int]) -> None:
+        """Up to here we may have said what our disk does not hold."""
+        self._lost_through = max(self._lost_through, through)
+        self._abstain(through)
+
+    def _lose_beginning(self, epoch: int) -> None:
+        """An epoch begins. If we may have seen the one before end, with nobody who told us of it, we may have
+        come as far as the second slot of this one."""
+        last = self.last
+        if last is not None and (epoch - 1, last.checkpoint.slot) <= self._lost_through:
+            self._abstains_through = max(self._abstains_through, (epoch, UNSHOWN))
 
     def _abstain(self, through: tuple[int, int]) -> None:
         self._abstains_through = max(self._abstains_through, through)

@@ -209,8 +209,7 @@ class Replica(Memory):
     def rejoin(self, answers: Mapping[bytes, Sequence[bytes]], *, now: int) -> bool:
         """After a start, before the first vote: what other nodes (by key) hold of open slots (`ballots`).
 
-        False: those who answered are no quorum with us yet, or they are epochs ahead. Harmless for who is no
-        validator.
+        False: those who answered are too few yet, or they are epochs ahead. Harmless for who is no validator.
         """
         with self._serving():
             return self._voting.rejoin(answers, now)
@@ -225,7 +224,7 @@ class Replica(Memory):
                     code="not_abstaining",
                     next_step="fog status",
                 )
-            if self._voting.is_silent:
+            if self._voting.is_silent and not self._voting.was_answered:
                 raise UsageError(
                     "too few validators have said yet what they hold of this one's votes",
                     code="votes_not_asked",

@@ -1,6 +1,7 @@
 """What is known of open slots, told again: to whoever asks, to all when nothing moves, to us after a start.
 
-Certificates first: they decide. Then proposals, which are needed to follow them, then single votes.
+Certificates first: they decide, and the last ones before all others, because they say how far we are. Then
+proposals, which are needed to follow them, then single votes.
 
 Pure. Knows messages and where they belong. Does not know why somebody asks.
 
@@ -29,19 +30,29 @@ def answer(voter: Voter, proposals: Proposals, last: Last | None, epoch: int, sl
     found: list[bytes] = [] if last is None else [last.final.encode()]
     if epoch == voter.epoch:
         standing = list(voter.standing(slot))
+        found += _newest(standing)
         found += [one.encode() for one in standing if isinstance(one, Certificate)]
         found += [one.encode() for one in proposals.since(slot)]
         found += [one.encode() for one in standing if isinstance(one, SignedVote)]
     elif epoch < voter.epoch:
-        found += [one.encode() for one in voter.standing(1)]
+        standing = list(voter.standing(1))
+        found += _newest(standing)
+        found += [one.encode() for one in standing]
     kept: list[bytes] = []
     size = 0
-    for data in found:
+    for data in dict.fromkeys(found):
         size += len(data) + 8
         if size > BALLOTS_BYTES_MAX:
             break
         kept.append(data)
     return kept
+
+
+def _newest(standing: Iterable[Certificate | SignedVote]) -> list[bytes]:
+    """The certificates of the last slot that has any: `ledger.rejoining` relies on seeing them."""
+    certificates = [one for one in standing if isinstance(one, Certificate)]
+    last = max((one.slot for one in certificates), default=0)
+    return [one.encode() for one in certificates if one.slot == last]
 
 
 def repeated(voter: Voter, proposals: Proposals) -> list[bytes]:

@@ -36,7 +36,7 @@ from ledger.judging import Judging
 from ledger.occasion import Occasion, Standstill
 from ledger.pace import Pace
 from ledger.proposals import Proposals, checked
-from ledger.rejoining import NEVER, Rejoining
+from ledger.rejoining import NEVER, NOWHERE, Rejoining
 from ledger.signing import SigningKey
 from ledger.simplex import Voter, vote_of
 from ledger.voter_actions import Action, Cast, Decision, Fault, Judge, Keep, Lacking, Propose, Repeat
@@ -80,7 +80,7 @@ class Voting(Rejoining):
         self._occasion = Occasion(rules, self.candidates, self._pace, interval_ms)
         self._clock = 0
         self.has_voted = has_voted
-        self._abstains_through = (-1, 0)
+        self._abstains_through = NOWHERE
         self._queue: deque[Action] = deque()
         self.voter = self._new_voter()
         if not self._is_alone:
@@ -369,6 +369,7 @@ class Voting(Rejoining):
         self._pace.entered(voter.slot)
         if voter.me is not None and len(members.stakes) == 1:
             self._abstains_through = min(self._abstains_through, (epoch - 1, 0))
+        self._lose_beginning(epoch)
         voter.abstains_through = self._abstains_in(epoch)
         return voter
 

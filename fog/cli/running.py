@@ -98,8 +98,9 @@ def _trust_text(worker: methods.WorkerState) -> str:
 
 ABSTAINS = {
     "": "",
-    "asking": "\nthis validator casts no vote yet: more than two thirds of the stake, itself included, must"
-    " first be here and say what it voted before",
+    "asking": "\nthis validator casts no vote yet: more than two thirds of the stake must first be here and"
+    " say what it voted before: itself included, or without it if its disk is new. If they never will be, see"
+    " `fog stake forget --help`",
     "lost": "\nthis validator casts no vote in the open slot: it lost what its disk held, and may have voted"
     " there. It will when others have ended that slot. If they cannot without it: put back its data directory"
     " as it was last, or see `fog stake forget --help`",

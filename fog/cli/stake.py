@@ -72,7 +72,8 @@ def forget(
     context: typer.Context,
     i_know: Annotated[bool, typer.Option("--i-know", help="You read the above, and it is so.")] = False,
 ) -> None:
-    """Let a validator vote on that lost its disk, where nothing becomes final without it.
+    """Let a validator vote on that lost its disk, where nothing becomes final without it, or where too few
+    others are left to ask what it voted.
 
     It may have voted in the slots that are open now, and does not know how. If it votes there again and
     anybody still holds a vote of before that contradicts it, its bond is lost, and two histories may become

@@ -218,16 +218,6 @@ def test_a_lost_disk_costs_no_contradiction():
     assert paid(council.nodes["v2"]) == 14
 
 
-def test_a_store_that_never_voted_asks_a_quorum_first():
-    council = Council(4)
-    council.stop("v3")
-    council.drops = lambda sender, to, now: to == "v3" and sender != "v0"
-    council.start("v3")
-    assert not council.rejoin("v3")
-    council.drops = lambda sender, to, now: to == "v3" and sender == "v1"
-    assert council.rejoin("v3")
-
-
 def test_who_is_epochs_behind_follows_before_it_votes():
     """Answers of epochs that it does not know yet cannot tell it where it may have voted."""
     council = Council(4, epoch=2)

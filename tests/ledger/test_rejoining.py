@@ -1,0 +1,214 @@
+"""Who lost its disk, and whom it must ask before it votes again: whoever lies, it says nothing twice."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger import retelling
+from ledger.errors import UsageError
+from ledger.pace import Pace
+from ledger.proposals import Proposals
+from ledger.replica import Replica
+from ledger.simplex import Voter
+from ledger.store import Store
+from ledger.validators import ValidatorSet
+from ledger.votes import Certificate, Phase, SignedVote, Vote, parse_message
+from tests.ledger.council import Council, council_genesis
+from tests.ledger.paying import PayingRules, balance
+from tests.ledger.world import START, Author, key_of, pay
+
+
+def paid(node: Replica) -> int:
+    """How many of Alice's payments of 1 to Bob are final here."""
+    return balance(node.state, key_of("bob").public) - 1_000
+
+
+def said_by(council: Council, *names: str) -> dict[bytes, list[bytes]]:
+    return {key_of(name).public: council.nodes[name].ballots(0, 0) for name in names}
+
+
+def decide(council: Council, alice: Author, payments: int = 1) -> None:
+    for _ in range(payments):
+        council.say(alice.says(pay("bob", 1)))
+        council.run(500)
+
+
+def test_a_liar_and_somebody_who_was_cut_off_do_not_make_up_for_who_heard_it(tmp_path: Path):
+    """v3 voted with v0 and v1. Of those who answer, v2 was cut off and v1 shows an older copy of itself: with
+    v3 they are a quorum, and none of them holds a word of what v3 said."""
+    url, copy = (f"sqlite:///{tmp_path}/{name}.sqlite" for name in ("liar", "copy"))
+    council, cut = Council(4, urls={"v1": url}), [False]
+    council.drops = lambda sender, to, now: cut[0] and "v2" in (sender, to)
+    alice = Author(council.genesis, "alice")
+    decide(council, alice)
+    council.run(3_000)
+    council.stop("v1").close()
+    shutil.copy(tmp_path / "liar.sqlite", tmp_path / "copy.sqlite")
+    council.start("v1", Store.open(url))
+    council.rejoin("v1")
+    cut[0] = True
+    decide(council, alice, 3)
+    council.run(3_000)
+    heights = {name: node.height for name, node in council.nodes.items()}
+    assert heights["v0"] == heights["v3"] > heights["v2"]
+    voted_in = council.nodes["v3"]._voting.voter.slot - 1
+    other_self = Replica.open(Store.open(copy), PayingRules(), key_of("v1"), validator=True)
+
+    council.stop("v3")
+    council.start("v3")
+    node = council.nodes["v3"]
+    lies = {key_of("v1").public: other_self.ballots(0, 0)}
+    assert not node.rejoin(said_by(council, "v2") | lies, now=council.now)
+    assert node.is_silent
+    assert node.rejoin(said_by(council, "v0", "v2") | lies, now=council.now)
+    assert node._voting.voter.abstains_through > voted_in
+
+
+@pytest.mark.parametrize(
+    ("stakes", "lost", "answer", "is_enough"),
+    [
+        ([1, 1], 1, [0], True),
+        ([1, 1, 1], 2, [0], False),
+        ([1, 1, 1], 2, [0, 1], True),
+        ([1, 1, 1, 1], 3, [0, 1], False),
+        ([1, 1, 1, 1], 3, [0, 1, 2], True),
+        ([1] * 5, 4, [0, 1, 2], False),
+        ([1] * 5, 4, [0, 1, 2, 3], True),
+        ([1] * 7, 6, [0, 1, 2, 3], False),
+        ([1] * 7, 6, [0, 1, 2, 3, 4], True),
+        ([70, 10, 10, 10], 1, [0], True),
+        ([70, 10, 10, 10], 0, [1, 2], False),
+        ([70, 10, 10, 10], 0, [1, 2, 3], True),
+    ],
+)
+def test_more_than_two_thirds_of_the_stake_without_us_or_else_everybody(
+    stakes: Sequence[int], lost: int, answer: Sequence[int], is_enough: bool
+):
+    council = Council(len(stakes), stakes=stakes)
+    decide(council, Author(council.genesis, "alice"))
+    council.run(3_000)
+    council.stop(f"v{lost}")
+    council.start(f"v{lost}")
+    node = council.nodes[f"v{lost}"]
+    assert node.rejoin(said_by(council, *(f"v{n}" for n in answer)), now=council.now) is is_enough
+    assert node.is_silent is not is_enough
+    assert node.abstains
+
+
+def test_one_s_own_words_and_strangers_count_for_nothing():
+    council = Council(4)
+    decide(council, Author(council.genesis, "alice"))
+    council.stop("v3")
+    council.start("v3")
+    also = dict.fromkeys((key_of(name).public for name in ("v3", "alice", "bob")), ())
+    assert not council.nodes["v3"].rejoin(said_by(council, "v0", "v1") | also, now=council.now)
+
+
+def test_a_network_begins_though_one_of_four_is_not_there():
+    """Nobody voted yet, as far as those show who are there. Who comes later asks them all."""
+    council = Council(4)
+    for name in council.names:
+        council.stop(name)
+    alice = Author(council.genesis, "alice")
+    for name in ("v0", "v1", "v2"):
+        council.start(name)
+    assert not council.nodes["v0"].rejoin(said_by(council, "v1"), now=council.now)
+    assert all(council.rejoin(name) for name in ("v0", "v1", "v2"))
+    decide(council, alice, 3)
+    assert [paid(node) for node in council.nodes.values()] == [3] * 3
+    council.start("v3")
+    assert council.rejoin("v3")
+    council.meet()
+    decide(council, alice, 3)
+    council.stop("v0")
+    decide(council, alice, 3)
+    council.run(10_000)
+    assert [paid(node) for node in council.nodes.values()] == [9] * 3
+    assert not council.faults
+
+
+def test_where_too_few_are_left_to_ask_it_votes_at_its_operator_s_word():
+    """One of four is gone for good, another lost its disk: the two who are left are not enough to ask."""
+    council = Council(4)
+    alice = Author(council.genesis, "alice")
+    decide(council, alice, 3)
+    council.stop("v0")
+    council.stop("v3")
+    council.start("v3")
+    node = council.nodes["v3"]
+    assert not node.rejoin(said_by(council, "v1"), now=council.now)
+    with pytest.raises(UsageError, match="too few validators have said"):
+        node.forget_votes()
+    council.meet()
+    assert not council.rejoin("v3")
+    assert node.is_silent
+    node.forget_votes()
+    assert not node.is_silent
+    decide(council, alice, 3)
+    council.run(10_000)
+    assert [paid(node) for node in council.nodes.values()] == [6] * 3
+    assert not council.faults
+
+
+class OneHears(Council):
+    """While `deaf`, words to finalize reach v3 alone, and nobody hears v3."""
+
+    deaf = True
+
+    def _put(self, moment: int, sender: str, to: str, what: Any) -> None:
+        if self.deaf and isinstance(what, bytes) and to != "v3":
+            said = parse_message(what, net=self.genesis.net)
+            if isinstance(said, SignedVote) and said.vote.phase == Phase.FINALIZE:
+                return
+        super()._put(moment, sender, to, what)
+
+
+def test_who_may_have_seen_an_epoch_end_leaves_the_first_slots_of_the_next():
+    """v3 alone learned that it ended, voted in the next one, and lost its disk."""
+    council = OneHears(4, epoch=2)
+    council.drops = lambda sender, to, now: council.deaf and sender == "v3"
+    alice = Author(council.genesis, "alice")
+    decide(council, alice, 2)
+    council.run(30_000)
+    assert [node._voting.voter.epoch for node in council.nodes.values()] == [0, 0, 0, 1]
+    council.stop("v3")
+    council._queue.clear()
+    council._steps_at.clear()
+    council.start("v3")
+    node = council.nodes["v3"]
+    assert council.rejoin("v3")
+    assert node._voting.voter.epoch == 0
+    council.deaf = False
+    for name in council.names:
+        council._step_at(name, council.now)
+    decide(council, alice)
+    council.run(5_000)
+    council.meet()
+    assert node._voting.voter.epoch == 1
+    assert node._voting.voter.abstains_through == 2
+    decide(council, alice, 6)
+    council.stop("v0")
+    decide(council, alice, 6)
+    council.run(10_000)
+    assert paid(node) == 15, council.nodes
+    assert not council.faults
+
+
+def test_however_much_there_is_to_tell_the_last_certificate_is_told():
+    """It says how far whoever answers has come; all of them are too many for one answer."""
+    genesis, names = council_genesis(4), ("v0", "v1", "v2")
+    voter = Voter(genesis.net, 0, ValidatorSet.of(genesis.validators), None, None, Pace())
+    slots = 1_200
+    for slot in range(1, slots + 1):
+        word = Vote(genesis.net, 0, slot, Phase.SKIP, None, START)
+        voter.certified(Certificate.of([SignedVote.make(key_of(name), word) for name in names]))
+    told = retelling.answer(voter, Proposals(), None, 0, 0)
+    said = [parse_message(data, net=genesis.net) for data in told]
+    assert sum(map(len, told)) < retelling.BALLOTS_BYTES_MAX
+    assert [one.slot for one in said if isinstance(one, Certificate)][:3] == [slots, 1, 2]
+    assert len(said) < slots
