@@ -32,6 +32,7 @@ import msgspec
 import trio
 
 from fog.exits import AuditFailed, JobUnfinished, NodeDown, Refused
+from fog.texts import require_text
 from ledger.canonical import words_of
 from ledger.errors import FogError, RemoteError, StoreCorrupt, UsageError
 
@@ -287,9 +288,10 @@ def call(
 ) -> dict[str, Any]:
     """Ask the node and wait (blocking) for its reply.
 
-    Raises NodeDown when nobody listens, the node's own error with its family and code, and RemoteError
-    (`node_silent`, `node_left`) when it stopped in the middle.
+    Raises UsageError (`not_text`, `request_too_large`), NodeDown when nobody listens, the node's own error
+    with its family and code, and RemoteError (`node_silent`, `node_left`) when it stopped in the middle.
     """
+    require_text(params)
     request = msgspec.json.encode(Request(1, method, dict(params))) + b"\n"
     if len(request) > FRAME_SIZE_MAX:
         raise UsageError(

@@ -10,6 +10,7 @@ caller's to mend, so all errors are UsageError with the next step.
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Final, Literal
 
@@ -63,15 +64,16 @@ async def prepare(path: Path, cache: Path) -> Program:
     await trio.to_thread.run_sync(_require_file, path)
     size_max = MODULE_SIZE_MAX if path.suffix == ".wasm" else SOURCE_SIZE_MAX
     content = await trio.to_thread.run_sync(_read, path, size_max)
+    name = unicodedata.normalize("NFC", path.name)  # as all text of the network
     match path.suffix:
         case ".wasm":
-            return await trio.to_thread.run_sync(_module, path, path.name, content)
+            return await trio.to_thread.run_sync(_module, path, name, content)
         case ".c":
-            return await _from(await compiled_c(path, content, cache), path.stem)
+            return await _from(await compiled_c(path, content, cache), name.removesuffix(path.suffix))
         case ".rs":
-            return await _from(await compiled_rust(path, content, cache), path.stem)
+            return await _from(await compiled_rust(path, content, cache), name.removesuffix(path.suffix))
         case _:
-            return await trio.to_thread.run_sync(_script, path, content)
+            return await trio.to_thread.run_sync(_script, path, name, content)
 
 
 async def _from(built: Path, name: str) -> Program:
@@ -85,12 +87,12 @@ def _module(path: Path, name: str, wasm: bytes) -> Program:
     return Program("wasm", name, path, blob.cid_of(wasm), memory_min=module.memory_min)
 
 
-def _script(path: Path, source: bytes) -> Program:
-    require_python(path.name, source)
+def _script(path: Path, name: str, source: bytes) -> Program:
+    require_python(name, source)
     interpreter = runtime()
     return Program(
         "python",
-        path.name,
+        name,
         path,
         blob.cid_of(source),
         interpreter,

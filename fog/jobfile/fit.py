@@ -16,6 +16,7 @@ from msgspec import inspect
 
 from fog.jobfile.problems import Place, Problem, nearest, shown
 from fog.jobfile.tree import Value
+from fog.texts import is_text
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -150,6 +151,9 @@ class _Fitter:
             )
         if kind.min_length is not None and len(text) < kind.min_length:
             return self._wrong(value, place, "the text is empty", "write a value, or take the field out")
+        if not is_text(text):
+            what = f"{shown(text)} has half of a character"
+            return self._wrong(value, place, what, "write the character itself, or all of it: \\U0001F600")
         if "\0" in text:
             return self._wrong(value, place, "it has a zero byte", "take it out")
         if kind.pattern is not None and not re.search(kind.pattern, text):

@@ -29,6 +29,7 @@ from fog.jobfile.steps import order_of
 from fog.jobfile.sweep import Point
 from fog.jobfile.tree import Unreadable, Value, read
 from fog.jobs import share_out, unique_names
+from fog.texts import is_composed
 from fog.workflow_methods import Source, StepSubmit, WorkflowSubmit
 from ledger.errors import UsageError
 
@@ -129,6 +130,7 @@ class _Planner:
         terms.check_lease(amounts["lease"], limit, said, self._note)
         files, sources = self._inputs(step, place)
         self._check_shards(step, place, files, sources)
+        self._check_words(step, place)
         return StepSubmit(
             name=name,
             program=str(self._folder / ("" if step.program is UNSET else step.program)),
@@ -179,6 +181,18 @@ class _Planner:
                 at, f"{shown(str(there))} is a file, not a folder", "take another name", "cannot_write"
             )
         return str(folder)
+
+    def _check_words(self, step: Step, place: Place) -> None:
+        words: list[tuple[Place, str]] = [(("args", number), word) for number, word in enumerate(step.args)]
+        for name, value in step.env.items():
+            words += [(("env", name), name), (("env", name), value)]
+        for name, values in step.sweep.items():
+            if isinstance(values, list):
+                words += [(("sweep", name, number), word) for number, word in enumerate(values)]
+        for at, word in words:
+            if not is_composed(word):
+                what = f"{shown(word)} has accents as characters of their own"
+                self._note((*place, *at), what, "write each letter with its accent as one (NFC)")
 
     def _env(self, step: Step, place: Place) -> dict[str, str]:
         for name in VARIABLES_OF_A_SHARD & step.env.keys():

@@ -179,6 +179,31 @@ ROWS: dict[str, Row] = {
     "a deadline of words": Row(
         P + "deadline: tomorrow\n", 2, "deadline", "'tomorrow' is not a duration", "like 10m", "bad_amount"
     ),
+    "half of a character in an argument": Row(
+        P + 'args: [plain, "\\ud800"]\n', 2, "args[1]", "half of a character", "the character itself"
+    ),
+    "half of a character in a variable's name": Row(
+        P + 'env: {"A\\udfff": x}\n', 2, "env.'A\\udfff'", "half of a character", "the character itself"
+    ),
+    "half of a character in a name": Row(
+        'name: "\\ud83d"\n' + P, 1, "name", "half of a character", "the character itself"
+    ),
+    "half of a character in a path": Row(
+        'program: "\\ud83d.c"\n', 1, "program", "half of a character", "the character itself"
+    ),
+    "an argument in another form of text": Row(
+        P + "args: [plain, cafe\u0301]\n", 2, "args[1]", "accents as characters of their own", "(NFC)"
+    ),
+    "a variable in another form of text": Row(
+        P + "env: {A: x, B: cafe\u0301}\n", 2, "env.B", "accents as characters of their own", "(NFC)"
+    ),
+    "a value of a sweep in another form of text": Row(
+        P + "args: ['{a}']\nsweep:\n  a:\n  - e\n  - e\u0301\n",
+        6,
+        "sweep.a[1]",
+        "accents as characters of their own",
+        "(NFC)",
+    ),
     # Programs.
     "a program that is not there": Row(
         "program: none.c\n", 1, "program", "there is no program", "check the path", "no_program"

@@ -138,6 +138,26 @@ def test_no_node_is_said_with_the_next_step(path: Path) -> None:
     assert "fog node" in (caught.value.next_step or "")
 
 
+@pytest.mark.parametrize(
+    ("params", "place"),
+    [
+        ({"args": ["plain", "\udcff"]}, "args[1]"),
+        ({"name": "\ud800"}, "name"),
+        ({"steps": [{"env": {"A": "\udcff"}}]}, "steps[0].env.A"),
+        ({"steps": [{"env": {"\udcff": "a"}}]}, "a name in steps[0].env"),
+    ],
+)
+def test_what_is_no_text_is_told_by_its_field_before_anybody_is_asked(
+    path: Path, params: Params, place: str
+) -> None:
+    """As bytes on a command line that are not UTF-8."""
+    with pytest.raises(UsageError) as refused:
+        call(path, "job.submit", params)
+    assert refused.value.code == "not_text"
+    assert str(refused.value).startswith(f"{place}: '\\ud")
+    assert refused.value.next_step
+
+
 @pytest.mark.trio
 async def test_a_socket_left_from_a_crash_is_replaced(path: Path) -> None:
     """A node that was killed leaves its socket; calling it says so, and the next node takes its place."""

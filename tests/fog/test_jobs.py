@@ -69,6 +69,13 @@ async def test_a_file_named_by_another_system_keeps_its_name_in_the_form_of_the_
     assert spec.shards[0][0].name == "\u00e9.txt"
 
 
+@pytest.mark.trio
+async def test_so_does_a_program(tmp_path: Path):
+    good = programs.write(tmp_path, "good", programs.copies(1))
+    _, spec = await packed(tmp_path, program=str(good.rename(tmp_path / "e\u0301.wasm")))
+    assert spec.name == "\u00e9.wasm"
+
+
 def test_a_path_with_a_zero_byte_is_no_request(tmp_path: Path):
     with pytest.raises(UsageError) as refused:
         request(tmp_path, files=["/tmp/\0"])
