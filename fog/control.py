@@ -86,6 +86,9 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     alive: bool = False
 
 
+NOTHING_MORE: Final[Mapping[str, Callable[[], None]]] = {}
+
+
 # -- the node's side -----------------------------------------------------------------------------------
 
 
@@ -95,11 +98,13 @@ async def serve(
     task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     *,
     uid: int | None = None,
+    afterwards: Mapping[str, Callable[[], None]] = NOTHING_MORE,
 ) -> None:
     """Answer requests on `path` until cancelled. Started once the socket can be connected to.
 
-    The caller holds the data directory's lock, so a socket that is there already is left from a crash.
-    `uid` is who may connect (default: whoever runs the node).
+    `afterwards` is what a method does once its reply is on its way: one that ends the node must not end its
+    own reply. The caller holds the data directory's lock, so a socket that is there already is left from a
+    crash. `uid` is who may connect (default: whoever runs the node).
     """
     listener = _listen(path)
     owner = os.getuid() if uid is None else uid
@@ -109,19 +114,16 @@ async def serve(
             task_status.started()
             while True:
                 stream = await listener.accept()
-                nursery.start_soon(_welcome, stream, handlers, owner, places)
+                nursery.start_soon(_welcome, _Talk(stream, handlers, afterwards), owner, places)
     finally:
         _unlisten(listener, path)
 
 
-async def _welcome(
-    stream: trio.SocketStream, handlers: Mapping[str, Handler], owner: int, places: trio.CapacityLimiter
-) -> None:
+async def _welcome(talk: _Talk, owner: int, places: trio.CapacityLimiter) -> None:
     """Let one client in, or say why not; a client that vanishes is no error."""
-    talk = _Talk(stream, handlers)
-    async with stream:
+    async with talk.stream:
         with talk.scope:
-            if (refusal := _refusal(stream, owner, places)) is not None:
+            if (refusal := _refusal(talk.stream, owner, places)) is not None:
                 await talk.send(Answer(None, error=_failure(refusal)))
                 return
             async with places:
@@ -159,9 +161,15 @@ class _Talk:
     A client that left, or does not read, cancels `scope` and with it whatever was done for it.
     """
 
-    def __init__(self, stream: trio.SocketStream, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self,
+        stream: trio.SocketStream,
+        handlers: Mapping[str, Handler],
+        afterwards: Mapping[str, Callable[[], None]],
+    ) -> None:
         self.stream = stream
         self.handlers = handlers
+        self.afterwards = afterwards
         self.scope = trio.CancelScope()
         self.read = bytearray()  # at most one frame and one read beyond the last request
         self.sending = trio.Lock()  # frames of a handler and of the alive task must not mix
@@ -216,7 +224,11 @@ class _Talk:
             answer = await self._handle(request)
             async with self.sending:  # never cancel `_alive` in the middle of a frame
                 nursery.cancel_scope.cancel()
-        await self.send(answer)
+        try:
+            await self.send(answer)
+        finally:
+            if answer.reply is not None and (then := self.afterwards.get(request.method)) is not None:
+                then()
 
     async def _handle(self, request: Request) -> Answer:
         async def emit(progress: dict[str, Any]) -> None:

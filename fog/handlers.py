@@ -93,7 +93,6 @@ class Handlers:
         say: Say,
         addresses: Callable[[], list[str]],
         api: str | None,
-        stop: Callable[[], None],
         work: Work,
         workflows: Workflows,
         blobs: BlockStore,
@@ -109,7 +108,6 @@ class Handlers:
         self._say = say
         self._addresses = addresses
         self._api = api
-        self._stop = stop
         self._collecting = CollectHandlers(submitter, agenda, submitter.store, self._require_final)
         self._escrows = EscrowHandlers(ledger, agenda, self._record)
         self._identities = IdentityHandlers(ledger, self._record)
@@ -129,7 +127,7 @@ class Handlers:
             self._flows,
             self._named,
             self._now,
-            lambda: self._worker_state().doing,
+            fleet.show,
         )
 
     def table(self) -> Mapping[str, Handler]:
@@ -256,7 +254,7 @@ class Handlers:
         )
 
     async def stop(self, _: methods.Nothing, emit: Emit) -> methods.Nothing:
-        self._stop()
+        """The node stops once this was answered (`afterwards` of the control socket)."""
         return methods.Nothing()
 
     def _now(self) -> tuple[int, int]:

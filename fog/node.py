@@ -225,7 +225,6 @@ class Node:
             say,
             addresses,
             api,
-            self._stop.set,
             work,
             workflows,
             blobs.store,
@@ -253,7 +252,9 @@ class Node:
             if socket is not None:
                 answer = partial(serve.serve, create_app(Reader(store), live), socket, shutdown=self._stop)
                 await nursery.start(answer)
-            await nursery.start(control.serve, home.control, handlers.table())
+            await nursery.start(
+                partial(control.serve, afterwards={"stop": self._stop.set}), home.control, handlers.table()
+            )
             if settings.network.bootstrap or not await ledger.call(outbox.is_alone):
                 await exchange.learn_own_head()
             self._ready.set()

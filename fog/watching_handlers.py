@@ -13,6 +13,7 @@ from domain.work import SubmittedJob, Work
 from fog import agenda, methods
 from fog.agenda import Agenda
 from fog.control import Emit
+from fog.fleet_methods import FleetState
 from fog.methods import JobName, Message, Nothing, plain
 from fog.outputs import read
 from fog.submitter import Submitter
@@ -59,7 +60,7 @@ class WatchingHandlers:
         flows: WorkflowHandlers,
         named: Callable[[str], Awaitable[Cid]],
         now: Callable[[], tuple[int, int]],
-        doing: Callable[[], list[str]],
+        fleet: Callable[[Nothing, Emit], Awaitable[FleetState]],
     ) -> None:
         """`named` finds a job by the end of its id; `now` is height and ledger time."""
         self._account = account
@@ -72,7 +73,7 @@ class WatchingHandlers:
         self._flows = flows
         self._named = named
         self._now = now
-        self._doing = doing
+        self._fleet = fleet
 
     def table(self) -> dict[str, Callable[[Any, Emit], Awaitable[Message]]]:
         return {
@@ -176,6 +177,7 @@ class WatchingHandlers:
         jobs = await self._submitter.lines([row for row in rows if row["state"] == "running"])
         flows = await self._flows.open()
         workers = await self._agenda.ask(_workers, self._device, time)
+        fleet = (await self._fleet(Nothing(), emit)).devices
         return Top(
             time=time,
             height=height,
@@ -185,7 +187,8 @@ class WatchingHandlers:
             fuel=sum(worker.fuel for worker in workers),
             spent=sum(job.spent for job in jobs),
             leased=await self._agenda.ask(_leased),
-            doing=self._doing(),
+            fleet=fleet,
+            doing=[what for one in fleet if one.here for what in one.doing],
         )
 
 
@@ -206,6 +209,7 @@ def _workers(conn: sa.Connection, device: bytes, time: int) -> list[WorkerLine]:
     return [
         WorkerLine(
             account=row["account"].hex(),
+            device=row["device"].hex(),
             here=row["device"] == device,
             slots=row["slots"],
             busy=row["busy"],

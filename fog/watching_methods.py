@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
 from domain.payloads import SHARDS_MAX
+from fog.fleet_methods import DeviceLine
 from fog.methods import Account, CidText, JobLine, JobName, Message, Nothing
 from fog.workflow_methods import WorkflowDetail
 from ledger.types import Micro, Millis, Uint
@@ -73,6 +73,7 @@ class WorkerLine(Message, frozen=True, kw_only=True):
     """
 
     account: Account
+    device: Account
     here: bool
     slots: Uint
     busy: Uint
@@ -86,6 +87,7 @@ class Top(Message, frozen=True, kw_only=True):
 
     time       ledger time, unix ms
     fuel       units that were paid for in the last RATE_MS, by everybody;  spent  micro-credits of our jobs
+    fleet      the devices of our account: what each is at and why (`fog.fleet_methods`)
     doing      what this node's own worker is at
     """
 
@@ -97,7 +99,8 @@ class Top(Message, frozen=True, kw_only=True):
     fuel: Uint
     spent: Micro
     leased: Uint
-    doing: list[str] = msgspec.field(default_factory=list)
+    fleet: list[DeviceLine]
+    doing: list[str]
 
 
 PARAMS: dict[str, type[Message]] = {

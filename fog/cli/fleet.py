@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from fog.cli.screen import device_does, device_name
 from fog.cli.session import examples, session_of
 from fog.fleet_methods import DeviceLine, FleetState
 from fog.methods import Nothing
-from fog.quantities import credits_text, moment_text
+from fog.quantities import credits_text
 from ledger.errors import UsageError
 
 MIB = 1 << 20
@@ -38,7 +39,7 @@ def fleet(
     for one in devices:
         slots = f"{one.busy}/{one.slots}" if one.slots else "-"
         earned = credits_text(one.earned), credits_text(one.earned_day)
-        table.add_row(_name(one), _kind(one), slots, *earned, _does(one))
+        table.add_row(device_name(one), _kind(one), slots, *earned, device_does(one))
     total = credits_text(sum(one.earned for one in devices))
     session.say(found, table, f"{len(devices)} machines, {total} credits earned")
 
@@ -54,22 +55,7 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _name(one: DeviceLine) -> str:
-    words = [one.name, one.device[:8]] if one.name else [one.device[:16]]
-    labels = " ".join(f"{name}={value}" for name, value in sorted(one.labels.items()))
-    return " ".join([*words, *(["(here)"] if one.here else []), *([labels] if labels else [])])
-
-
 def _kind(one: DeviceLine) -> str:
     if not one.reachable:
         return ""
     return f"{one.profile or one.system}, {one.cores} cores, {one.memory // MIB:,} MiB"
-
-
-def _does(one: DeviceLine) -> str:
-    if not one.acts:
-        return "may not act for the account any more"
-    if not one.reachable:
-        last = f"; last paid {moment_text(one.paid)}" if one.paid else ""
-        return f"not reachable from here{last}"
-    return "; ".join(one.doing) if one.doing and one.action == "run" else one.why

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import RenderableType
 from rich.table import Table
 
+from fog.fleet_methods import DeviceLine
 from fog.methods import JobLine
 from fog.quantities import credits_text, fuel_text, moment_text
 from fog.watching_methods import RATE_MS, Top, WorkerLine
@@ -24,10 +25,36 @@ def screen(top: Top) -> list[RenderableType]:
     if top.workflows:
         parts.append(steps_table(top.workflows))
     parts.append(jobs_table(top.jobs) if top.jobs else "No job of yours runs.")
-    parts.append(workers_table(top.workers) if top.workers else "Nobody lends at the moment.")
-    if top.doing:
-        parts.append("here: " + "; ".join(top.doing))
+    parts.append(fleet_table(top.fleet))
+    names = {one.device: one.name for one in top.fleet}
+    parts.append(workers_table(top.workers, names) if top.workers else "Nobody lends at the moment.")
     return parts
+
+
+def fleet_table(devices: Sequence[DeviceLine]) -> Table:
+    """Your machines: what each is at, and why."""
+    table = Table("machine", "slots", "earned", "last day", "does", box=None)
+    for one in devices:
+        slots = f"{one.busy}/{one.slots}" if one.slots else "-"
+        table.add_row(
+            device_name(one), slots, credits_text(one.earned), credits_text(one.earned_day), device_does(one)
+        )
+    return table
+
+
+def device_name(one: DeviceLine) -> str:
+    words = [one.name, one.device[:8]] if one.name else [one.device[:16]]
+    labels = " ".join(f"{name}={value}" for name, value in sorted(one.labels.items()))
+    return " ".join([*words, *(["(here)"] if one.here else []), *([labels] if labels else [])])
+
+
+def device_does(one: DeviceLine) -> str:
+    if not one.acts:
+        return "may not act for the account any more"
+    if not one.reachable:
+        last = f"; last paid {moment_text(one.paid)}" if one.paid else ""
+        return f"not reachable from here{last}"
+    return "; ".join(one.doing) if one.doing and one.action == "run" else one.why
 
 
 def steps_table(flows: Sequence[WorkflowDetail]) -> Table:
@@ -82,7 +109,8 @@ def jobs_table(jobs: Sequence[JobLine]) -> Table:
     return table
 
 
-def workers_table(workers: Sequence[WorkerLine]) -> Table:
+def workers_table(workers: Sequence[WorkerLine], names: Mapping[str, str]) -> Table:
+    """Everybody's; `names` of our own devices."""
     table = Table("worker", "busy", "price", "Gfuel/s", "earned/min", "", box=None)
     for worker in workers:
         table.add_row(
@@ -91,6 +119,6 @@ def workers_table(workers: Sequence[WorkerLine]) -> Table:
             credits_text(worker.price),
             fuel_text(worker.fuel * 1000 // RATE_MS),
             credits_text(worker.earned),
-            "this node" if worker.here else "",
+            "this node" if worker.here else names.get(worker.device, ""),
         )
     return table

@@ -175,7 +175,7 @@ def top(
     context: typer.Context,
     once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
 ) -> None:
-    """Your jobs and workflows that run, and everybody's workers; Ctrl-C ends it."""
+    """Your jobs and workflows that run, your machines, and everybody's workers; Ctrl-C ends it."""
     session = session_of(context)
 
     def look() -> Top:

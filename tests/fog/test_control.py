@@ -67,6 +67,18 @@ async def test_progress_arrives_in_order_before_the_reply(path: Path) -> None:
     assert seen == [{"done": n} for n in range(50)]
 
 
+@pytest.mark.trio
+async def test_a_method_that_ends_the_node_is_answered_first(path: Path) -> None:
+    """Ten times: the reply must not depend on who is quicker."""
+    for _ in range(10):
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                afterwards = {"stop": nursery.cancel_scope.cancel}
+                await nursery.start(partial(serve, path, {"stop": echo}, afterwards=afterwards))
+                with trio.CancelScope(shield=True):
+                    assert await ask(path, "stop", {"text": "now"}) == {"text": "now"}
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -56,7 +56,9 @@ def test_two_machines_of_an_account_share_a_job_and_their_owner_sees_both(tmp_pa
         assert here["earned"] + other["earned"] == here["earned_day"] + other["earned_day"] == paid > 0
         assert here["runs"] + other["runs"] == 6
         assert len(home.command("fleet", "--label", "room=attic").json["devices"]) == 1
-        workers = home.command("top", "--once").json["workers"]
+        top = home.command("top", "--once").json
+        assert [(one["name"], one["action"]) for one in top["fleet"]] == [("attic", "run"), ("laptop", "run")]
+        workers = top["workers"]
         assert sorted((one["account"], one["here"]) for one in workers) == [(account, False), (account, True)]
 
         assert laptop.command("harvest", "pause").exit == Exit.OK
