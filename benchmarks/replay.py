@@ -9,11 +9,15 @@ each beside bare PyNaCl verification of the same signatures in one thread, half 
     audit      every check there is, from the file alone, with one process and with two
     import     after an audit: no signatures, each event executed and written into a new SQLite store
     rebuild    the read models, from the store alone; they must equal those folded live, row by row
+    live       one checkpoint of five events, as a node folds it after each: what is given in return for
+               batches must not be paid here
 
     audit_ratio       events/s of an audit over bare verifications/s, in CPU time
     two_speedup       with two processes, by the CPU time of the busier one: what a machine gives that has two
                       cores for it; `two_speedup_wall` is what this one gave, beside whatever else it ran
     import_per_s      events/s in CPU time; `import_us` says where they went
+    rebuild_per_s     the same for all read models together; `rebuild_us` says what each part takes, see
+                      `benchmarks/folding.py`, and `replays_per_s` what a replay that ends earlier would reach
     …_us              CPU time an event
 
 CPU time is that of the process, because the wall clock of a machine that others use says little; and of all
@@ -43,13 +47,14 @@ from typing import Any, TypeVar
 import nacl.bindings
 import sqlalchemy as sa
 
+from benchmarks.folding import Folding, replays
 from domain.payloads import Offer, Transfer, kind_of
 from domain.rules import FogRules
 from domain.rules.execute import VERSION as RULES
 from ledger import archive, canonical, signing
 from ledger import event as events
 from ledger.audit import audit
-from ledger.database import reading
+from ledger.database import Synchronous, reading
 from ledger.event import HEADER_SIZE_MAX, LANE_BULK, LANE_LEDGER, Event
 from ledger.events_of_archives import signature_in
 from ledger.genesis import Allocation, Genesis, Validator
@@ -61,7 +66,8 @@ from projections.runner import MODELS, Runner
 
 CREATED = 1_700_000_000_000
 CHECKPOINT = 1_000
-TARGETS = {"audit_ratio": 0.85, "two_speedup": 1.7, "import_per_s": 60_000}
+TARGETS = {"audit_ratio": 0.85, "two_speedup": 1.7, "import_per_s": 60_000, "rebuild_per_s": 60_000}
+LIVE_EVENTS, LIVE_CHECKPOINTS = 5, 200
 
 T = TypeVar("T")
 
@@ -119,8 +125,8 @@ class Log:
         return LANE_LEDGER, kind_of(transfer), transfer
 
 
-def make(folder: Path, count: int, accounts: int) -> tuple[Path, dict[str, list[Any]]]:
-    """The archive, and the read models' tables as they were folded while the log grew."""
+def begin(folder: Path, accounts: int, *, synchronous: Synchronous) -> tuple[Store, Replica, Log]:
+    """A new network, with a store in `folder`, its one validator, and those who will speak."""
     anchor = key("anchor", 0)
     held = sorted(key("account", n).public for n in range(accounts))
     genesis = Genesis(
@@ -132,15 +138,24 @@ def make(folder: Path, count: int, accounts: int) -> tuple[Path, dict[str, list[
         tuple(Allocation(account, 10**12) for account in held),
         {},
     )
-    store = Store.create(f"sqlite:///{folder}/live.sqlite", genesis, synchronous="OFF")
-    replica = Replica.open(store, FogRules(), anchor, validator=True)
+    store = Store.create(f"sqlite:///{folder}/live.sqlite", genesis, synchronous=synchronous)
+    return store, Replica.open(store, FogRules(), anchor, validator=True), Log(genesis, accounts)
+
+
+def grow(replica: Replica, log: Log, numbers: range) -> None:
+    """One checkpoint more."""
+    wires = [log.say(n) for n in numbers]
+    taken = replica.ingest(wires, peer="p", now=CREATED + 10**9)
+    assert len(taken.admitted) == len(wires), taken
+    assert replica.step(CREATED + numbers[0]).final, "nothing became final"
+
+
+def make(folder: Path, count: int, accounts: int) -> tuple[Path, dict[str, list[Any]]]:
+    """The archive, and the read models' tables as they were folded while the log grew."""
+    store, replica, log = begin(folder, accounts, synchronous="OFF")
     runner = Runner(store)
-    log = Log(genesis, accounts)
     for first in range(0, count, CHECKPOINT):
-        wires = [log.say(n) for n in range(first, min(first + CHECKPOINT, count))]
-        taken = replica.ingest(wires, peer="p", now=CREATED + 10**9)
-        assert len(taken.admitted) == len(wires), taken
-        assert replica.step(CREATED + first).final, "nothing became final"
+        grow(replica, log, range(first, min(first + CHECKPOINT, count)))
         runner.catch_up()
     path = folder / "log.car"
     with path.open("wb") as out:
@@ -226,6 +241,7 @@ def run(count: int, accounts: int, rounds: int, folder: Path) -> dict[str, Any]:
     path, live = make(folder, count, accounts)
     given = list(signatures(path))
     clock, rules = Rounds(given), FogRules()
+    folds: list[dict[str, float]] = []
     for n in range(rounds):
         alone = clock.measure("one", lambda: audit(path, rules, net=None))
         shared = clock.measure("two", lambda: audit(path, rules, net=None, jobs=2))
@@ -239,13 +255,38 @@ def run(count: int, accounts: int, rounds: int, folder: Path) -> dict[str, Any]:
             assert last is not None
             assert (last.checkpoint.sroot, last.checkpoint.eroot) == (alone.state_root, alone.event_root)
             Replica.open(store, rules, None, validator=False)  # raises if the rows have another root
-            clock.measure("fold", Runner(store).catch_up)
+            folding = Folding(store)
+            clock.measure("fold", folding.run)
+            folds.append(folding.seconds(clock.took["fold"][-1].cpu))
             equal = contents(store) == live
-    return summary(count, path.stat().st_size, clock, imported.seconds, equal=equal)
+    least = {what: min(fold[what] for fold in folds) for what in folds[0]}
+    one_live = min(live_step(folder / f"live{n}") for n in range(rounds))
+    return summary(count, path.stat().st_size, clock, imported.seconds, least, one_live, equal=equal)
+
+
+def live_step(folder: Path) -> float:
+    """Seconds of CPU that a node's read models take for one small checkpoint, fsync included."""
+    folder.mkdir()
+    store, replica, log = begin(folder, 50, synchronous="FULL")
+    runner = Runner(store)
+    runner.catch_up()
+    total = 0.0
+    for first in range(0, LIVE_EVENTS * LIVE_CHECKPOINTS, LIVE_EVENTS):
+        grow(replica, log, range(first, first + LIVE_EVENTS))
+        total += spent(runner.catch_up)[1].cpu
+    store.close()
+    return total / LIVE_CHECKPOINTS
 
 
 def summary(
-    count: int, size: int, clock: Rounds, imported: dict[str, float], *, equal: bool
+    count: int,
+    size: int,
+    clock: Rounds,
+    imported: dict[str, float],
+    folds: dict[str, float],
+    live: float,
+    *,
+    equal: bool,
 ) -> dict[str, Any]:
     def us(seconds: float) -> float:
         return round(seconds / count * 1e6, 1)
@@ -273,7 +314,10 @@ def summary(
         "two_speedup_wall": round(wall["one"] / wall["two"], 3),
         "import_us": {**{what: us(seconds) for what, seconds in imported.items()}, "all": us(cpu("import"))},
         "import_per_s": round(count / cpu("import")),
-        "rebuild_us": us(cpu("fold")),
+        "rebuild_us": {**{what: us(seconds) for what, seconds in folds.items()}, "all": us(cpu("fold"))},
+        "rebuild_per_s": round(count / cpu("fold")),
+        "replays_per_s": {name: round(count / seconds) for name, seconds in replays(folds).items()},
+        "live_us_a_checkpoint": round(live * 1e6),
         "rebuild_equals_live": equal,
         **{f"target_{name}": value for name, value in TARGETS.items()},
     }
@@ -294,10 +338,13 @@ def table(found: dict[str, Any]) -> str:
         f"the worker {found['two_worker_us']}",
         f"{'import without signatures':<34} {found['import_us']['all']:>8} us   "
         + ", ".join(f"{what} {cpu}" for what, cpu in found["import_us"].items() if what != "all"),
-        f"{'read models from nothing':<34} {found['rebuild_us']:>8} us",
+        f"{'read models from nothing':<34} {found['rebuild_us']['all']:>8} us   "
+        + ", ".join(f"{what} {cpu}" for what, cpu in found["rebuild_us"].items() if what != "all"),
+        f"{'read models, live, 5 events at once':<34} {found['live_us_a_checkpoint']:>7} us a checkpoint",
         "",
     ]
     lines += [f"{name:<16} {found[name]:>8}   target {target}" for name, target in TARGETS.items()]
+    lines += [f"{name:<22} {per_s:>8} events/s" for name, per_s in found["replays_per_s"].items()]
     lines.append(f"{'two_speedup_wall':<16} {found['two_speedup_wall']:>8}")
     lines.append(
         f"read models rebuilt {'equal' if found['rebuild_equals_live'] else 'DIFFER FROM'} the live ones"
