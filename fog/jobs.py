@@ -8,13 +8,13 @@ Knows files, specs and the blob store. Does not know the ledger.
 
 from __future__ import annotations
 
-import os
+import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 import msgspec
 import trio
@@ -209,20 +209,28 @@ def unique_names(files: Sequence[Path]) -> list[str]:
 
 
 def input_of(store: BlockStore, name: str, path: Path) -> Input:
-    return Input(name, add_file(store, path), path.stat().st_size)
+    """Its size is that of what was read: some files say another one, and others grow meanwhile."""
+    cid = add_file(store, path)
+    size = store.size(cid)
+    assert size is not None, "whoever adds an input holds it"
+    return Input(name, cid, size)
 
 
 def add_file(store: BlockStore, path: Path) -> Cid:
+    """Raises UsageError (`no_input`, `blob_too_big`), BlobsFull."""
     try:
+        require_plain(path)
         with path.open("rb") as source:
-            return _checked(store, source)
+            return store.add(source)
     except OSError as error:
         raise UsageError(
             f"cannot read {path}: {error.strerror}", code="no_input", next_step="check the path"
         ) from error
 
 
-def _checked(store: BlockStore, source: BinaryIO) -> Cid:
-    if os.fstat(source.fileno()).st_size == 0:
-        return store.add(b"")
-    return store.add(source)
+def require_plain(path: Path) -> None:
+    """A pipe may never begin, and a device never end. Raises UsageError (`no_input`), OSError."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise UsageError(
+            f"{path} is no plain file", code="no_input", next_step="copy what it gives into a file"
+        )

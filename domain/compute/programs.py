@@ -110,6 +110,10 @@ def _require_file(path: Path) -> None:
         )
     if not path.exists():
         raise UsageError(f"there is no program {path}", code="no_program", next_step="check the path")
+    if not path.is_file():
+        raise UsageError(
+            f"{path} is no plain file", code="no_program", next_step="copy what it gives into a file"
+        )
     if path.suffix not in KINDS:
         raise UsageError(
             f"{path.name}: a program ends in {', '.join(KINDS[:-1])} or {KINDS[-1]}, not {path.suffix!r}",

@@ -205,6 +205,9 @@ ROWS: dict[str, Row] = {
         "(NFC)",
     ),
     # Programs.
+    "a pipe for a program": Row(
+        "program: pipes/a.c\n", 1, "program", "a.c is no plain file", "into a file", "no_program"
+    ),
     "a program that is not there": Row(
         "program: none.c\n", 1, "program", "there is no program", "check the path", "no_program"
     ),
@@ -280,6 +283,12 @@ ROWS: dict[str, Row] = {
     ),
     "an input that cannot be read": Row(
         P + "inputs: [loop.txt]\n", 2, "inputs[0]", "cannot read", "check whose it is", "no_input"
+    ),
+    "a pipe as an input": Row(
+        P + "inputs: [pipes/a.txt]\n", 2, "inputs[0]", "is no plain file", "into a file", "no_input"
+    ),
+    "a device among what matches": Row(
+        P + "inputs: ['/dev/zer*']\n", 2, "inputs[0]", "'/dev/zero' is no plain", "into a file", "no_input"
     ),
     "a link to nowhere": Row(P + "inputs: [gone.txt]\n", 2, "inputs[0]", "cannot read", "check", "no_input"),
     "a pattern that matches what cannot be read": Row(

@@ -71,6 +71,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / os.fsdecode(b"raw/\xff.txt")).write_text("text\n")
     (folder / "loop.txt").symlink_to("loop.txt")
     (folder / "gone.txt").symlink_to("nowhere.txt")
+    (folder / "pipes").mkdir()
+    os.mkfifo(folder / "pipes" / "a.txt")
+    os.mkfifo(folder / "pipes" / "a.c")
     (folder / "many").mkdir()
     for number in range(300):
         (folder / "many" / f"{number}.txt").touch()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from domain.compute.spec import JobSpec
 from fog.jobs import Packed, pack
@@ -74,6 +76,24 @@ async def test_so_does_a_program(tmp_path: Path):
     good = programs.write(tmp_path, "good", programs.copies(1))
     _, spec = await packed(tmp_path, program=str(good.rename(tmp_path / "e\u0301.wasm")))
     assert spec.name == "\u00e9.wasm"
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero"])
+async def test_what_may_never_begin_or_end_is_no_input(tmp_path: Path, name: str):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="no plain file") as refused, trio.fail_after(20):
+        await packed(tmp_path, files=[str(tmp_path / name)])
+    assert refused.value.code == "no_input"
+
+
+@pytest.mark.trio
+async def test_an_input_has_what_was_read_whatever_size_its_file_says(tmp_path: Path):
+    """That of /proc/self/status says 0."""
+    _, spec = await packed(tmp_path, files=["/proc/self/status"])
+    text = BlockStore(tmp_path / "blobs").read(spec.shards[0][0].cid, size_max=1 << 20)
+    assert b"VmPeak" in text
+    assert spec.shards[0][0].size == len(text)
 
 
 def test_a_path_with_a_zero_byte_is_no_request(tmp_path: Path):
