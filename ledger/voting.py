@@ -148,6 +148,7 @@ class Voting(Rejoining):
         if (slot, id) in self._proposals:
             return False
         checkpoint = checked(proposal, self.voter.schedule.leader(slot), self.voter.epoch, self.net)
+        votes.check_vote(signed, self.voter.validators)  # though it said so before: this one is kept and told
         self._hear_vote(signed, now)
         if self._proposals.is_full(slot) and not self.voter.is_notarized(slot, id):
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from ledger.candidates import DEPTH_MAX
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
 from ledger.errors import RemoteError
+from ledger.evidence import check_vote_fault
 from ledger.replica import Replica
 from ledger.votes import Certificate, Phase, Proposal, SignedVote, Vote, parse_message
 from tests.ledger.council import DELAY_MS, Council
@@ -43,6 +45,58 @@ def proposal_on(node: Replica, parent: Checkpoint, shown: bytes, slot: int) -> P
     )
     signed = vote(node.net, led_by(node, slot), slot, Phase.PROPOSE, child.id)
     return Proposal(signed, child.encode(), shown)
+
+
+def forged(proposal: Proposal, ts: int) -> Proposal:
+    """The same at another time, signed by nobody."""
+    signed = proposal.vote
+    made_up = SignedVote(msgspec.structs.replace(signed.vote, ts=ts), signed.by, b"\7" * 64)
+    return msgspec.structs.replace(proposal, vote=made_up)
+
+
+def test_a_proposal_that_nobody_signed_is_refused_by_who_knows_the_leader_s_word():
+    """Otherwise it is kept and told, and whoever hears it first from an honest node blames that one."""
+    council = Council(4)
+    first = first_proposal(council)
+    leader = led_by(node_of(council), 1)
+    node, other, _ = (council.nodes[name] for name in NAMES if name != leader)
+    node.hear(first.vote.encode(), now=council.now)
+    bad = forged(first, START + 1).encode()
+    for one in (node, other):
+        with pytest.raises(RemoteError) as caught:
+            one.hear(bad, now=council.now)
+        assert caught.value.code == "bad_vote"
+    assert bad not in node.ballots(0, 0)
+    assert node.hear(first.encode(), now=council.now).is_new
+
+
+def test_of_a_leader_that_contradicted_itself_a_third_proposal_is_its_own_or_refused():
+    council = Council(4)
+    first = first_proposal(council)
+    leader = led_by(node_of(council), 1)
+    node = next(council.nodes[name] for name in NAMES if name != leader)
+    for about in (Cid.of(b"one"), Cid.of(b"another")):
+        node.hear(vote(node.net, leader, 1, Phase.PROPOSE, about).encode(), now=council.now)
+    with pytest.raises(RemoteError) as caught:
+        node.hear(forged(first, START).encode(), now=council.now)
+    assert caught.value.code == "bad_vote"
+
+
+def test_what_a_restart_reads_back_accuses_nobody_falsely():
+    """The leader's first word comes from the disk then, so a forged one there would be evidence."""
+    council = Council(4)
+    first = first_proposal(council)
+    leader = led_by(node_of(council), 1)
+    name = next(name for name in NAMES if name != leader)
+    node = council.nodes[name]
+    node.hear(first.vote.encode(), now=council.now)
+    with contextlib.suppress(RemoteError):
+        node.hear(forged(first, START + 1).encode(), now=council.now)
+    council.start(name, council.stop(name))
+    second = vote(node.net, leader, 1, Phase.PROPOSE, Cid.of(b"another"))
+    council.nodes[name].hear(first.vote.encode(), now=council.now)
+    [fault] = council.nodes[name].hear(second.encode(), now=council.now).faults
+    check_vote_fault(fault, net=node.net)
 
 
 def out_of_order(fields: dict[str, Any]) -> dict[str, Any]:
