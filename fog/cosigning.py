@@ -21,10 +21,12 @@ import trio
 
 from fog.post import check_url, post
 from fog.replica_thread import ReplicaThread
-from ledger import notes, proving
+from ledger import canonical, notes, proving
 from ledger.errors import FogError, RemoteError, UsageError
 from ledger.notes import Line, Note, TreeHead, VerifierKey
+from ledger.proofs import CERTIFIED_SIZE_MAX
 from ledger.signing import SigningKey
+from ledger.store import Store
 from ledger.witness import request
 
 ANSWER_SIZE_MAX: Final = 16 * 1024
@@ -153,10 +155,11 @@ class Notes:
             if witness.size > size:
                 raise Overtaken(f"has cosigned {witness.size} leaves already, these are {size}")
             proof: tuple[bytes, ...] = ()
+            store = self._ledger.replica.store
             if witness.size:
-                store = self._ledger.replica.store
                 proof = await trio.to_thread.run_sync(proving.consistency, store, witness.size, size)
-            body = request(witness.size, proof, note)
+            final = await trio.to_thread.run_sync(_finality, store, note.head(), witness.size)
+            body = request(witness.size, proof, Note(note.text, (*note.lines, *final)))
             status, answer = await post(f"{witness.url}/add-checkpoint", body, size_max=ANSWER_SIZE_MAX)
             if status == 200:
                 line = _verified(note, answer, witness.key)
@@ -168,6 +171,22 @@ class Notes:
                 )
             witness.size = _size(answer)
         raise RemoteError("does not stand by the size that it said", code="refused")
+
+
+def _finality(store: Store, head: TreeHead, seen: int) -> tuple[Line, ...]:
+    """That the tree is final, for a witness that follows us by our genesis and cosigned `seen` leaves.
+
+    Nothing when it cannot be shown: to a witness that follows a key of ours it does not matter.
+    """
+    try:
+        found = proving.certified_at(store, head.size, seen)
+    except UsageError as error:
+        log.warning("no witness can know who made %d leaves final: %s", head.size, error)
+        return ()
+    data = b"" if found is None else canonical.encode(found)
+    if len(data) > CERTIFIED_SIZE_MAX:
+        log.warning("%d bytes say that %d leaves are final: too many for a note", len(data), head.size)
+    return (notes.finality_line(head.origin, data),) if 0 < len(data) <= CERTIFIED_SIZE_MAX else ()
 
 
 def _verified(note: Note, answer: bytes, key: VerifierKey) -> Line:

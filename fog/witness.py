@@ -3,8 +3,8 @@
     POST /add-checkpoint            cosign, or say why not (c2sp.org/tlog-witness)
     GET  /<origin hash>/checkpoint  the last note that it cosigned of a log
 
-It is no node: it holds a key of its own and one row for each log. It asks nobody and believes nothing but the
-keys it was told to trust.
+It is no node: it holds a key of its own and a row or two for each log. It asks nobody and believes nothing
+but the one key, or the genesis, that it was told to trust.
 
 What must always hold: an answer of 200 was durable before it was sent; a request is held in memory up to
 REQUEST_SIZE_MAX, and answered within the deadline of `projections.api.Guard`.
@@ -31,9 +31,10 @@ from fog.paths import DataDir
 from ledger.cid import Cid
 from ledger.database import connect
 from ledger.errors import FogError, RemoteError, UsageError
-from ledger.notes import VerifierKey, origin_of, validator_key
+from ledger.genesis import Genesis
+from ledger.notes import origin_of, validator_key
 from ledger.signing import SigningKey
-from ledger.witness import REQUEST_SIZE_MAX, Answer, Witness
+from ledger.witness import REQUEST_SIZE_MAX, Answer, Believed, Witness
 from projections import serve
 from projections.api import Guard
 
@@ -90,12 +91,13 @@ def _response(answer: Answer) -> Response:
     return Response(answer.body, answer.status, headers={"content-type": answer.media_type})
 
 
-def trusted(words: Collection[str]) -> dict[str, list[VerifierKey]]:
-    """`NET/KEY` of validators, NET in base32 and KEY in hex -> the keys of each origin.
+def trusted(words: Collection[str], networks: Collection[Genesis] = ()) -> dict[str, Believed]:
+    """`NET/KEY` of one validator each, NET in base32 and KEY in hex; and networks by their genesis -> what is
+    believed of each origin.
 
-    Raises UsageError (`bad_trust`).
+    Raises UsageError (`bad_trust`, `several_keys`).
     """
-    logs: dict[str, list[VerifierKey]] = {}
+    logs: dict[str, Believed] = {origin_of(genesis.net): genesis for genesis in networks}
     for word in words:
         net, _, key = word.partition("/")
         try:
@@ -104,7 +106,13 @@ def trusted(words: Collection[str]) -> dict[str, list[VerifierKey]]:
             raise _bad_trust(word) from error
         if len(public) != 32:
             raise _bad_trust(word)
-        logs.setdefault(origin_of(parsed), []).append(validator_key(parsed, public))
+        if origin_of(parsed) in logs:
+            raise UsageError(
+                f"several keys of {parsed}: each alone could keep this witness from cosigning ever again",
+                code="several_keys",
+                next_step="give its genesis instead, --genesis FILE: then a quorum decides",
+            )
+        logs[origin_of(parsed)] = validator_key(parsed, public)
     return logs
 
 
@@ -124,9 +132,7 @@ def secret_key(home: DataDir, passphrase: str | None) -> SigningKey:
     return keys.create(home.key, passphrase=passphrase)
 
 
-def run(
-    home: DataDir, name: str, key: SigningKey, logs: Mapping[str, Collection[VerifierKey]], sock: socket
-) -> None:
+def run(home: DataDir, name: str, key: SigningKey, logs: Mapping[str, Believed], sock: socket) -> None:
     """Serve until SIGINT or SIGTERM. Raises FogError when it cannot start."""
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", force=True)
     with home.locked():

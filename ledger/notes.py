@@ -5,6 +5,7 @@
     base64 of 32 bytes               its root
 
     — fog/bafyrei… base64            a validator's word (Ed25519, type 0x01)
+    — fog/bafyrei… base64            the network's: that the tree is final (type 0xff, see `finality_line`)
     — example.org/witness base64     a witness's, with its time (cosignature/v1, type 0x04)
 
 After c2sp.org/signed-note, c2sp.org/tlog-checkpoint and c2sp.org/tlog-cosignature. There are no extension
@@ -38,8 +39,12 @@ from ledger.validators import ValidatorSet
 ED25519: Final = 0x01
 COSIGNATURE: Final = 0x04
 
-NOTE_SIZE_MAX: Final = 128 * 1024
-"""Bytes: 16 post-quantum signatures of others beside a hundred of ours."""
+FINALITY: Final = b"\xfffog/finality/v1"
+"""The type of signature that is no single key's, with the name that the specification asks for."""
+
+NOTE_SIZE_MAX: Final = 1024 * 1024
+"""Bytes: 16 post-quantum signatures of others, a hundred of ours, and 600 KiB that say that it is final: 450
+steps of four validators, 30 of a hundred."""
 
 SIGNATURES_MAX: Final = 160
 NAME_SIZE_MAX: Final = 255
@@ -183,6 +188,25 @@ def cosign(note: Note, name: str, key: SigningKey, time: int) -> Line:
     known = witness_key(name, key.public)
     signature = key.sign(Domain.COSIGNATURE, f"time {time}\n{note.text}".encode())
     return Line(known.name, known.id, time.to_bytes(8, "big") + signature)
+
+
+def finality_line(origin: str, proof: bytes) -> Line:
+    """The network's own signature: `proof` (a `ledger.proofs.Certified`) that this tree is final.
+
+    Nobody has the key of it. Readers that do not know its type pass over it.
+    """
+    return Line(origin, _finality_id(origin), proof)
+
+
+def finality_of(note: Note) -> Line | None:
+    """The line, unverified; None when the note has none. Raises RemoteError like `Note.head`."""
+    origin = note.head().origin
+    wanted = (origin, _finality_id(origin))
+    return next((line for line in note.lines if (line.name, line.id) == wanted), None)
+
+
+def _finality_id(origin: str) -> bytes:
+    return hashlib.sha256(origin.encode() + b"\n" + FINALITY).digest()[:4]
 
 
 def signers(note: Note, known: Iterable[VerifierKey]) -> dict[VerifierKey, int]:

@@ -115,6 +115,15 @@ class ReceiptProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.end - self.receipts + 1 + self.index
 
 
+CERTIFIED_SIZE_MAX: Final = 600 * 1024
+"""Bytes of a `Certified` that travels alone, in a note."""
+
+
+def parse_certified(data: bytes) -> Certified:
+    """Raises RemoteError (`oversize`, `non_canonical`, `bad_schema`). Nothing is verified: see `Trust`."""
+    return canonical.decode_as(Certified, data, size_max=CERTIFIED_SIZE_MAX)
+
+
 class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All that stands behind one answer: rows of one state, or one receipt, as of one final checkpoint."""
 

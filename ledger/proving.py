@@ -44,6 +44,37 @@ def certified(store: Store, last: Last, known: Known | None = None) -> Certified
     return Certified(last.checkpoint.encode(), last.final.encode(), ways)
 
 
+def certified_at(store: Store, n: int, seen: int) -> Certified | None:
+    """That the tree of `n` leaves is that of a final checkpoint of ours.
+
+    For whoever knows who made the tree of `seen` leaves final (0: believes in those of genesis).
+
+    None when it is not, or was made final by a later one. Raises UsageError (`too_many_steps`).
+    """
+    height, before = _height_at(store, n), _height_at(store, seen)
+    links, final = ([], b"") if height is None else store.run(height, 1)
+    if height is None or not links:
+        return None
+    length = epoch_length(store.genesis)
+    epoch, known = epoch_of(height, length), None
+    since = -1 if before is None else epoch_of(before, length)
+    if since >= proofs.EPOCHS_OF_GENESIS:
+        members = store.validators(since)
+        assert members is not None, f"the validators of epoch {since} are not here"
+        known = Known(parse_set(members), since, since)
+    return Certified(links[0][0], final, steps(store, epoch, known))
+
+
+def _height_at(store: Store, n: int) -> int | None:
+    """Of the checkpoint after which the event tree has `n` leaves."""
+    if store.base is not None and store.base.n == n:
+        return store.base.height
+    query = sa.select(OUTCOME.c.height).where(OUTCOME.c.place == n, OUTCOME.c.event.is_(None))
+    with reading(store.engine) as connection:
+        height: int | None = connection.execute(query).scalar()
+    return height
+
+
 def steps(
     store: Store, epoch: int, known: Known | None = None, most: int = proofs.STEPS_MAX
 ) -> tuple[Step, ...]:

@@ -3,18 +3,24 @@
 After c2sp.org/tlog-witness, `add-checkpoint`. Whoever splits its history, to tell two people two things,
 needs the witnesses' help for it, and does not get it.
 
+A witness that took the word of any one of several keys would be at the mercy of each: one note about a tree
+that only its signer knows, and it could never cosign the true one again. So it believes of each log either
+one key, or a genesis: that the network's validators made the tree final, which the note must prove.
+
     404   the origin is not one that this witness follows
-    403   not signed by a key that it trusts for this origin
+    403   not signed by the key that it trusts for this origin, or not proven to be final
     400   not a request, or an old size above the new one
     409   the old size is not that of its last cosignature; the answer is that size
     422   the newer tree does not continue the older one
     200   cosigned
 
-Knows notes, consistency proofs and its own memory. Does not know what the log is about, nor HTTP.
+Knows notes, proofs of finality and consistency, and its own memory. Does not know what the log is about, nor
+HTTP.
 
 What must always hold: for each origin, the size it cosigned never falls, and of two trees that it cosigned
-one continues the other. Looking at the last size and writing the new one is one transaction; the answer
-comes after it is on the disk.
+one continues the other. By a genesis, who may make a tree final follows from what was cosigned before:
+validators that have handed over since cannot go back behind it. Looking at the last size and writing the new
+one is one transaction; the answer comes after it is on the disk.
 """
 
 from __future__ import annotations
@@ -23,16 +29,19 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import sqlalchemy as sa
 
 from ledger import merkle, notes
 from ledger.database import reading, writing
 from ledger.errors import RemoteError
-from ledger.notes import Note, TreeHead, VerifierKey
+from ledger.genesis import Genesis
+from ledger.notes import Line, Note, TreeHead, VerifierKey
+from ledger.proofs import EPOCHS_OF_GENESIS, Known, Trust, parse_certified
 from ledger.signing import SigningKey
 from ledger.tables import BLOB, INTEGER, TEXT
+from ledger.validators import parse_set
 
 PROOF_LINES_MAX: Final = 63
 REQUEST_SIZE_MAX: Final = notes.NOTE_SIZE_MAX + 64 * 64
@@ -52,6 +61,16 @@ COSIGNED: Final = sa.Table(
     sa.Column("root", BLOB, nullable=False),
     sa.Column("note", BLOB, nullable=False),
 )
+KNOWN: Final = sa.Table(
+    "known",  # of those that it follows by their genesis: who made final what it last cosigned
+    TABLES,
+    sa.Column("origin", TEXT, primary_key=True),
+    sa.Column("epoch", INTEGER, nullable=False),
+    sa.Column("members", BLOB, nullable=False),
+)
+
+Believed: TypeAlias = VerifierKey | Genesis
+"""Of a log: one key whose word is taken, or a genesis whose validators must have made the tree final."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +97,17 @@ class Refused(Exception):  # an answer, not an error
         self.answer = Answer(status, f"{why}\n".encode())
 
 
+class Overtaken(Refused):
+    """It was given what continues another tree than that of its last cosignature; the answer is that size."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(409, f"{size} leaves are cosigned")
+        self.answer = Answer(409, f"{size}\n".encode(), SIZE_TYPE)
+
+
 class Witness:
-    def __init__(
-        self, engine: sa.Engine, name: str, key: SigningKey, logs: Mapping[str, Collection[VerifierKey]]
-    ) -> None:
-        """`logs`: for each origin that it follows, the keys whose word it takes. Makes its table."""
+    def __init__(self, engine: sa.Engine, name: str, key: SigningKey, logs: Mapping[str, Believed]) -> None:
+        """`logs`: for each origin that it follows, what it believes. Makes its tables."""
         self.key = notes.witness_key(name, key.public)
         self.logs = logs
         self._engine = engine
@@ -98,10 +123,10 @@ class Witness:
         except RemoteError as error:
             return Answer(400, f"{error}\n".encode())
         try:
-            signed = self._trusted(head.origin, request.note)
+            signed, known = self._trusted(request, head)
             if request.old > head.size:
                 raise Refused(400, f"old size {request.old} above the new one, {head.size}")
-            return self._cosigned(request, head, signed, now)
+            return self._cosigned(request, head, signed, known, now)
         except Refused as refused:
             return refused.answer
 
@@ -111,26 +136,51 @@ class Witness:
             rows = connection.execute(sa.select(COSIGNED.c.origin, COSIGNED.c.note)).all()
         return next((row.note for row in rows if origin_hash_of(row.origin) == origin_hash), None)
 
-    def _trusted(self, origin: str, note: Note) -> Note:
-        """The note with only the lines of keys that are trusted for this origin."""
-        keys = self.logs.get(origin)
-        if keys is None:
+    def _trusted(self, request: Request, head: TreeHead) -> tuple[Note, Known | None]:
+        """The note with only the lines that mean something here; and who made it final, by a genesis."""
+        note, believed = request.note, self.logs.get(head.origin)
+        if believed is None:
             raise Refused(404, "this witness does not follow that log")
         try:
-            found = notes.signers(note, keys)
+            if isinstance(believed, VerifierKey):
+                signed = _only(note, [believed])
+                if not signed:
+                    raise Refused(403, "not signed by the key that is trusted for this log")
+                return Note(note.text, signed), None
+            with reading(self._engine) as connection:  # what is to be proven depends on what we have seen
+                size, _ = _seen(connection, head.origin)
+            if request.old != size:
+                raise Overtaken(size)
+            line, known = self._final(believed, head, note)
+            keys = [notes.validator_key(believed.net, public) for public in known.validators.stakes]
+            return Note(note.text, (*_only(note, keys), line)), known
         except RemoteError as error:
             raise Refused(403, str(error)) from error
-        if not found:
-            raise Refused(403, "not signed by a key that is trusted for this log")
-        ids = {(key.name, key.id) for key in found}
-        return Note(note.text, tuple(line for line in note.lines if (line.name, line.id) in ids))
 
-    def _cosigned(self, request: Request, head: TreeHead, signed: Note, now: int) -> Answer:
+    def _final(self, genesis: Genesis, head: TreeHead, note: Note) -> tuple[Line, Known]:
+        """The proof that this tree is final. Raises RemoteError for one that is none."""
+        line = notes.finality_of(note)
+        if line is None:
+            raise Refused(403, "not proven to be final")
+        trust = Trust(genesis, self._known(head.origin))
+        checkpoint, known = trust.follow(parse_certified(line.data))
+        if (checkpoint.n, checkpoint.eroot) != (head.size, head.root):
+            raise Refused(403, f"what is proven to be final is another tree, of {checkpoint.n} leaves")
+        return line, known
+
+    def _known(self, origin: str) -> Known | None:
+        """None: those of genesis."""
+        with reading(self._engine) as connection:
+            row = connection.execute(sa.select(KNOWN).where(KNOWN.c.origin == origin)).first()
+        return None if row is None else Known(parse_set(row.members), row.epoch, row.epoch)
+
+    def _cosigned(
+        self, request: Request, head: TreeHead, signed: Note, known: Known | None, now: int
+    ) -> Answer:
         with writing(self._engine) as connection:
-            last = connection.execute(sa.select(COSIGNED).where(COSIGNED.c.origin == head.origin)).first()
-            size, root = (0, merkle.EMPTY_ROOT) if last is None else (last.size, last.root)
+            size, root = _seen(connection, head.origin)
             if request.old != size:
-                return Answer(409, f"{size}\n".encode(), SIZE_TYPE)
+                raise Overtaken(size)
             if not _continues(size, root, head, request.proof):
                 raise Refused(422, f"the tree of {head.size} leaves does not continue that of {size}")
             line = notes.cosign(request.note, self.key.name, self._secret, now)
@@ -139,14 +189,28 @@ class Witness:
                 "root": head.root,
                 "note": Note(signed.text, (*signed.lines, line)).encode(),
             }
-            if last is None:
-                connection.execute(COSIGNED.insert(), row | {"origin": head.origin})
-            else:
-                connection.execute(COSIGNED.update().where(COSIGNED.c.origin == head.origin), row)
+            connection.execute(COSIGNED.delete().where(COSIGNED.c.origin == head.origin))
+            connection.execute(COSIGNED.insert(), row | {"origin": head.origin})
+            if known is not None and known.since >= EPOCHS_OF_GENESIS:
+                connection.execute(KNOWN.delete().where(KNOWN.c.origin == head.origin))
+                who = {"epoch": known.since, "members": known.validators.encode()}
+                connection.execute(KNOWN.insert(), {"origin": head.origin, **who})
         return Answer(200, str(line).encode())
 
     def __repr__(self) -> str:
         return f"<Witness {self.key.name} logs={len(self.logs)}>"
+
+
+def _seen(connection: sa.Connection, origin: str) -> tuple[int, bytes]:
+    """Size and root of what was last cosigned of a log."""
+    row = connection.execute(sa.select(COSIGNED).where(COSIGNED.c.origin == origin)).first()
+    return (0, merkle.EMPTY_ROOT) if row is None else (row.size, row.root)
+
+
+def _only(note: Note, keys: Collection[VerifierKey]) -> tuple[Line, ...]:
+    """Its lines by these keys. Raises RemoteError like `notes.signers`."""
+    ids = {(key.name, key.id) for key in notes.signers(note, keys)}
+    return tuple(line for line in note.lines if (line.name, line.id) in ids)
 
 
 def origin_hash_of(origin: str) -> str:

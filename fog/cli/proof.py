@@ -54,7 +54,7 @@ def check(
 ) -> None:
     """Check an answer offline, trusting only a genesis object. Exit 5 if it is not true."""
     session = session_of(context)
-    network = session.home.read_genesis() if genesis is None else _genesis(genesis)
+    network = session.home.read_genesis() if genesis is None else read_genesis(genesis)
     answer = _answer(file)
     try:
         found = _checked(answer, network)
@@ -90,7 +90,7 @@ def note(
 ) -> None:
     """Check who stands behind a checkpoint: validators of the genesis, and witnesses. Exit 5 if too few."""
     session = session_of(context)
-    network = session.home.read_genesis() if genesis is None else _genesis(genesis)
+    network = session.home.read_genesis() if genesis is None else read_genesis(genesis)
     try:
         trusted = [VerifierKey.parse(word) for word in witness or []]
     except RemoteError as error:
@@ -225,7 +225,8 @@ def _answer(file: Path) -> dict[str, Any]:
     return answer
 
 
-def _genesis(file: Path) -> Genesis:
+def read_genesis(file: Path) -> Genesis:
+    """Raises UsageError (`bad_genesis`, `file`)."""
     try:
         return geneses.parse(_read(file, GENESIS_SIZE_MAX))
     except RemoteError as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fog import keys
+from fog.cli.proof import read_genesis
 from fog.cli.session import examples, session_of
 from ledger.errors import RemoteError, UsageError
 
@@ -16,7 +18,7 @@ LISTEN = "127.0.0.1:7421"
 def add_to(app: typer.Typer) -> None:
     app.command(
         epilog=examples(
-            "fog witness --trust bafyrei…/3b6a…29",
+            "fog witness --genesis genesis.cbor",
             "fog witness --listen 0.0.0.0:7421 --name example.org/witness --trust bafyrei…/3b6a…29",
         )
     )(witness)
@@ -24,7 +26,13 @@ def add_to(app: typer.Typer) -> None:
 
 def witness(
     context: typer.Context,
-    trust: Annotated[list[str], typer.Option(help="NET/KEY: a network, and a validator of it. Repeat.")],
+    trust: Annotated[
+        list[str] | None, typer.Option(help="NET/KEY: a network, and the one validator of it. Repeat.")
+    ] = None,
+    genesis: Annotated[
+        list[Path] | None,
+        typer.Option(help="A network's genesis.cbor: its validators decide by quorum. Repeat."),
+    ] = None,
     listen: Annotated[
         str, typer.Option(help="HOST:PORT to serve on; port 0 lets the system choose.")
     ] = LISTEN,
@@ -36,7 +44,11 @@ def witness(
     from ledger.notes import VerifierKey, witness_key
     from projections import serve
 
-    logs = running.trusted(trust)
+    if not trust and not genesis:
+        raise UsageError(
+            "a witness of no network", code="bad_trust", next_step="give --genesis FILE, or --trust NET/KEY"
+        )
+    logs = running.trusted(trust or [], [read_genesis(file) for file in genesis or []])
     host, _, port = listen.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port[:6]) > 65_535:
         raise UsageError(f"{listen!r} is not HOST:PORT", code="bad_address", next_step=f"such as {LISTEN}")

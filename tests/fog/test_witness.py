@@ -38,7 +38,7 @@ NETWORK = Genesis(
     rules=5,
     validators=(Validator(ALICE.public, 1),),
     accounts=(Allocation(ALICE.public, 1_000),),
-    params={},
+    params={"epoch_checkpoints": 3},
 )
 ORIGIN = notes.origin_of(NETWORK.net)
 NOW_S = 1_700_000_500
@@ -71,11 +71,12 @@ def validator(tmp_path: Path) -> Lone:
 
 
 @asynccontextmanager
-async def witnessing(folder: Path, name: str, trust: SigningKey = ALICE) -> AsyncIterator[Outside]:
+async def witnessing(folder: Path, name: str, *, by_quorum: bool = False) -> AsyncIterator[Outside]:
     """A witness on a loopback port, as a node has it in its settings."""
     key = SigningKey(name.encode().rjust(32, b"."))
     engine = connect(f"sqlite:///{folder}/{name}.db")
-    logs = witness.trusted([f"{NETWORK.net}/{trust.public.hex()}"])
+    key_of_one = [] if by_quorum else [f"{NETWORK.net}/{ALICE.public.hex()}"]
+    logs = witness.trusted(key_of_one, [NETWORK] if by_quorum else [])
     app = witness.create_app(Witness(engine, f"example.org/{name}", key, logs), lambda: NOW_S)
     stop, sock = trio.Event(), serve.listen()
     async with trio.open_nursery() as nursery:
@@ -117,6 +118,29 @@ async def test_witnesses_cosign_as_the_log_grows(validator: Lone, tmp_path: Path
         assert note is not None
         assert notes.is_witnessed(await restarted.cosign(note), [one.key for one in both], 2)
         assert mine.counts == {"witness.cosigned": 6, "witness.failed": 0}
+
+
+async def test_a_witness_that_knows_the_genesis_is_shown_that_it_is_final(
+    validator: Lone, tmp_path: Path
+) -> None:
+    """Through epochs, after a restart of the node, and not for a tree that the validator only signed."""
+    async with witnessing(tmp_path, "one", by_quorum=True) as one:
+        mine = validator.notes(tmp_path / "cosigned.note", one)
+        for at in range(9):
+            head = await validator.finalize()
+            note = await mine.signed()
+            assert note is not None
+            await (
+                mine if at != 5 else validator.notes(tmp_path / "cosigned.note", Outside(one.key, one.url))
+            ).cosign(note)
+            assert notes.parse(mine.cosigned() or b"").head() == head
+        made_up = TreeHead(ORIGIN, head.size, merkle.leaf_hash(b"another history"))
+        split = await mine.cosign(Note(made_up.text(), (notes.sign(made_up, ALICE),)))
+        assert notes.signers(split, [one.key]) == {}
+        await validator.finalize()
+        note = await mine.signed()
+        assert note is not None
+        assert notes.signers(await mine.cosign(note), [one.key]) == {one.key: NOW_S}
 
 
 async def test_too_few_cosignatures_leave_the_older_note(validator: Lone, tmp_path: Path) -> None:
@@ -234,6 +258,16 @@ async def test_a_witness_in_the_settings_is_a_key_and_a_url(word: str) -> None:
     with pytest.raises(UsageError) as caught:
         outside([word])
     assert caught.value.code == "bad_witness"
+
+
+async def test_of_several_keys_each_could_stop_a_witness() -> None:
+    """So it takes one, or a genesis, of one network."""
+    words = [f"{NETWORK.net}/{key.public.hex()}" for key in (ALICE, BOB)]
+    for given in ((words,), (words[:1], [NETWORK])):
+        with pytest.raises(UsageError) as caught:
+            witness.trusted(*given)
+        assert caught.value.code == "several_keys"
+    assert witness.trusted([], [NETWORK]) == {ORIGIN: NETWORK}
 
 
 @pytest.mark.parametrize("word", ["", "x/y", f"{NETWORK.net}/", f"{NETWORK.net}/00", "x/" + "00" * 32])

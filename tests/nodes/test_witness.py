@@ -26,12 +26,12 @@ BOB = "0b" * 32
 class Witness:
     """One `fog witness` process after another on the same directory and port."""
 
-    def __init__(self, folder: Path, trust: str) -> None:
+    def __init__(self, folder: Path, *trust: str) -> None:
         self.folder, self.trust, self.listen = folder, trust, "127.0.0.1:0"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> dict[str, Any]:
-        words = ["witness", "--listen", self.listen, "--name", "example.org/w", "--trust", self.trust]
+        words = ["witness", "--listen", self.listen, "--name", "example.org/w", *self.trust]
         with (self.folder / "witness.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "fog", "--data-dir", str(self.folder), "--json", *words],
@@ -58,7 +58,7 @@ def witnessed(folder: Path) -> Iterator[tuple[Node, Witness, VerifierKey, Verifi
         genesis = node.home.read_genesis()
         (validator,) = genesis.validators
         (folder / "w").mkdir()
-        witness = Witness(folder / "w", f"{genesis.net}/{validator.key.hex()}")
+        witness = Witness(folder / "w", "--genesis", str(node.home.genesis))
         said = witness.start()
         try:
             node.settings["FOG_FINALITY_WITNESSES"] = f"{said['key']} {said['url']}"
