@@ -22,7 +22,6 @@ import trio
 
 from fog.replica_thread import ReplicaThread
 from ledger.admission import INGEST_MAX
-from ledger.errors import RemoteError
 from ledger.forks import ForkProof
 from ledger.reactions import Ingested, Missing
 from ledger.warrants import Warrant
@@ -39,10 +38,6 @@ log = logging.getLogger(__name__)
 
 BATCHES_AT_ONCE: Final = 64  # gossip messages that are judged in one turn, when so many wait
 
-FIRST_SYNC_S: Final = 5.0
-"""How long a node that starts waits to hear of its own head before it may say something new. A validator whom
-others call waits for them to call again."""
-
 
 class Exchange:
     """Made by `open`; `run` moves things until cancelled."""
@@ -54,18 +49,24 @@ class Exchange:
         self._equal: Callable[[Hello], None] = lambda hello: None
         self._forked: Callable[[Sequence[ForkProof]], None] = lambda proofs: None
         self._lied: Callable[[Sequence[Warrant]], None] = lambda warrants: None
+        self._ended: Callable[[str, str], None] = lambda peer, code: None
         self.sync = Sync(
             host,
             ledger,
             self._events_by_sync,
             self._checkpoints_by_sync,
             equal=lambda hello: self._equal(hello),
+            ended=lambda peer, code: self._ended(peer, code),
             snapshots=ledger,
         )
 
     def on_equal(self, told: Callable[[Hello], None]) -> None:
         """`told` hears of every peer that holds exactly what we hold."""
         self._equal = told
+
+    def on_session(self, told: Callable[[str, str], None]) -> None:
+        """`told(peer, code)` hears how each session of sync with a peer went (`network.sync_io.Sync`)."""
+        self._ended = told
 
     def on_faults(
         self,
@@ -89,25 +90,6 @@ class Exchange:
     async def announce(self, wires: Sequence[bytes]) -> None:
         """Tell the neighbours of durable events of ours."""
         await self.announcer.announce(wires)
-
-    async def learn_own_head(self) -> bool:
-        """Pull once from a first peer, so that a restored or lost store does not make us fork our own lane.
-
-        False when nobody answered within FIRST_SYNC_S; then we go on from what is on the disk.
-        """
-        with trio.move_on_after(FIRST_SYNC_S):
-            events = self._host.watch_links()
-            while True:
-                for link in self._host.peers():
-                    try:
-                        lacking = await self._ledger.call(self._ledger.replica.heads_lacking)
-                        await self.sync.pull(link.peer, lacking)
-                    except RemoteError as error:
-                        log.info("first sync with %s failed: %s", link.peer, error)
-                    else:
-                        return True
-                await events.receive()
-        return False
 
     # -- events ------------------------------------------------------------------------------------------
 

@@ -1,15 +1,15 @@
 """A node, put together from the parts: the only place where they all meet.
 
     store -> replica -> read models            what is already known, before anybody is spoken to
-    host -> exchange -> bootstrap, mDNS        then the network; our own head is learnt before we say anything
+    host -> exchange -> bootstrap, mDNS        then the network; where our lane ends is learnt before we speak
     votes, worker, submitter                   then what this node does of its own
     API, control socket                        and how it is asked
 
 Everything runs in one nursery: when a part breaks in a way that is our fault, the node stops rather than go
 on with half of itself. The real clock, random numbers, signals and files come in here and nowhere below.
 
-What must always hold: what is announced is durable; before we sign anything, in a network where we ever met
-somebody, we asked for our own head.
+What must always hold: what is announced is durable; before we sign anything, in a network where we may have
+met somebody, we heard where our lane ends (`fog.own_head`).
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from fog.harvest_record import RecordFile
 from fog.harvesting import Harvesting, machine_of
 from fog.live import Live
 from fog.outbox import Outbox
+from fog.own_head import OwnHead
 from fog.paths import DataDir
 from fog.pinning import pin_what_is_owed
 from fog.replica_thread import ReplicaThread
@@ -140,9 +141,12 @@ class Node:
         blobs = Blobs(host, blocks, upload=bound(rates.upload_kib_s), download=bound(rates.download_kib_s))
         outbox = Outbox(ledger, work, device, decides=decides)
         exchange.on_equal(outbox.equal)
+        has_others = bool(settings.network.bootstrap) or set(replica.validators.stakes) != {device}
+        own_head = OwnHead(host, exchange, ledger, has_others=has_others)
         sandbox = await parts.enter_async_context(open_sandbox(home.modules, cgroups.claim()))
 
         async def say(payload: Payload) -> Event:
+            await own_head.known()
             await self._ready.wait()
             event = await ledger.append(payload)
             await exchange.announce([event.wire])
@@ -255,8 +259,14 @@ class Node:
             await nursery.start(
                 partial(control.serve, afterwards={"stop": self._stop.set}), home.control, handlers.table()
             )
-            if settings.network.bootstrap or not await ledger.call(outbox.is_alone):
-                await exchange.learn_own_head()
+            is_alone = not settings.network.bootstrap and await ledger.call(outbox.is_alone)
+            if is_alone and (not own_head.is_empty or own_head.is_just_founded(now_ms())):
+                own_head.settle()
+            else:
+                await own_head.learn(unless=self._stop)
+            if not own_head.is_known:  # it was stopped before it knew
+                nursery.cancel_scope.cancel()
+                return
             self._ready.set()
             await outbox.announce_unseen(exchange)
             nursery.start_soon(outbox.watch)

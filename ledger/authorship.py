@@ -7,7 +7,8 @@ What must always hold:
     what is signed here passes every check that a peer makes of its bytes: anything else would stand here
     alone, and the store could not be read again
     two events of ours never stand at one place: the caller has one writer, stores what it asked for before
-    anybody sees any of it, and after losing its store takes a new device key
+    anybody sees any of it, and with a store that may be older than its word first hears from others where its
+    lane ends (`fog.own_head`)
 """
 
 from __future__ import annotations

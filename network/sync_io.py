@@ -74,7 +74,8 @@ class Sync:
     """`deliver_events(wires, peer)` and `deliver_checkpoints(links, final, peer)` hand over what was learnt.
 
     They may raise RemoteError: the session ends and the peer is blamed. `equal(hello)` is told whenever a
-    peer turns out to hold exactly what we hold.
+    peer turns out to hold exactly what we hold; `ended(peer, code)` how each session that was due went: what
+    `pull` returned, or the code of the error.
     """
 
     def __init__(
@@ -88,12 +89,14 @@ class Sync:
         frame_max: int = FRAME_MAX,
         few: int = FEW,
         equal: Callable[[Hello], None] = lambda hello: None,
+        ended: Callable[[str, str], None] = lambda peer, code: None,
         snapshots: SnapshotSource | None = None,
     ) -> None:
         self._host, self._source, self._interval_s = host, source, interval_s
         self._few = few  # events of ours that may be named before heads were compared
         self._frame_max = frame_max  # of a reconciliation, in bytes: a link of small packets wants few
         self._equal = equal
+        self._ended = ended
         self._deliver_events, self._deliver_checkpoints = deliver_events, deliver_checkpoints
         self._peers: dict[str, _Peer] = {}
         self._answering = Answering(host, source, self._met, snapshots)
@@ -173,8 +176,10 @@ class Sync:
             log.info("sync with %s failed: %s", peer, error)
             if error.code not in _NO_FAULT:
                 self._host.blame(peer, error.code, fatal=error.code == WRONG_NETWORK)
+            self._ended(peer, error.code)
             return False
         self.counts[f"sync.{code}"] += 1
+        self._ended(peer, code)
         return True
 
     async def pull(self, peer: str, wanted: Sequence[Cid] = ()) -> str:

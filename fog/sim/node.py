@@ -53,7 +53,7 @@ INTERVAL_MS: Final = 50
 """Least time between two proposals (`finality.checkpoint_interval_ms`)."""
 
 FIRST_SYNC_MS: Final = 5_000
-"""How long a node that starts waits to hear of its own head (`fog.exchange`)."""
+"""How long a node that starts waits to hear where its lane ends (`fog.own_head`)."""
 
 SEEN_MAX: Final = 4_096
 """Names of gossip messages remembered, so that each is looked at once: some minutes of them."""

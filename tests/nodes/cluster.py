@@ -20,6 +20,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,6 +160,12 @@ class Node:
         self.process.wait()
         self.process = None
         return children
+
+    def lose_disk(self) -> None:
+        """Of a node that does not run: all but what a person keeps, that is key, genesis and settings."""
+        for path in self.home.root.iterdir():
+            if path not in (self.home.key, self.home.genesis, self.home.config):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""

@@ -1,0 +1,220 @@
+"""Where our own lane ends, as others know it: learnt after a start, before anything new is said on it.
+
+A disk that was put back from a copy, or lost, lacks what we said since. Whoever goes on from it says
+something else at a place that is taken, and the lane is closed for good. So a node that starts listens to its
+first sessions of sync: one that ended whole has brought all that this peer holds of our lane.
+
+    everybody who may be there ended whole      go on
+    two ended whole, nothing of our lane came   go on: one of them may lag or lie
+    LISTEN_S are over                           go on from what came, or from the disk when nobody was there
+    then still, if our lane came                the disk is older than our word: hear the others out as well
+    then still, if the disk was empty           without a single answer nothing is said
+
+Who may be there: whoever is connected, the validators, and whoever has a lane in our store. A key that was in
+use goes on with its lane where others say that it ends; what nobody else had was never said (decision 042).
+
+Knows sessions, links and heads. Does not judge events, and asks nobody itself: `network.sync` does.
+
+What must always hold: one peer that lags, lies or is silent decides nothing while others are there; a disk
+that others showed to be older than our word is not gone on with before one of them was heard to the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from fog.exchange import Exchange
+from fog.pulse import Pulse
+from fog.replica_thread import ReplicaThread
+from ledger.cid import Cid
+from ledger.errors import UsageError
+from ledger.heads import Head, Lane
+from network.host import Host
+from network.identity import peer_of
+
+log = logging.getLogger(__name__)
+
+LISTEN_S: Final = 5.0
+"""How long others have to be there. Whoever was connected before dials again within a second or two; a
+validator whom others call waits for them."""
+
+FINISH_S: Final = 60.0
+"""For sessions that are under way then: they may bring a long history, and a peer may drag them out."""
+
+ENOUGH: Final = 2
+"""Whole sessions, if none of them brought anything of our lane."""
+
+JUST_FOUNDED_MS: Final = 10_000
+"""Age of a network of which an empty disk tells nothing: its founder has said nothing yet."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What others told until now; peers by id.
+
+    here    connected;  whole, failed   their last session ended so;  others   keys that may be there
+    came    something of our own lane that the disk did not hold
+    lacks   our lane's last event, which a snapshot names and nobody gave yet
+    is_new  the disk held nothing at all, in a network where others are
+    """
+
+    here: frozenset[str]
+    whole: frozenset[str]
+    failed: frozenset[str]
+    others: frozenset[bytes]
+    came: bool = False
+    lacks: bool = False
+    is_new: bool = False
+
+    def is_enough(self, waited_s: float) -> bool:
+        """Whether our lane ends where our store says, as far as anybody can know."""
+        if waited_s < LISTEN_S:
+            two = len(self.whole) >= ENOUGH and not self.came
+            return not self.lacks and (two or (bool(self.whole) and self._is_everybody))
+        wants_more = self.came or not self.whole
+        if wants_more and self.under_way and waited_s < LISTEN_S + FINISH_S:
+            return False
+        return bool(self.whole) or not (self.came or self.is_new)
+
+    @property
+    def under_way(self) -> frozenset[str]:
+        """Whose sessions have not ended yet."""
+        return self.here - self.whole - self.failed
+
+    @property
+    def _is_everybody(self) -> bool:
+        return self.here <= self.whole and (
+            len(self.others) <= len(self.whole) and {peer_of(key) for key in self.others} <= self.whole
+        )
+
+
+class OwnHead:
+    """Made before sync runs; then `learn` once. `known` may be awaited by any number of tasks."""
+
+    def __init__(self, host: Host, exchange: Exchange, ledger: ReplicaThread, *, has_others: bool) -> None:
+        """`has_others`: somebody let us into this network, or founded it with us."""
+        self._host = host
+        self._sync = exchange.sync
+        self._ledger = ledger
+        replica = ledger.replica
+        self._before = self._own(replica.heads)
+        self.is_empty = not replica.heads and replica.height == 0
+        """The disk holds nothing that anybody said."""
+        self._is_new = self.is_empty and has_others
+        self._whole: set[str] = set()
+        self._failed: set[str] = set()
+        self._asked: set[str] = set()  # for the last events of our lanes, where a snapshot only names them
+        self._news = Pulse()
+        self._told = trio.Event()
+        self.is_known = False
+        exchange.on_session(self._ended)
+
+    def is_just_founded(self, now: int) -> bool:
+        """Whether this disk is empty because nothing was ever said. `now` in unix ms."""
+        return self.is_empty and now - self._ledger.replica.genesis.created < JUST_FOUNDED_MS
+
+    async def learn(self, *, unless: trio.Event) -> None:
+        """Return when our lane may be gone on with, or `unless` this happens first. An empty disk waits for a
+        peer, and says so."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch)
+            nursery.start_soon(_cancel_after, unless, nursery.cancel_scope)
+            await self._listen()
+            nursery.cancel_scope.cancel()
+
+    async def _listen(self) -> None:
+        begun = trio.current_time()
+        while True:
+            seen = self._news.beat
+            heard = await self._look()
+            waited_s = trio.current_time() - begun
+            if heard.is_enough(waited_s):
+                break
+            if waited_s >= LISTEN_S and not (heard.under_way or self._told.is_set()):
+                log.warning("nobody tells where our lane ends: nothing is said on it until somebody does")
+                self._told.set()
+            marks = (LISTEN_S, LISTEN_S + FINISH_S, math.inf)
+            with trio.move_on_at(begun + next(mark for mark in marks if mark > waited_s)):
+                await self._news.after(seen)
+        if heard.came:
+            log.warning(
+                "this disk was older than our word: %d peers told how our lane went on", len(heard.whole)
+            )
+        elif not heard.whole:
+            log.warning("nobody told where our lane ends: going on from what the disk holds")
+        self.settle()
+
+    def settle(self) -> None:
+        """Go on from what the disk holds."""
+        self.is_known = True
+        self._told.set()
+
+    async def known(self) -> None:
+        """Wait until we may speak. Raises UsageError (`head_unknown`) while nobody is there to ask."""
+        await self._told.wait()
+        if not self.is_known:
+            raise UsageError(
+                "this key may have been in use before, and nobody is there to tell what it said last",
+                code="head_unknown",
+                next_step="wait until a node of the network is connected, and try again",
+            )
+
+    # -- what sync and links tell ------------------------------------------------------------------------
+
+    def _ended(self, peer: str, code: str) -> None:
+        """A session with a peer. One that stalled or was left early is tried again at once."""
+        if code in ("equal", "synced"):
+            self._whole.add(peer)
+            self._failed.discard(peer)
+        elif code == "stalled":
+            if not self.is_known:
+                self._sync.need((), peer)
+        else:
+            self._failed.add(peer)
+        self._news.advance()
+
+    async def _watch(self) -> None:
+        links = self._host.watch_links()
+        try:
+            async for _ in links:
+                self._news.advance()
+        finally:
+            links.close()
+
+    async def _look(self) -> Heard:
+        here = frozenset(link.peer for link in self._host.peers())
+        heads, lacking = await self._ledger.call(self._stand)
+        for peer in here - self._asked if lacking else ():
+            self._asked.add(peer)
+            self._sync.need(lacking, peer)
+        device = self._ledger.device
+        others = {by for by, _ in heads} | set(self._ledger.replica.validators.stakes)
+        return Heard(
+            here,
+            frozenset(self._whole),
+            frozenset(self._failed),
+            frozenset(others - {device}),
+            came=self._own(heads) != self._before,
+            lacks=bool(lacking),
+            is_new=self._is_new,
+        )
+
+    def _stand(self) -> tuple[dict[Lane, Head], list[Cid]]:
+        """In the replica's thread."""
+        return self._ledger.replica.heads, self._ledger.replica.heads_lacking()
+
+    def _own(self, heads: dict[Lane, Head]) -> dict[int, Head]:
+        return {lane: head for (by, lane), head in heads.items() if by == self._ledger.device}
+
+    def __repr__(self) -> str:
+        return f"<OwnHead known={self.is_known} whole={len(self._whole)}>"
+
+
+async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

@@ -1,0 +1,230 @@
+"""Before a node says anything after a start, it heard where its lane ends: of more than one, if there are."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from domain.payloads import Transfer
+from domain.rules import FogRules
+from domain.rules.execute import VERSION
+from fog.exchange import Exchange
+from fog.own_head import FINISH_S, LISTEN_S, Heard, OwnHead
+from fog.replica_thread import ReplicaThread
+from ledger.errors import UsageError
+from ledger.event import LANE_LEDGER, Event
+from ledger.genesis import Allocation, Genesis, Validator
+from ledger.replica import Replica
+from ledger.signing import SigningKey
+from ledger.store import Store
+from network.host import Host, open_host
+from network.identity import peer_of
+
+NOW = 1_700_000_000_000
+US, ONE, TWO, THREE = (SigningKey(bytes([number]) * 32) for number in range(1, 5))
+DEADLINE_S = 20
+
+
+# -- what is enough -----------------------------------------------------------------------------------------
+
+
+def heard(*here: SigningKey, whole: tuple[SigningKey, ...] = (), **more: Any) -> Heard:
+    """Of these who are here, `whole` were heard to the end; `others` may be there."""
+    others = frozenset(key.public for key in more.pop("others", ()))
+    failed = frozenset(peer_of(key.public) for key in more.pop("failed", ()))
+    peers = [frozenset(peer_of(key.public) for key in keys) for keys in (here, whole)]
+    return Heard(*peers, failed, others, **more)
+
+
+def test_one_answer_is_enough_where_nobody_else_may_be() -> None:
+    assert heard(ONE, whole=(ONE,), others=[ONE]).is_enough(0)
+    assert heard(ONE, whole=(ONE,), others=[ONE], came=True).is_enough(0)
+    assert not heard(ONE, others=[ONE]).is_enough(0)
+
+
+def test_one_answer_decides_nothing_while_others_are_there_or_may_come() -> None:
+    assert not heard(ONE, TWO, whole=(ONE,)).is_enough(0)
+    assert not heard(ONE, whole=(ONE,), others=[ONE, TWO]).is_enough(LISTEN_S - 0.1)
+    assert heard(ONE, whole=(ONE,), others=[ONE, TWO]).is_enough(LISTEN_S)
+
+
+def test_two_answers_are_enough_if_the_disk_knew_it_all() -> None:
+    told = heard(ONE, TWO, THREE, whole=(ONE, TWO))
+    assert told.is_enough(0)
+    assert not replace(told, came=True).is_enough(0)
+
+
+def test_a_disk_older_than_our_word_hears_everybody_out_but_not_for_ever() -> None:
+    told = heard(ONE, TWO, whole=(ONE,), came=True)
+    assert not told.is_enough(LISTEN_S)
+    assert told.is_enough(LISTEN_S + FINISH_S)
+    assert replace(told, failed=frozenset([peer_of(TWO.public)])).is_enough(LISTEN_S)
+    assert not heard(ONE, came=True).is_enough(1_000)
+
+
+def test_a_disk_that_holds_something_is_gone_on_with_when_nobody_answers() -> None:
+    assert not heard().is_enough(LISTEN_S - 0.1)
+    assert heard(others=[ONE]).is_enough(LISTEN_S)
+    assert heard(ONE, failed=[ONE]).is_enough(LISTEN_S)
+    assert not heard(ONE).is_enough(LISTEN_S)  # a session is under way: it may bring a long history
+    assert heard(ONE).is_enough(LISTEN_S + FINISH_S)
+
+
+def test_an_empty_disk_says_nothing_before_somebody_answered() -> None:
+    assert not heard(is_new=True).is_enough(1_000)
+    assert not heard(ONE, failed=[ONE], is_new=True).is_enough(1_000)
+    assert heard(ONE, whole=(ONE,), others=[ONE, TWO], is_new=True).is_enough(LISTEN_S)
+
+
+def test_the_last_event_below_a_snapshot_is_waited_for() -> None:
+    told = heard(ONE, TWO, whole=(ONE, TWO), others=[ONE], lacks=True)
+    assert not told.is_enough(LISTEN_S - 0.1)
+    assert told.is_enough(LISTEN_S)
+
+
+# -- with nodes ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Node:
+    host: Host
+    ledger: ReplicaThread
+    exchange: Exchange
+    head: OwnHead
+
+    async def meets(self, other: Node) -> None:
+        await self.host.dial(other.host.addresses()[0])
+
+    async def first_session(self) -> None:
+        """Wait until one was ended whole, and everybody has done what follows."""
+        while not {"sync.synced", "sync.equal"} & set(self.host.counts):
+            await trio.sleep(0.01)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+
+    @property
+    def seq(self) -> int:
+        """Of the last event on our lane here; -1 before the first."""
+        found = self.ledger.replica.heads.get((US.public, LANE_LEDGER))
+        return -1 if found is None else found[0]
+
+
+def genesis() -> Genesis:
+    keys = sorted(key.public for key in (US, ONE, TWO, THREE))
+    return Genesis(
+        v=1,
+        name="heads",
+        created=NOW,
+        rules=VERSION,
+        validators=tuple(Validator(key, 1) for key in keys),
+        accounts=tuple(Allocation(key, 1_000) for key in keys),
+        params={"bond_min": 1},
+    )
+
+
+@pytest.fixture
+def lane() -> list[Event]:
+    """What we said before our disk was put back or lost."""
+    store = Store.create("sqlite://", genesis())
+    replica = Replica.open(store, FogRules(), US, validator=False)
+    said = [replica.append("transfer", 1, Transfer(ONE.public, n + 1), now=NOW + n) for n in range(6)]
+    store.close()
+    return said
+
+
+@asynccontextmanager
+async def running(key: SigningKey, held: list[Event]) -> AsyncIterator[Node]:
+    async with AsyncExitStack() as stack:
+        store = Store.create("sqlite://", genesis())
+        stack.callback(store.close)
+        replica = Replica.open(store, FogRules(), key, validator=False)
+        if held:
+            replica.ingest([event.wire for event in held], peer="disk", now=NOW)
+        host = await stack.enter_async_context(open_host(key.seed, ["/ip4/127.0.0.1/tcp/0"]))
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        ledger = ReplicaThread(replica, lambda: NOW, device=key.public)
+        exchange = await Exchange.open(host, ledger, flush_ms=5)
+        node = Node(host, ledger, exchange, OwnHead(host, exchange, ledger, has_others=True))
+        await nursery.start(exchange.run)
+        yield node
+        nursery.cancel_scope.cancel()
+
+
+async def learn(node: Node, learnt: trio.Event) -> None:
+    await node.head.learn(unless=trio.Event())
+    learnt.set()
+
+
+async def next_seq(node: Node) -> int:
+    event = await node.ledger.append(Transfer(TWO.public, 1))
+    return event.header.seq
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("kept", [3, 0], ids=["put back from a copy", "lost"])
+async def test_a_first_peer_that_lags_does_not_decide(lane: list[Event], kept: int) -> None:
+    """It used to: one whole session with whoever came first, and the next event was the rival of one that all
+    others had."""
+    with trio.fail_after(DEADLINE_S):
+        async with (
+            running(ONE, lane[:2]) as lags,
+            running(TWO, lane) as knows,
+            running(US, lane[:kept]) as us,
+        ):
+            await us.meets(lags)
+            learnt = trio.Event()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(learn, us, learnt)
+                await us.first_session()
+                assert not learnt.is_set()
+                await us.meets(knows)
+                await learnt.wait()
+            assert us.seq == len(lane) - 1
+            assert await next_seq(us) == len(lane)
+
+
+@pytest.mark.trio
+async def test_two_peers_without_news_are_enough(lane: list[Event]) -> None:
+    """Four validators; the last of them is away."""
+    begun = trio.current_time()
+    async with running(ONE, lane) as one, running(TWO, lane) as two, running(US, lane) as us:
+        await us.meets(one)
+        await us.meets(two)
+        with trio.fail_after(DEADLINE_S):
+            await us.head.learn(unless=trio.Event())
+        await us.head.known()
+        assert await next_seq(us) == len(lane)
+    assert trio.current_time() - begun < LISTEN_S
+
+
+@pytest.mark.trio
+async def test_an_empty_disk_waits_for_somebody_and_says_so(lane: list[Event]) -> None:
+    learnt = trio.Event()
+    async with running(TWO, lane) as knows, running(US, []) as us, trio.open_nursery() as nursery:
+        with trio.fail_after(DEADLINE_S):
+            nursery.start_soon(learn, us, learnt)
+            with pytest.raises(UsageError) as refused:
+                await us.head.known()
+            assert refused.value.code == "head_unknown"
+            await us.meets(knows)
+            await learnt.wait()
+        await us.head.known()
+        assert await next_seq(us) == len(lane)
+
+
+@pytest.mark.trio
+async def test_a_node_that_waits_can_be_stopped() -> None:
+    stop = trio.Event()
+    async with running(US, []) as us, trio.open_nursery() as nursery:
+        with trio.fail_after(DEADLINE_S):
+            nursery.start_soon(partial(us.head.learn, unless=stop))
+            with pytest.raises(UsageError):
+                await us.head.known()
+            stop.set()
+    assert not us.head.is_known
