@@ -102,6 +102,13 @@ def _script(path: Path, name: str, source: bytes) -> Program:
 
 
 def _require_file(path: Path) -> None:
+    try:
+        _require_program(path)
+    except OSError as error:  # a name too long, a folder that one may not enter
+        raise _unreadable(path, error) from error
+
+
+def _require_program(path: Path) -> None:
     if path.is_dir():
         raise UsageError(
             f"{path} is a folder, not a program",
@@ -133,6 +140,12 @@ def _read(path: Path, size_max: int) -> bytes:
             )
         return path.read_bytes()
     except OSError as error:
-        raise UsageError(
-            f"cannot read {path}: {error.strerror}", code="no_program", next_step="check whose it is"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"cannot read {path}: {error.strerror}",
+        code="no_program",
+        next_step="check the path, and whose it is",
+    )

@@ -22,30 +22,33 @@ FILES_MAX: Final = 100_000
 
 
 def files_of(folder: Path, pattern: str, place: Place) -> tuple[list[Path], list[Problem]]:
-    """The files that a pattern names, sorted; and why some cannot be inputs. Lines are for the caller."""
+    """The files that a pattern names, sorted; and why others cannot be inputs. Lines are for the caller."""
 
     def bad(what: str, remedy: str, code: str = "no_input") -> tuple[list[Path], list[Problem]]:
         return [], [Problem(0, place, what, remedy, code)]
 
     if not glob.has_magic(pattern):
         path = folder / pattern
-        if path.is_dir():
-            return bad(f"{shown(pattern)} is a folder", f"name its files: {pattern.rstrip('/')}/*")
-        if not path.exists() and not path.is_symlink():
-            return bad(f"there is no file {shown(pattern)}", f"paths begin at {folder}; check this one")
+        try:
+            if path.is_dir():
+                return bad(f"{shown(pattern)} is a folder", f"name its files: {pattern.rstrip('/')}/*")
+            if not path.exists() and not path.is_symlink():
+                return bad(f"there is no file {shown(pattern)}", f"paths begin at {folder}; check this one")
+        except OSError as error:  # a name too long, a folder that one may not enter
+            return bad(f"cannot read {shown(pattern)}: {error.strerror}", "check the path, and whose it is")
         found = [path]
     else:
         names = glob.iglob(pattern, root_dir=folder, recursive=True)
         found = []
         for name in names:
-            if not (folder / name).is_dir():  # a link to nowhere is told, not left out
+            if not os.path.isdir(folder / name):  # a link to nowhere is told, not left out
                 found.append(folder / name)
             if len(found) > FILES_MAX:
                 return bad(f"{shown(pattern)} matches more than {FILES_MAX} files", "take a narrower pattern")
         if not found:
             return bad(f"no file matches {shown(pattern)}", f"patterns begin at {folder}; check this one")
-    problems = [problem for path in found if (problem := _unfit(path, place)) is not None]
-    return sorted(found), problems
+    unfit = {path: problem for path in found if (problem := _unfit(path, place)) is not None}
+    return sorted(set(found) - unfit.keys()), list(unfit.values())
 
 
 def _unfit(path: Path, place: Place) -> Problem | None:

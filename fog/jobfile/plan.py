@@ -52,9 +52,9 @@ def load(path: Path, cache: Path, now: int) -> Plan:
     `cache` keeps compiled programs; `now` is unix ms.
     Raises BadJobFile; UsageError (`no_job_file`) when the file cannot be read at all.
     """
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder", code="no_job_file", next_step="give the .yaml file in it")
     try:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder", code="no_job_file", next_step="give the .yaml file in it")
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(
@@ -175,11 +175,14 @@ class _Planner:
             folder, at = self._folder / self._file.output / name, ("output",)
         else:
             folder = self._folder / given
-        there = next(path for path in (folder, *folder.parents) if path.exists())
-        if not there.is_dir():
-            self._note(
-                at, f"{shown(str(there))} is a file, not a folder", "take another name", "cannot_write"
-            )
+        try:
+            there = next(path for path in (folder, *folder.parents) if path.exists())
+            if not there.is_dir():
+                what = f"{shown(str(there))} is a file, not a folder"
+                self._note(at, what, "take another name", "cannot_write")
+        except OSError as error:  # a name too long, a folder that one may not enter
+            what = f"cannot write to {shown(str(folder))}: {error.strerror}"
+            self._note(at, what, "take another folder", "cannot_write")
         return str(folder)
 
     def _check_words(self, step: Step, place: Place) -> None:

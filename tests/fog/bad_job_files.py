@@ -21,6 +21,7 @@ class Row(NamedTuple):
 
 
 P = "program: good.wasm\n"
+LONG = "n" * 300
 STEPS = "steps:\n  one: {program: good.wasm}\n"
 
 ROWS: dict[str, Row] = {
@@ -205,6 +206,12 @@ ROWS: dict[str, Row] = {
         "(NFC)",
     ),
     # Programs.
+    "a program whose name is too long": Row(
+        f"program: {LONG}.c\n", 1, "program", "File name too long", "check the path", "no_program"
+    ),
+    "a folder for results whose name is too long": Row(
+        P + f"output: {LONG}\n", 2, "output", "File name too long", "another folder", "cannot_write"
+    ),
     "a pipe for a program": Row(
         "program: pipes/a.c\n", 1, "program", "a.c is no plain file", "into a file", "no_program"
     ),
@@ -283,6 +290,17 @@ ROWS: dict[str, Row] = {
     ),
     "an input that cannot be read": Row(
         P + "inputs: [loop.txt]\n", 2, "inputs[0]", "cannot read", "check whose it is", "no_input"
+    ),
+    "an input whose name is too long": Row(
+        P + f"inputs: [a.txt, {LONG}.txt]\n",
+        2,
+        "inputs[1]",
+        "File name too long",
+        "check the path",
+        "no_input",
+    ),
+    "a link to nowhere among those that are seen together": Row(
+        P + "inputs: [gone.txt]\ntogether: true\n", 2, "inputs[0]", "cannot read", "check", "no_input"
     ),
     "a pipe as an input": Row(
         P + "inputs: [pipes/a.txt]\n", 2, "inputs[0]", "is no plain file", "into a file", "no_input"

@@ -124,7 +124,7 @@ def test_all_mistakes_that_can_be_seen_are_told_together(folder: Path, cache: Pa
     assert refused.value.next_step == f"mend these 4 places, then: fog submit --check {folder / 'job.yaml'}"
 
 
-@pytest.mark.parametrize("name", ["none.yaml", "data"])
+@pytest.mark.parametrize("name", ["none.yaml", "data", "n" * 300])
 def test_a_file_that_is_none_is_told_by_its_path(name: str, folder: Path, cache: Path) -> None:
     with pytest.raises(UsageError, match=name) as refused:
         plan.load(folder / name, cache, NOW)
