@@ -1,9 +1,9 @@
 """How many leases a worker holds beyond those that it runs.
 
-Between two leases lie a commitment, two checkpoints and a fetch: half a second, in which a core that held one
-lease alone would be idle. So shards that are shorter than that are leased ahead, as many as bridge it, and
-their inputs fetched meanwhile. Long ones are not: there is nothing to gain, and whoever waits behind one
-could run elsewhere.
+Between two leases lie a commitment, two checkpoints and a fetch: half a second, more in a busy network, in
+which a core that held one lease alone would be idle. So as many are held ahead as bridge it, and their inputs
+fetched meanwhile. Of long ones none: there is little to gain, and whoever waits behind one could run
+elsewhere.
 
 Knows durations. What must always hold: nothing is held ahead before a run was seen, nor while runs are long;
 at most AHEAD_MAX a slot.
@@ -17,11 +17,14 @@ from typing import Final
 AHEAD_MAX: Final = 32
 """For each slot: more would keep work from idle others, for the sake of runs that are all overhead."""
 
-RUN_S_MAX: Final = 2.0
-"""Longer runs wait for their next lease: half a second is then little."""
+RUN_S_MAX: Final = 5.0
+"""Longer runs wait for their next lease: a second is then little, and others would wait long behind one."""
 
 SPARE: Final = 2.5
 """Times the usual way from a commitment to what it made room for, since that varies."""
+
+TURN_S_MIN: Final = 0.6
+"""Less is not believed: it was seen when little ran, and checkpoints come more rarely when more does."""
 
 QUEUE_S_MAX: Final = 10.0
 """A lease that was not begun by then goes back: the run before it is a long one after all. Time in which work
@@ -29,10 +32,11 @@ stands still for the machine's owner does not count."""
 
 
 class Ahead:
-    """`count` for each slot."""
+    """`count` for all slots together."""
 
-    def __init__(self) -> None:
+    def __init__(self, slots: int) -> None:
         self.count = 0
+        self._slots = slots
         self._run_s: float | None = None
         self._turn_s: float | None = None
 
@@ -55,10 +59,11 @@ class Ahead:
     def _wanted(self) -> int:
         if self._run_s is None or self._turn_s is None or self._run_s > RUN_S_MAX:
             return 0
-        return min(AHEAD_MAX, math.ceil(SPARE * self._turn_s / max(self._run_s, 1e-3)))
+        runs = self._slots * max(self._turn_s, TURN_S_MIN) / max(self._run_s, 1e-3)  # done meanwhile
+        return min(self._slots * AHEAD_MAX, math.ceil(SPARE * runs))
 
     def __repr__(self) -> str:
-        return f"<Ahead {self.count} a slot>"
+        return f"<Ahead {self.count}, slots={self._slots}>"
 
 
 def _mixed(usual: float | None, seconds: float) -> float:

@@ -90,8 +90,7 @@ class Offering:
         """Leases to hold at once; none any more while leaving."""
         if self._is_leaving:
             return 0
-        ahead = self._settings.slots * (1 + self._ahead.count)
-        return min(self._share.fitting(ahead), SLOTS_MAX)
+        return min(self._share.fitting(self._settings.slots + self._ahead.count), SLOTS_MAX)
 
     async def _turned(self, seen: int, slots: int) -> int:
         """Wait for the gate, or for another number of slots to tell."""

@@ -6,7 +6,7 @@ each of them in turn, so they should come quickly. Many runs at once fill them a
 enough leases to bridge the time (`fog.ahead`): then they may come more rarely, and the processors work.
 
 And when everybody who runs something has said what there was to say, nothing is to be waited for: as at the
-end of a job.
+end of a job. When half of it was said, little is.
 
 What must always hold: never quicker than the setting, never slower than SLOWEST_MS because of this.
 """
@@ -30,8 +30,11 @@ FEW: Final = 2
 SLOWER_TIMES: Final = 2
 """For each run more, so many times the setting: of a handful, each waits for most of the others."""
 
-SLOWEST_MS: Final = 400
-"""Between two checkpoints: some three of them lie between a commitment and the next lease."""
+SLOWEST_MS: Final = 1_000
+"""Between two checkpoints: two of them lie between a commitment and the next lease."""
+
+HALF_MS: Final = 400
+"""The same, once half of what is to come is there: who held little ahead has soon nothing to do."""
 
 
 class Going(NamedTuple):
@@ -49,7 +52,7 @@ def interval(usual_ms: int, going: Going, waiting: int) -> int:
     if waiting >= going.events:
         return usual_ms
     slower = usual_ms * (1 + SLOWER_TIMES * max(0, going.runs - FEW))
-    return max(usual_ms, min(slower, SLOWEST_MS))
+    return max(usual_ms, min(slower, HALF_MS if 2 * waiting >= going.events else SLOWEST_MS))
 
 
 class Tempo:

@@ -113,7 +113,7 @@ class Worker:
         self._breath = Breath(say)
         self._scopes: dict[Lease, trio.CancelScope] = {}
         self._leases = 0  # carried since the start
-        self._ahead = Ahead()
+        self._ahead = Ahead(settings.slots)
         self._looked = Pulse()  # after every look at the agenda; also when `_ahead` changed
         self._leased: Set[Lease] = frozenset()  # of those owed
         self._committed: dict[Lease, float] = {}  # when, until the ledger shows it
@@ -236,7 +236,7 @@ class Worker:
         if lease in self._work.open_leases():
             return await trio.to_thread.run_sync(self._work.lease, *lease)
         try:
-            with self.gate.until_shut(), self._blobs.store.pins.hold() as hold:
+            with self._breath.on_its_way(), self.gate.until_shut(), self._blobs.store.pins.hold() as hold:
                 return await self._compute(lease, row, job, hold)
         except (FogError, OSError) as error:  # all of it is trouble of this machine or of its peers
             code = error.code if isinstance(error, FogError) else "disk"

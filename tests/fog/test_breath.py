@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from domain.payloads import LeaseRelease, Payload
-from fog.breath import PAUSE_S, Breath
+from fog.breath import PAUSE_S, PAUSE_S_MAX, Breath
 from ledger.cid import Cid
 
 pytestmark = pytest.mark.trio
@@ -53,6 +53,39 @@ async def test_what_comes_in_the_pause_is_said_together_and_in_order(
             await trio.sleep(PAUSE_S / 10)
     assert heard.breaths == [[word(0), word(1)], [word(shard) for shard in range(2, 8)]]
     assert heard.times[1] - heard.times[0] == pytest.approx(PAUSE_S)
+
+
+async def test_while_more_is_on_its_way_a_word_waits_longer_and_then_no_more(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    heard = Heard()
+    breath = Breath(heard)  # type: ignore[arg-type]
+
+    async def run(shard: int, seconds: float) -> None:
+        with breath.on_its_way():
+            await trio.sleep(seconds)
+        await breath.say(word(shard))
+
+    async with trio.open_nursery() as nursery:
+        for shard, seconds in enumerate((0.0, 0.1, 0.2, 0.45, 0.5, 2.0)):
+            nursery.start_soon(run, shard, seconds)
+    spoken = [[payload.shard for payload in words] for words in heard.breaths]  # type: ignore[union-attr]
+    assert spoken == [[0], [1, 2], [3, 4], [5]]
+    times = [time - heard.times[0] for time in heard.times]
+    assert times == pytest.approx([0, PAUSE_S_MAX, 2 * PAUSE_S_MAX, 2.0])
+
+
+async def test_the_last_word_does_not_wait_for_others(autojump_clock: trio.testing.MockClock) -> None:
+    heard = Heard()
+    breath = Breath(heard)  # type: ignore[arg-type]
+    async with trio.open_nursery() as nursery:
+        with breath.on_its_way():
+            await breath.say(word(0))
+            nursery.start_soon(breath.say, word(1))
+            await trio.sleep(2 * PAUSE_S)
+        await breath.say(word(2))
+    assert heard.breaths == [[word(0)], [word(1), word(2)]]
+    assert heard.times[1] - heard.times[0] == pytest.approx(2 * PAUSE_S)
 
 
 async def test_words_of_others_are_said_when_the_speaker_gives_up(

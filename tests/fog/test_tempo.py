@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from domain.effects import JobIs, RunIs, RunState
 from domain.rules.records import Checks
-from fog.tempo import NOTHING, SLOWEST_MS, Going, going_on, interval
+from fog.tempo import HALF_MS, NOTHING, SLOWEST_MS, Going, going_on, interval
 from ledger.cid import Cid
 from ledger.database import connect, writing
 from projections import schedules
@@ -20,19 +20,31 @@ def test_a_lone_job_waits_no_longer_than_the_setting_says():
 
 
 def test_many_runs_wait_for_each_other():
-    assert [interval(50, Going(live, live), waiting=2) for live in (3, 4, 5, 1000)] == [
+    live = (3, 5, 8, 11, 12, 1000)
+    assert [interval(50, Going(runs, 2 * runs), waiting=2) for runs in live] == [
         150,
-        250,
         350,
+        650,
+        950,
+        SLOWEST_MS,
         SLOWEST_MS,
     ]
 
 
+def test_when_half_is_said_workers_may_soon_have_nothing_to_do():
+    assert [interval(50, Going(20, 40), waiting) for waiting in (19, 20, 39)] == [
+        SLOWEST_MS,
+        HALF_MS,
+        HALF_MS,
+    ]
+    assert interval(50, Going(3, 6), waiting=5) == 150
+
+
 def test_when_everybody_has_spoken_nobody_waits_any_more():
     """As at the end of a job: nothing else is to come, and its submitter waits."""
-    assert [interval(50, Going(9, 18), waiting) for waiting in (0, 17, 18, 40)] == [
+    assert [interval(50, Going(20, 40), waiting) for waiting in (0, 39, 40, 90)] == [
         SLOWEST_MS,
-        SLOWEST_MS,
+        HALF_MS,
         50,
         50,
     ]
