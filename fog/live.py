@@ -1,11 +1,13 @@
 """The live view: what the HTTP API is told by this running node, beside what the tables say.
 
-Implements `projections.live.LiveView`. Its methods answer from memory, at once; what needs the replica (the
-tentative state, events that wait) is taken by `refresh`, in the replica's thread, whenever something moved.
+Implements `projections.live.LiveView`. Most of its methods answer from memory, at once; what waits in the
+replica is looked at by `refresh`, in the replica's thread, whenever something moved. The tentative state is
+made only when somebody asks for it: it costs executing all that is not final.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Final
@@ -31,8 +33,8 @@ WAITING_MAX: Final = 200
 LOOK_AGAIN_S: Final = 1.0
 """A look without news: events that were refused, or became final, are no news and yet to be seen."""
 
-REFRESH_S: Final = 0.25
-"""Between two looks at the replica while events pour in: a look costs executing what is not final."""
+REFRESH_S: Final = 0.5
+"""Between two looks at the replica while events pour in, and between two tentative states."""
 
 
 class Live:
@@ -57,6 +59,8 @@ class Live:
         self.mode: Mode = "archive"
         self.others: dict[str, Mapping[str, int]] = {}  # counters of further parts, by their first word
         self._tentative: State | None = None
+        self._tentative_until = -math.inf  # trio's clock
+        self._executing = trio.Lock()
         self._waiting: list[Waiting] = []
         self._counters: dict[str, int] = {}
 
@@ -72,7 +76,6 @@ class Live:
     def _look(self) -> None:
         """In the replica's thread."""
         replica = self._ledger.replica
-        self._tentative = replica.tentative()
         events = replica.waiting(WAITING_MAX)
         self._waiting = [
             Waiting(
@@ -130,10 +133,12 @@ class Live:
             for link in self._host.peers()
         ]
 
-    def tentative_balance(self, account: bytes) -> tuple[int, int, int] | None:
-        if self._tentative is None:
-            return None
-        return holdings(self._tentative, account)
+    async def tentative_balance(self, account: bytes) -> tuple[int, int, int] | None:
+        async with self._executing:
+            if self._tentative is None or trio.current_time() >= self._tentative_until:
+                self._tentative = await self._ledger.call(self._ledger.replica.tentative)
+                self._tentative_until = trio.current_time() + REFRESH_S
+            return holdings(self._tentative, account)
 
     def event_status(self, event: Cid) -> Waiting | None:
         return next((one for one in self._waiting if one.event == event), None)

@@ -57,7 +57,7 @@ def router(asker: Asker) -> APIRouter:
         """The final balance beside what it would be if all that this node has seen became final."""
         key = bytes.fromhex(account)
         answer = await asker.ask(balances.one, key)
-        amounts = live.tentative_balance(key)
+        amounts = await live.tentative_balance(key)
         maybe = None
         if amounts is not None:
             free, escrow, pledged = amounts

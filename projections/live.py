@@ -125,7 +125,7 @@ class LiveView(Protocol):
         """Connected now, in any order."""
         ...
 
-    def tentative_balance(self, account: bytes) -> tuple[int, int, int] | None:
+    async def tentative_balance(self, account: bytes) -> tuple[int, int, int] | None:
         """(free, escrow, pledged) micro-credits if all events here became final now; None: not known yet."""
         ...
 

@@ -69,7 +69,7 @@ class Node:
     def peers(self) -> Sequence[Peer]:
         return self.neighbours
 
-    def tentative_balance(self, account: bytes) -> tuple[int, int, int] | None:
+    async def tentative_balance(self, account: bytes) -> tuple[int, int, int] | None:
         return self.maybe.get(account)
 
     def event_status(self, event: Cid) -> Waiting | None:
