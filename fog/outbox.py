@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import trio
+
 from domain.work import Work
 from fog.exchange import Exchange
 from fog.pulse import Pulse
@@ -23,6 +25,10 @@ from network.sync_messages import Hello
 
 AGAIN_BYTES_MAX: Final = 256 * 1024
 """Of wires announced again at once: some hundreds of events; sync brings what is older."""
+
+
+MARK_GAP_S: Final = 5.0
+"""Between two marks, each of which is written to the disk: what was said meanwhile is announced once more."""
 
 
 class Outbox:
@@ -52,6 +58,7 @@ class Outbox:
         while True:
             seen = await pulse.after(seen)
             await self._ledger.write(self._mark)
+            await trio.sleep(MARK_GAP_S)
 
     def _mark(self) -> None:
         replica = self._ledger.replica
