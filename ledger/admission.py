@@ -378,7 +378,8 @@ class Admission:
         places = dict.fromkeys(ids)
         self._fetch_places(places)
         found = {id: self._places[id] for id in places}
-        self.store.require_places(found)
+        # Where an event is in memory, its place was read from it.
+        self.store.require_places({id: place for id, place in found.items() if id not in self._events})
         return list(found.values())
 
     def _fetch_places(self, ids: Iterable[Cid]) -> None:

@@ -149,8 +149,8 @@ def translated(engine: sa.Engine) -> Iterator[None]:
         raise
     except UnicodeDecodeError as error:  # the driver, on a damaged schema
         raise corrupt(engine.url.render_as_string(hide_password=True), str(error)) from error
-    except sa.exc.DBAPIError as error:
-        meant = _meaning(engine, error.orig)
+    except (sa.exc.DBAPIError, sqlite3.Error) as error:
+        meant = _meaning(engine, error.orig if isinstance(error, sa.exc.DBAPIError) else error)
         if meant is None:
             raise
         raise meant from error
@@ -209,8 +209,10 @@ def _prepare_sqlite(engine: sa.Engine, pragmas: Sequence[str]) -> None:
 
     @event.listens_for(engine, "begin")
     def _begun(connection: sa.Connection) -> None:
+        # By the driver itself: SQLAlchemy's way to a cursor takes longer than most of what is then asked.
         writes = connection.get_execution_options().get("fog_writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        driver: Any = connection.connection.driver_connection
+        driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 _BUILDING: Final = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-65536")

@@ -232,8 +232,10 @@ class SqlSubscription(ListenNotifySubscription[SqlRecorder]):
         self._recorder._listeners.discard(self._has_been_notified)
 
 
-def _greatest(connection: sa.Connection, column: sa.ColumnElement[Any]) -> int | None:
-    return cast("int | None", connection.execute(sa.select(sa.func.max(column))).scalar())
+def _greatest(connection: sa.Connection, column: sa.Column[int]) -> int | None:
+    """As driver's text: on the way of every event."""
+    query = f'SELECT max("{column.name}") FROM {column.table.name}'
+    return cast("int | None", connection.exec_driver_sql(query).scalar())
 
 
 @contextmanager

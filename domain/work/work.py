@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeVar
 
-from eventsourcing.persistence import ProcessRecorder
+from eventsourcing.persistence import IntegrityError, ProcessRecorder
 
 from domain.compute.spec import OUTPUT_MAX
 from domain.work.journal import TAIL, Journal, whole
@@ -237,12 +237,18 @@ class Work:
         """Keep the answer to a lease, before it is committed to. A second answer is not taken: the first is
         returned."""
         with self._lock:
-            lease = self._lease(job, shard, attempt)
-            if lease is not None:
-                return lease
-            lease = HeldLease(_lease(job, shard, attempt))
+            id = _lease(job, shard, attempt)
+            if id in self._open:
+                return self._opened(HeldLease, id)
+            lease = HeldLease(id)
             answer = self._next(lease, LeaseComputed, result=result, fuel=fuel, salt=salt)
-            return self._begin(self._leases, lease, answer)
+            try:
+                return self._begin(self._leases, lease, answer)
+            except IntegrityError:  # it was answered, and is over: seldom, so that is not looked up before
+                first = self._journal.find(HeldLease, id)
+                if first is None:
+                    raise
+                return first
 
     def lease(self, job: Cid, shard: int, attempt: int) -> HeldLease | None:
         """The answer to a lease, if it was computed."""
