@@ -5,8 +5,8 @@ which a core that held one lease alone would be idle. So as many are held ahead 
 fetched meanwhile. Of long ones none: there is little to gain, and whoever waits behind one could run
 elsewhere.
 
-Knows durations. What must always hold: nothing is held ahead before a run was seen, nor while runs are long;
-at most AHEAD_MAX a slot.
+Knows durations. What must always hold: nothing is held ahead before a run was seen, while runs are long, or
+when what was held did not get its turn; at most AHEAD_MAX a slot.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-AHEAD_MAX: Final = 32
+AHEAD_MAX: Final = 64
 """For each slot: more would keep work from idle others, for the sake of runs that are all overhead."""
 
 RUN_S_MAX: Final = 5.0
@@ -37,6 +37,8 @@ class Ahead:
     def __init__(self, slots: int) -> None:
         self.count = 0
         self._slots = slots
+        self.patience_s = QUEUE_S_MAX
+        """For how long a lease of the present ones may wait for its turn."""
         self._run_s: float | None = None
         self._turn_s: float | None = None
 
@@ -44,6 +46,10 @@ class Ahead:
         """A run took so long, from its start to its result, without the time in which it stood still."""
         self._run_s = _mixed(self._run_s, seconds)
         self._settle()
+
+    def late(self) -> None:
+        """A lease went back, because those before it took too long: as after a long run, nothing is held."""
+        self.ran(max(4 * RUN_S_MAX, 4 * (self._run_s or 0)))
 
     def turned(self, seconds: float) -> None:
         """So long after a commitment the ledger showed its slot free."""
@@ -59,8 +65,10 @@ class Ahead:
     def _wanted(self) -> int:
         if self._run_s is None or self._turn_s is None or self._run_s > RUN_S_MAX:
             return 0
-        runs = self._slots * max(self._turn_s, TURN_S_MIN) / max(self._run_s, 1e-3)  # done meanwhile
-        return min(self._slots * AHEAD_MAX, math.ceil(SPARE * runs))
+        run_s = max(self._run_s, 1e-3)
+        bridging = math.ceil(SPARE * self._slots * max(self._turn_s, TURN_S_MIN) / run_s)
+        patient = int(self.patience_s / 2 / run_s) * self._slots  # when runs take twice as long as usual
+        return min(self._slots * AHEAD_MAX, bridging, patient)
 
     def __repr__(self) -> str:
         return f"<Ahead {self.count}, slots={self._slots}>"

@@ -33,7 +33,7 @@ SLOWER_TIMES: Final = 2
 SLOWEST_MS: Final = 1_000
 """Between two checkpoints: two of them lie between a commitment and the next lease."""
 
-HALF_MS: Final = 400
+HALF_MS: Final = 200
 """The same, once half of what is to come is there: who held little ahead has soon nothing to do."""
 
 

@@ -292,12 +292,14 @@ class Worker:
         Raises FogError (`busy`) when that takes too long: of the time in which work was allowed, or because
         half of the lease is over. Raises Evicted.
         """
-        lease_s = (row["until"] - row["leased"]) / 1000
+        half_s = (row["until"] - row["leased"]) / 2000
+        self._ahead.patience_s = min(half_s, QUEUE_S_MAX)
         has_turn = False
-        with trio.move_on_after(lease_s / 2), self.gate.patience(QUEUE_S_MAX):
+        with trio.move_on_after(half_s), self.gate.patience(QUEUE_S_MAX):
             await self._turns.acquire()
             has_turn = True
         if not has_turn:
+            self._ahead.late()
             raise FogError("those before it take too long", code="busy")
         try:
             yield

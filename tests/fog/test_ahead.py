@@ -41,11 +41,35 @@ def test_nothing_is_held_ahead_before_anything_is_known():
     assert ahead.count == 0
 
 
+def test_of_leases_that_may_not_wait_long_so_many_are_held_as_get_their_turn():
+    ahead = after(run_s=0.5, turn_s=0.8)
+    assert ahead.count == 4
+    ahead.patience_s = 2.0
+    ahead.ran(0.5)
+    assert ahead.count == 2
+    ahead.patience_s = 0.8
+    ahead.ran(0.5)
+    assert ahead.count == 0
+
+
 def test_one_long_run_ends_it_at_once():
     """Whoever waits behind it could run elsewhere."""
     ahead = after(run_s=0.1, turn_s=0.4)
     ahead.ran(RUN_S_MAX * 2)
     assert ahead.count == 0
+
+
+def test_a_lease_that_went_back_for_lack_of_a_turn_ends_it_until_runs_are_short_again():
+    """The machine has become slow, and a run that does not end tells nothing."""
+    ahead = after(run_s=0.1, turn_s=0.4)
+    ahead.late()
+    assert ahead.count == 0
+    ahead.ran(1.0)
+    ahead.ran(1.0)
+    assert ahead.count == 0
+    for _ in range(20):
+        ahead.ran(0.1)
+    assert ahead.count > 8
 
 
 def test_small_changes_are_not_worth_an_event():
