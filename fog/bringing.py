@@ -214,7 +214,9 @@ class Bringing:
         """One try. How long to pause before the next one; None when it is here, or lost."""
         async with self._places:  # others have the place between two tries
             begun = trio.current_time()
-            before = await self._keep(self._results.blocks_here, wanted.result)
+            before = 0
+            if self._results.store.has(wanted.result):
+                before = await self._keep(self._results.blocks_here, wanted.result)
             try:
                 await self._brought(wanted, record, hold)
                 return None

@@ -41,6 +41,19 @@ class ProgramFiles:
             self._used[cid] += 1
             return path
 
+    def take_known(self, cid: Cid) -> Path | None:
+        """`take`, if that takes no time: it is a file already, and nobody is at the files just now."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            if cid not in self._known:
+                return None
+            self._known.move_to_end(cid)
+            self._used[cid] += 1
+            return self._known[cid]
+        finally:
+            self._lock.release()
+
     def give_back(self, cid: Cid) -> None:
         with self._lock:
             self._used[cid] -= 1

@@ -71,7 +71,9 @@ class Provisions:
         return ShardTask(spec, shard, program, inputs, runtime)
 
     async def _program(self, cid: Cid, used: ExitStack) -> Path:
-        path = await trio.to_thread.run_sync(self._programs.take, cid)
+        path = self._programs.take_known(cid)
+        if path is None:
+            path = await trio.to_thread.run_sync(self._programs.take, cid)
         used.callback(self._programs.give_back, cid)
         return path
 

@@ -187,16 +187,13 @@ class Submitter:
                 nursery.start_soon(on, self._agenda.folded, folded)
             if len(record.inputs) > 1:
                 with trio.move_on_at(told + PROGRESS_S):
-                    await self._until_ended(job)
+                    await self._until_ended(record)
             record = await self._keep(self._work.job, job) or record
 
-    async def _until_ended(self, job: Cid) -> None:
-        while True:
-            beat = self.fetched.beat
-            record = await self._keep(self._work.job, job)
-            if record is None or record.ended:
-                return
-            await self.fetched.after(beat)
+    async def _until_ended(self, record: SubmittedJob) -> None:
+        """A record that is open is one object, in which its end shows."""
+        while not record.ended:
+            await self.fetched.after(self.fetched.beat)
 
     async def require_ours(self, job: Cid) -> SubmittedJob:
         """Raises UsageError (`not_submitted_here`)."""

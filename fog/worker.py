@@ -33,7 +33,7 @@ from typing import Final, NamedTuple
 
 import trio
 
-from domain.compute.sandbox import Sandbox
+from domain.compute.sandbox import Sandbox, ShardOutcome
 from domain.payloads import LeaseRelease, LeaseReveal, Payload, SealedCommit
 from domain.rules import Lease as Sealing
 from domain.rules import sealed
@@ -112,6 +112,7 @@ class Worker:
         self._say = say
         self._breath = Breath(say)
         self._scopes: dict[Lease, trio.CancelScope] = {}
+        self._jobs: dict[Cid, Row] = {}  # of the leases that are owed
         self._leases = 0  # carried since the start
         self._ahead = Ahead(settings.slots)
         self._looked = Pulse()  # after every look at the agenda; also when `_ahead` changed
@@ -146,10 +147,21 @@ class Worker:
                 self._looked.advance()
                 for lease in self._scopes.keys() - owed.keys():
                     self._scopes[lease].cancel()
+                jobs = await self._jobs_of(owed)
                 for lease in owed.keys() - self._scopes.keys():
                     self._scopes[lease] = trio.CancelScope()
-                    nursery.start_soon(self._carry, lease, owed[lease])
+                    nursery.start_soon(self._carry, lease, owed[lease], jobs[lease.job])
                 await self._close_all_but(owed)
+
+    async def _jobs_of(self, leases: Collection[Lease]) -> dict[Cid, Row]:
+        """The terms of their jobs, each asked for once: they never change."""
+        wanted = {lease.job for lease in leases}
+        self._jobs = {job: row for job, row in self._jobs.items() if job in wanted}
+        for job in wanted - self._jobs.keys():
+            row = await self._agenda.ask(agenda.job_row, job)
+            assert row is not None, "a run of a job that is not in the tables"
+            self._jobs[job] = row
+        return self._jobs
 
     async def _close_all_but(self, owed: Collection[Lease]) -> None:
         """Answers to leases that the ledger asks nothing more of are over."""
@@ -197,14 +209,12 @@ class Worker:
 
     # -- one lease ---------------------------------------------------------------------------------------
 
-    async def _carry(self, lease: Lease, row: Row) -> None:
+    async def _carry(self, lease: Lease, row: Row, job: Row) -> None:
         """All of one lease; when it is over the agenda no longer lists it."""
         self._leases += 1
         self.sandbox.warm()  # it starts while inputs are fetched
         try:
             with self._scopes[lease]:
-                job = await self._agenda.ask(agenda.job_row, lease.job)
-                assert job is not None, "a run of a job that is not in the tables"
                 held = await self._computed(lease, row, job)
                 if held is None:
                     await trio.sleep_forever()  # given back; wait until the ledger says so too
@@ -274,16 +284,20 @@ class Worker:
             self.sandbox.warm()
             self.counts.update(f"run.{run.status}" for run in outcome.result.runs)
             hold.takes_new = True
-            for cid, path in outcome.blobs.items():
-                with path.open("rb") as source:
-                    assert await trio.to_thread.run_sync(self._blobs.store.add, source) == cid
-            result = await trio.to_thread.run_sync(lambda: self._blobs.store.add(outcome.result.encode()))
+            held = await trio.to_thread.run_sync(self._kept, lease, outcome)
         finally:
             used.close()
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(shutil.rmtree, scratch, True)
-        answer = partial(self._work.computed, result=result, fuel=outcome.result.fuel, salt=os.urandom(32))
-        return await trio.to_thread.run_sync(answer, *lease)
+        return held
+
+    def _kept(self, lease: Lease, outcome: ShardOutcome) -> HeldLease:
+        """Blobs, result and answer, in this order, each durable before the next."""
+        for cid, path in outcome.blobs.items():
+            with path.open("rb") as source:
+                assert self._blobs.store.add(source) == cid
+        result = self._blobs.store.add(outcome.result.encode())
+        return self._work.computed(*lease, result=result, fuel=outcome.result.fuel, salt=os.urandom(32))
 
     @asynccontextmanager
     async def _turn(self, row: Row) -> AsyncIterator[None]:

@@ -40,6 +40,10 @@ commit takes them all."""
 FEED: Final = KNOWN_MAX // 2
 """Blocks that a fetch brings at once."""
 
+FEW: Final = 8
+"""Blocks looked for in the thread that moves the network: some microseconds each. Going to another thread
+costs a hundred."""
+
 NO_DEADLINE_S: Final = 10_000.0
 """The deadline of an answer is kept by `Fetches`, which alone knows when it was due."""
 
@@ -148,8 +152,13 @@ class Blobs:
         Raises BlobMissing, RemoteError (`oversize`, `undersize`, `bad_schema`), BlobsFull, OSError.
         """
         cids = [one.cid for one in wanted]
+        few = len(cids) <= FEW and all(cid.is_raw for cid in cids)  # of one block each
         with self.store.pins.hold(*cids):
-            await self._gather(cids, peers)
+            if not few or self._here_not(cids):
+                await self._gather(cids, peers)
+            if few:
+                self._require_sizes(wanted)
+                return
             await _in_thread(self._require_sizes, wanted)
             await self._gather(self._chunks_of(cids), peers)
             await _in_thread(self._require_as_said, cids)
