@@ -199,7 +199,7 @@ class Child:
     async def _reap(self) -> int:
         """How it ended; what it used is read before its number is given back."""
         if self._process.returncode is None:
-            await trio.to_thread.run_sync(os.waitid, os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            await _until_ended(self.pid)
             self.meter.look()
         return self._process.wait()
 
@@ -214,6 +214,21 @@ class Child:
             code = "host_memory"
         name = f"exit {status}" if status >= 0 else signal.strsignal(-status) or f"signal {-status}"
         return SandboxFailure(f"the sandbox ended early ({name}): {printable(said)[-500:]}", code=code)
+
+
+async def _until_ended(pid: int) -> None:
+    """Wait for a child of ours, which is not reaped."""
+    try:
+        descriptor = os.pidfd_open(pid) if sys.platform == "linux" else -1
+    except OSError:  # an old kernel, or no descriptor left
+        descriptor = -1
+    if descriptor < 0:
+        await trio.to_thread.run_sync(os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        return
+    try:
+        await trio.lowlevel.wait_readable(descriptor)  # at once, if it has ended
+    finally:
+        os.close(descriptor)
 
 
 def _tell_group(pid: int, word: signal.Signals) -> None:
