@@ -267,7 +267,7 @@ def test_many_of_our_own_are_read_at_once_as_each_alone(some: list[Pear | Fig], 
         assert canonical.decode_own(Pear | Fig, data, size_max=200) == fruit  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("count", [0, 1, 23, 24, 255, 256, 65_535, 65_536, 70_000])
+@pytest.mark.parametrize("count", [0, 1, 23, 24, 255, 256, 257, 511, 512, 70_000])
 def test_a_list_of_any_length_is_read_at_once(count: int) -> None:
     assert canonical.decode_all_own(int, [b"\x07"] * count, size_max=1) == [7] * count
 
