@@ -47,8 +47,8 @@ UNSCANNED_MAX = 1024
 1024 / 3 lists of 1024 items, some 3 MB for a moment."""
 
 READ_AT_ONCE = 256
-"""Values of our own in one list: with more, what was decoded is out of the processor's cache when it is shaped,
-and reading takes twice as long."""
+"""Values of our own in one list: with more, what was decoded is out of the processor's cache by the time it is
+shaped, and reading takes twice as long."""
 
 WORDS_MAX = 200  # characters of a library's own message in one of ours
 
@@ -179,7 +179,8 @@ def decode_all_own(kind: type[T], all_data: Sequence[bytes], *, size_max: int) -
         longest = max(map(len, some))
         if longest > size_max:
             raise RemoteError(f"{longest} bytes where at most {size_max} are allowed", code="oversize")
-        found += shape(list[kind], decode_judged(_list_head(len(some)) + b"".join(some)))
+        values = decode_judged(_list_head(len(some)) + b"".join(some))
+        found += shape(list[kind], values)  # type: ignore[valid-type]
     return found
 
 

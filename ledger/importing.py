@@ -32,7 +32,7 @@ from ledger.car import Block
 from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.cid import Cid
 from ledger.cut import checkpoint_leaf, execute_events
-from ledger.database import connect, reading, sqlite_path, writing
+from ledger.database import blob, connect, reading, sqlite_path, writing
 from ledger.errors import RemoteError, UsageError
 from ledger.event import Event
 from ledger.execution import Rules
@@ -212,11 +212,12 @@ class _Import:
                 f"height {checkpoint.height} gives another event tree or other receipts", code="wrong_roots"
             )
         height, first = checkpoint.height, checkpoint.n - len(new)
-        ids: list[bytes | None] = [*map(bytes, (event.id for event in new)), None]
+        ids: list[bytearray | None] = [*(blob(event.id) for event in new), None]
         for event in new:
             self._note_event(event, height)
         self._rows[OUTCOME] += [
-            (place, height, *outcome) for place, outcome in enumerate(zip(ids, receipts, strict=True), first)
+            (place, height, id, blob(receipt))
+            for place, (id, receipt) in enumerate(zip(ids, receipts, strict=True), first)
         ]
         data = checkpoint.encode()
         row = (height, bytes(Cid.of(data)), checkpoint.T, first, checkpoint.n, data, shown, None)
@@ -230,7 +231,8 @@ class _Import:
         """On the chain of its lane, or as a rival: as if it had arrived in this order."""
         header, lane = event.header, event.lane
         head = self._heads.get(lane)
-        row = (bytes(event.id), header.by, header.lane, header.seq, header.lc, header.ts, height, event.wire)
+        place = (header.lane, header.seq, header.lc, header.ts)
+        row = (blob(event.id), blob(header.by), *place, height, blob(event.wire))
         if header.seq == 0 if head is None else head == (header.seq - 1, header.prev):
             self._heads[lane] = (header.seq, event.id)
             self._chained += 1

@@ -14,10 +14,10 @@ import sqlalchemy as sa
 
 from domain.effects import Balance, Transferred
 from domain.rules.records import ACCOUNT
-from ledger.database import execute_many
+from ledger.database import blob, execute_many
 from ledger.genesis import Genesis
 from projections import pages
-from projections.model import METADATA, Batch, Entry, ReadModel, Row, Standing, append, blob, upsert
+from projections.model import METADATA, Batch, Entry, ReadModel, Row, Standing, append, upsert
 
 BALANCE = sa.Table(
     "rm_balance",

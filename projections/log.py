@@ -13,9 +13,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from domain.effects import Refusal
+from ledger.database import blob
 from ledger.execution import OK
 from projections import pages
-from projections.model import METADATA, AnyText, Batch, Entry, ReadModel, Row, Standing, append, blob, upsert
+from projections.model import METADATA, AnyText, Batch, Entry, ReadModel, Row, Standing, append, upsert
 
 EVENT = sa.Table(
     "rm_event",

@@ -174,11 +174,6 @@ def in_order(table: sa.Table, rows: Iterable[Row]) -> list[tuple[Any, ...]]:
     return list(map(_getter(table), rows))
 
 
-blob: Final = bytearray
-"""Of bytes on their way into a table that grows with every event: Python's sqlite3 looks for an adapter for
-each `bytes`, which takes it four times as long as taking a bytearray as it is."""
-
-
 def _write(conn: sa.Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]], statement: str) -> None:
     """One statement for all rows, in the driver's own words: what SQLAlchemy does for each value would take
     as long as the database."""
