@@ -13,7 +13,6 @@ asks for one block knows what it can get back.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from typing import Annotated, BinaryIO, Final
 
@@ -58,16 +57,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return len(chunk) == self.size_of(index) and verify(chunk, self.chunks[index])
 
 
-def blocks(source: bytes | BinaryIO) -> Iterator[tuple[Cid, bytes]]:
+def blocks(source: bytes | memoryview | BinaryIO) -> Iterator[tuple[Cid, bytes]]:
     """Every block of a blob, each with its Cid. The last one's Cid is the blob's id.
 
     Holds one chunk at a time, so a stream may be larger than memory. The stream is read until it ends and
     is left open. Raises UsageError (`blob_too_big`) past `BLOB_SIZE_MAX`; what came before is not a blob.
     """
-    stream = io.BytesIO(source) if isinstance(source, bytes) else source
     size, cids = 0, list[Cid]()
-    chunk = _read_chunk(stream)
-    while chunk or not cids:  # an empty blob is one empty chunk
+    for chunk in _chunks(source):
         size += len(chunk)
         if size > BLOB_SIZE_MAX:
             raise UsageError(
@@ -77,13 +74,12 @@ def blocks(source: bytes | BinaryIO) -> Iterator[tuple[Cid, bytes]]:
             )
         cids.append(Cid.of_raw(chunk))
         yield cids[-1], chunk
-        chunk = _read_chunk(stream)
     if len(cids) > 1:
         manifest = Manifest(size, tuple(cids)).encode()
         yield Cid.of(manifest), manifest
 
 
-def cid_of(source: bytes | BinaryIO) -> Cid:
+def cid_of(source: bytes | memoryview | BinaryIO) -> Cid:
     """The blob's id alone. Raises like `blocks`."""
     *_, (cid, _) = blocks(source)
     return cid
@@ -107,6 +103,17 @@ def parse_manifest(data: bytes) -> Manifest:
             code="bad_schema",
         )
     return manifest
+
+
+def _chunks(source: bytes | memoryview | BinaryIO) -> Iterator[bytes]:
+    """All are full but the last; an empty blob is one empty chunk."""
+    if isinstance(source, bytes | memoryview):
+        for start in range(0, max(1, len(source)), BLOCK_SIZE_MAX):
+            yield bytes(source[start : start + BLOCK_SIZE_MAX])
+        return
+    yield _read_chunk(source)
+    while chunk := _read_chunk(source):
+        yield chunk
 
 
 def _read_chunk(stream: BinaryIO) -> bytes:

@@ -36,6 +36,8 @@ REPORT_FD: Final = 1
 Inputs = list[tuple[str, int]]
 """Name and open file of each."""
 
+NOTHING: Final = memoryview(b"")
+
 SAID_MAX: Final = 500  # of a failure, in characters
 
 PYTHON_ENV: Final = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
@@ -75,7 +77,7 @@ def _work(built: wasmtime.Engine, task: Task) -> None:
     except modules.BadModule as bad:
         write_report(REPORT_FD, Loaded(False, 0, confined))
         for name, _ in _groups(task, inputs):
-            write_report(REPORT_FD, Ran(name, "bad_program", 0, 0, bad.code, b"", b"", []))
+            write_report(REPORT_FD, Ran(name, "bad_program", 0, 0, bad.code, NOTHING, b"", []))
         return
     confine.limit_cpu(task.load_cpu_s + task.cpu_s)
     confine.forbid_calls(calls.running())
@@ -143,7 +145,7 @@ def _runs(
     over = False
     for name, given in _groups(task, inputs):
         if over or fuel == 0:
-            yield Ran(name, "not_run", 0, 0, "", b"", b"", [])
+            yield Ran(name, "not_run", 0, 0, "", NOTHING, b"", [])
             continue
         tree = Tree(Quota(size, files))
         world = _world(task, tree, name, given, script)
@@ -188,9 +190,9 @@ def _ran(name: str, ended: Ended, world: World) -> Ran:
         ended.fuel,
         ended.exit_code,
         ended.detail,
-        bytes(world.stdout.data),
+        memoryview(world.stdout.data),
         bytes(world.stderr.data),
-        list(world.tree.captured()),
+        [(path, memoryview(data)) for path, data in world.tree.captured()],
     )
 
 

@@ -373,13 +373,13 @@ class _Capture:
         )
         self.runs.append(run)
 
-    async def _output(self, data: bytes) -> Output:
+    async def _output(self, data: bytes | memoryview) -> Output:
         if len(data) <= INLINE_MAX:
-            return Output(len(data), data=data)
+            return Output(len(data), data=bytes(data))
         cid = await aside(len(data), blob.cid_of, data)
         if cid not in self.blobs:
             path = self._scratch / str(cid)
-            await trio.Path(path).write_bytes(data)
+            await trio.to_thread.run_sync(path.write_bytes, data)
             self.blobs[cid] = path
         return Output(len(data), cid=cid)
 

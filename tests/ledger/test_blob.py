@@ -81,6 +81,12 @@ def test_a_stream_gives_the_blocks_that_its_bytes_give(most: int):
     assert list(blob.blocks(Drip(data, most))) == list(blob.blocks(data))
 
 
+@pytest.mark.parametrize("size", INTERESTING_SIZES)
+def test_a_view_gives_the_blocks_that_its_bytes_give(size: int):
+    data = content(size)
+    assert list(blob.blocks(memoryview(data))) == list(blob.blocks(data))
+
+
 def test_a_stream_is_left_open_and_read_to_its_end():
     """The caller opened it, the caller closes it."""
     stream = io.BytesIO(content(FULL + 1))

@@ -444,7 +444,7 @@ def say(data: bytes) -> None:
 
 
 def report(**changes: object) -> bytes:
-    honest = Ran("", "ok", 1, 0, "", b"", b"", [])
+    honest = Ran("", "ok", 1, 0, "", memoryview(b""), b"", [])
     return frame(msgspec.structs.replace(honest, **changes))
 
 
@@ -563,7 +563,7 @@ def main(name: str, native: str) -> None:
 
     def in_place_of_the_guest(*given: object) -> Iterator[Ran]:
         task = next(value for value in given if isinstance(value, Task))
-        yield Ran("", "ok", 1, 0, "", attempt(_facts(task)).encode(), b"", [])
+        yield Ran("", "ok", 1, 0, "", memoryview(attempt(_facts(task)).encode()), b"", [])
 
     def in_place_of_the_compiler(*given: object) -> object:
         told_names.append(attempt(_FACTS[0]))
