@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("fog", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fog")
 
-ALONE = ("nodes", "domain/compute", "domain/harvest")
+ALONE = ("nodes", "domain/compute")
 """Folders whose tests want the machine to themselves; of others, modules and tests say so with the marker."""
 
 

@@ -21,6 +21,8 @@ from domain.harvest.readings import Readings
 from tests.domain.harvest.buses import LOGIN1, Answers, daemon, logind, service, session
 from tests.domain.harvest.devices import Printed, tree
 
+pytestmark = pytest.mark.alone  # a look that takes long is a failure
+
 NOW = 1_700_000_000_000
 NM = "org.freedesktop.NetworkManager"
 AT_HOME: Answers = {("/org/freedesktop/NetworkManager", NM): ("a{sv}", ({"Metered": ("u", 4)},))}

@@ -17,7 +17,7 @@ from domain.harvest.probes.networkmanager import NetworkManager
 from domain.harvest.readings import Readings
 from tests.domain.harvest.buses import LOGIN1, Answers, daemon, logind, service, session
 
-pytestmark = pytest.mark.slow  # each starts a daemon
+pytestmark = [pytest.mark.slow, pytest.mark.alone]  # each starts a daemon
 
 NM = "org.freedesktop.NetworkManager"
 UPTIME_US = 86_400_000_000
