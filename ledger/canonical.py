@@ -47,8 +47,8 @@ UNSCANNED_MAX = 1024
 1024 / 3 lists of 1024 items, some 3 MB for a moment."""
 
 READ_AT_ONCE = 256
-"""Values of our own in one list: with more, what was decoded is out of the processor's cache by the time it is
-shaped, and reading takes twice as long."""
+"""Values of our own in one list: with more, what was decoded is out of the processor's cache by the time it
+is shaped, and reading takes twice as long."""
 
 WORDS_MAX = 200  # characters of a library's own message in one of ours
 
