@@ -156,8 +156,9 @@ class Reputation(Effect, frozen=True, tag="reputation"):
 class EscrowIs(Effect, frozen=True, tag="escrow"):
     """An escrow for vouchers as it now stands: `redeemed` of `amount` has gone to the payee.
 
-    key     signs its vouchers;  expiry  height up to which the payer vouches
-    until   last height at which a voucher can be redeemed
+    key     signs its vouchers
+    expiry, expiry_time  height and ledger time: the payer vouches until both have passed
+    until, until_time    height and ledger time: a voucher can be redeemed until both have passed
     closed  by the payee, or redeemed in full;  expired  its time was over. Both: the rest went back
     """
 
@@ -169,6 +170,8 @@ class EscrowIs(Effect, frozen=True, tag="escrow"):
     redeemed: Micro
     expiry: Uint
     until: Uint
+    expiry_time: Millis
+    until_time: Millis
     state: EscrowState
 
 

@@ -171,12 +171,16 @@ class EscrowOpen(Payload, frozen=True):
 
     The escrow's id is this event's id; vouchers are signed with the key that signed this event.
 
-    expiry  last checkpoint height for which the payer vouches; the network adds a grace for redeeming
+    The payer vouches until both have passed, and the network adds a grace of either kind for redeeming:
+
+    expiry       last checkpoint height, which a busy network reaches soon
+    expiry_time  ledger time, which jumps when a network that stood still goes on
     """
 
     payee: Key
     amount: Positive
     expiry: Uint
+    expiry_time: Millis
 
 
 class EscrowRedeem(Payload, frozen=True):
@@ -273,7 +277,7 @@ KINDS: Final[dict[tuple[str, int], type[Payload]]] = {
     ("lease.commit", 2): SealedCommit,
     ("lease.reveal", 1): LeaseReveal,
     ("lease.release", 1): LeaseRelease,
-    ("escrow.open", 1): EscrowOpen,
+    ("escrow.open", 2): EscrowOpen,
     ("escrow.redeem", 1): EscrowRedeem,
     ("escrow.close", 1): EscrowClose,
     ("identity.delegate", 1): IdentityDelegate,

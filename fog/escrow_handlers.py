@@ -1,6 +1,6 @@
 """What the control socket answers about escrows: opening, redeeming, closing, listing.
 
-Holds no state and repeats no rule. What it adds is a guess of its own: how many checkpoints 30 days are.
+Holds no state and repeats no rule. What it adds is how long an escrow stands when nobody says.
 """
 
 from __future__ import annotations
@@ -8,11 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
-import sqlalchemy as sa
-
 from domain import payloads
 from domain.payloads import Payload
-from domain.rules.escrows import AHEAD_MAX
 from fog import escrow_methods as methods
 from fog import voucher_line
 from fog.agenda import Agenda
@@ -23,15 +20,9 @@ from ledger.cid import Cid
 from projections import escrows, log
 from projections.model import Row
 
-DAY_MS: Final = 86_400_000
-DAYS: Final = 30
-
-QUIET_DAY: Final = 1_440
-"""Checkpoints that there are in a day when nothing happens: one a minute."""
-
-LOOK_BACK_MS: Final = DAY_MS
-LOOK_BACK_LEAST_MS: Final = 3_600_000
-"""A younger network is taken for an hour old: its first minutes say nothing about its days."""
+THIRTY_DAYS: Final = 30 * 24 * 60
+"""In minutes. As many checkpoints take no longer: a network in which nothing happens makes one a minute. A
+busy one makes them within an hour, and ledger time is what the escrow waits for there."""
 
 
 class Record(Protocol):
@@ -56,14 +47,19 @@ class EscrowHandlers:
         }
 
     async def open(self, request: methods.EscrowOpen, emit: Emit) -> methods.Opened:
-        ahead = request.heights
-        if ahead is None:
-            ahead = await self._agenda.ask(thirty_days)
-        expiry = self._ledger.replica.height + ahead
-        payload = payloads.EscrowOpen(bytes.fromhex(request.payee), request.amount, expiry)
+        ahead = request.minutes or THIRTY_DAYS
+        height, time, _ = await self._agenda.ask(log.last)
+        expiry = height + ahead
+        # Ledger time stands still while nobody votes: the rest of that is not the payee's to lose.
+        expiry_time = max(time, self._ledger.clock()) + ahead * methods.MINUTE_MS
+        payload = payloads.EscrowOpen(bytes.fromhex(request.payee), request.amount, expiry, expiry_time)
         recorded = await self._record(payload, wait=request.wait)
         return methods.Opened(
-            escrow=recorded.event, standing=recorded.standing, expiry=expiry, height=recorded.height
+            escrow=recorded.event,
+            standing=recorded.standing,
+            expiry=expiry,
+            expiry_time=expiry_time,
+            height=recorded.height,
         )
 
     async def redeem(self, request: methods.EscrowRedeem, emit: Emit) -> Recorded:
@@ -80,39 +76,8 @@ class EscrowHandlers:
         if not request.everyone:
             account = self._ledger.account if request.account is None else bytes.fromhex(request.account)
         page = await self._agenda.ask(escrows.page, account, request.state, None, request.limit)
-        height, _, _ = await self._agenda.ask(log.last)
-        return methods.Escrows(escrows=[_line(row) for row in page.rows], height=height)
-
-
-def thirty_days(conn: sa.Connection) -> int:
-    """How many checkpoints 30 days take, at the pace of the last day and never slower than a quiet one.
-
-    Checkpoints come one a minute when nothing happens and up to twenty a second when much does, so no fixed
-    number would do. Too many cost the payer patience at most, since a payee can close at any time.
-    """
-    height, time, _ = log.last(conn)
-    first = log.checkpoint(conn, 1)
-    if first is None:
-        return DAYS * QUIET_DAY
-    since = max(time - LOOK_BACK_MS, int(first["time"]))
-    before = _height_at(conn, since, height)
-    looked_back = max(time - since, LOOK_BACK_LEAST_MS)
-    heights = (height - before) * DAYS * DAY_MS // looked_back
-    return min(max(heights, DAYS * QUIET_DAY), AHEAD_MAX)
-
-
-def _height_at(conn: sa.Connection, time: int, last: int) -> int:
-    """The first height whose ledger time is not below `time`; times rise with heights."""
-    low, high = 1, last
-    while low < high:
-        middle = (low + high) // 2
-        row = log.checkpoint(conn, middle)
-        assert row is not None, f"no checkpoint {middle} below {last}"
-        if row["time"] < time:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+        height, time, _ = await self._agenda.ask(log.last)
+        return methods.Escrows(escrows=[_line(row) for row in page.rows], height=height, time=time)
 
 
 def _line(row: Row) -> methods.EscrowLine:
@@ -126,5 +91,7 @@ def _line(row: Row) -> methods.EscrowLine:
         opened=row["opened"],
         expiry=row["expiry"],
         until=row["until"],
+        expiry_time=row["expiry_time"],
+        until_time=row["until_time"],
         state=row["state"],
     )

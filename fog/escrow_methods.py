@@ -16,29 +16,33 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from domain.effects import EscrowState
-from domain.rules.escrows import AHEAD_MAX
+from domain.rules.escrows import AHEAD_MS_MAX
 from fog.methods import Account, CidText, Message, Standing
 from fog.voucher_line import LINE_SIZE_MAX
-from ledger.types import Micro, Positive, Uint
+from ledger.types import Micro, Millis, Positive, Uint
 
+MINUTE_MS: Final = 60_000
+MINUTES_MAX: Final = AHEAD_MS_MAX // MINUTE_MS
 ESCROWS_LISTED_MAX: Final = 200  # a page of the read model
 
 
 class EscrowOpen(Message, frozen=True, kw_only=True):
-    """`heights`: checkpoints from now to the expiry; null: 30 days at the network's present pace."""
+    """`minutes` and as many checkpoints to the expiry, which comes when both are over; null: 30 days."""
 
     payee: Account
     amount: Positive
-    heights: Annotated[int, Meta(ge=1, le=AHEAD_MAX)] | None = None
+    minutes: Annotated[int, Meta(ge=1, le=MINUTES_MAX)] | None = None
     wait: bool = True
 
 
 class Opened(Message, frozen=True, kw_only=True):
-    """`escrow` is the id that vouchers name. `expiry` is a height; `height` once it is final."""
+    """`escrow` is the id that vouchers name. `expiry` is a height, `expiry_time` a ledger time (unix ms);
+    `height` once it is final."""
 
     escrow: CidText
     standing: Standing
     expiry: Uint
+    expiry_time: Millis
     height: Uint | None = None
 
 
@@ -74,14 +78,17 @@ class EscrowLine(Message, frozen=True, kw_only=True):
     opened: Uint
     expiry: Uint
     until: Uint
+    expiry_time: Millis
+    until_time: Millis
     state: EscrowState
 
 
 class Escrows(Message, frozen=True, kw_only=True):
-    """`height` of the last final checkpoint, to compare with `expiry` and `until`."""
+    """`height` and `time` of the last final checkpoint, to compare with `expiry` and `until`."""
 
     escrows: list[EscrowLine]
     height: Uint
+    time: Millis
 
 
 PARAMS: Final[dict[str, type[Message]]] = {

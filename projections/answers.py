@@ -160,7 +160,9 @@ class Escrow(Record):
     redeemed: Amount = Field(description="The highest total among the vouchers redeemed.")
     opened: Height
     expiry: Height = Field(description="Up to which the payer vouches.")
+    expiry_time: Moment = Field(description="Up to which it vouches in any case, whatever the height.")
     until: Height = Field(description="The last at which a voucher can be redeemed.")
+    until_time: Moment = Field(description="Up to which it can be in any case, whatever the height.")
 
 
 class Event(Shape):

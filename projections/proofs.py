@@ -208,6 +208,8 @@ def _escrow(key: bytes, value: bytes | None) -> dict[str, Any]:
         "redeemed": str(escrow.redeemed),
         "expiry": escrow.expiry,
         "until": escrow.until,
+        "expiry_time": escrow.expiry_time,
+        "until_time": escrow.until_time,
     }
 
 

@@ -43,7 +43,7 @@ MODELS: Final = (
     validators.MODEL,
 )
 
-VERSION: Final = 6
+VERSION: Final = 7
 """Of the tables and folds together. A store with another version is rebuilt when it is opened."""
 
 BATCH_MAX: Final = 2 * (DELTA_EVENTS_MAX + 1)

@@ -10,8 +10,9 @@ and for runs, verdicts and waits, which often end together, table `due` has, by 
 attempt (1) of each.
 
 What must always hold: every lease that runs, every job that runs, every offer that stands, every recovery
-whose epoch is over, everything that is unbonding, every verdict that can be appealed and every
-shard that waits for a checker with a bond at stake has its entry, and no entry is left of one that ended.
+whose epoch is over, every escrow whose last height has passed, everything that is unbonding, every verdict
+that can be appealed and every shard that waits for a checker with a bond at stake has its entry, and no entry
+is left of one that ended.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ BOND: Final = b"d"
 RECOVERY: Final = b"e"
 VERDICT: Final = b"f"
 WAIT: Final = b"g"
+ESCROW: Final = b"h"
 
 OF_ACCOUNTS: Final = (OFFER, BOND, RECOVERY)
 """Kinds whose id is a key, of an account or of a device: 32 bytes of the 36."""

@@ -1,9 +1,9 @@
 """The end of a checkpoint: what time has run out for, and, with a fresh clock, what is placed.
 
     1  lapses       whatever the agenda has up to this ledger time: leases, offers, jobs, bonds to release,
-                    recoveries, verdicts that nobody appealed, waits in vain for a checker
-    2  heights      whatever the calendar has for this height: escrows that expire, recoveries past an epoch,
-                    how far devices came that were dropped in it
+                    recoveries, verdicts that nobody appealed, waits in vain for a checker, escrows
+    2  heights      whatever the calendar has for this height: escrows past their last one, recoveries past an
+                    epoch, how far devices came that were dropped in it
     3  epochs       at the end of one: who may vote in the one after the next, and whose bond waits for that
     4  fates        whether runs that committed before are checked        )
     5  windows      committed runs whose time to reveal begins            ) only at a ready close:
@@ -123,6 +123,9 @@ def _fall_due(draft: Draft, entry: Entry, standing: Standing) -> int:
     elif entry.kind == agenda.WAIT:
         id = Cid(entry.id)
         _wait_on(draft, Spot(id, draft.row(JOB, id), agenda.first_run(draft, entry)[0]), standing)
+    elif entry.kind == agenda.ESCROW:
+        escrows.lapse(draft, entry)
+        return LAPSES_MAX // escrows.ENDS_PER_CLOSE_MAX
     elif entry.kind == agenda.JOB:
         return 1 + jobs.fall_due(draft, Cid(entry.id))
     else:

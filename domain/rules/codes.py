@@ -63,7 +63,7 @@ CODES: Final = {
     "recovery_waiting": "Guardians agreed already, and what they agreed on is about to take effect.",
     "no_recovery": "No guardian has asked to recover the account.",
     # Escrows and vouchers.
-    "expiry_too_soon": "The escrow expires at or before the present height.",
+    "expiry_too_soon": "The escrow expires at or before the present height or ledger time.",
     "expiry_too_far": "The escrow expires further ahead than any escrow may.",
     "escrows_full": "As many escrows are open as the account, or the network, may have.",
     "unknown_escrow": "No escrow of that id is open: it never was, or it has ended.",

@@ -1,16 +1,20 @@
 """Escrows for vouchers: credits set aside for one payee, who may be paid from them while nobody is online.
 
-    open      until its payee closes it, all of it is redeemed, or its last height has come
+    open      until its payee closes it, all of it is redeemed, or its last height and moment have passed
     closed    by the payee, or redeemed in full        ) what was not redeemed
-    expired   at the close of its height `until`       ) goes back to the payer
+    expired   at a close, when both have passed        ) goes back to the payer
 
-`until` is the expiry that the payer chose and the network's grace; later by a few heights when so many
-escrows end at one that its close would take long. A payer cannot take anything back before: what it vouched
-for is there. Whatever becomes of the payer's account or its devices meanwhile, its vouchers stay good: the
-key that signed `escrow.open` signs them, for this escrow, for good.
+Two clocks guard the payee's time to redeem, because each alone can run away: a payer could make traffic until
+the height has come, and ledger time jumps when a network that stood still goes on, before a payee that was
+away could say anything in it.
+
+`until` and `until_time` are what the payer chose and the network's grace; `until` is later by a few heights
+when so many escrows end at one that its close would take long. A payer cannot take anything back before: what
+it vouched for is there. Whatever becomes of the payer's account or its devices meanwhile, its vouchers stay
+good: the key that signed `escrow.open` signs them, for this escrow, for good.
 
 What must always hold: redeemed <= amount; what an open escrow has left is in its payer's escrow; an escrow is
-in the calendar once, at its `until`.
+booked once: in the calendar until the height `until` has passed, in the agenda at `until_time` from then on.
 """
 
 from __future__ import annotations
@@ -21,9 +25,11 @@ from msgspec.structs import replace
 
 from domain.effects import EscrowIs, EscrowState
 from domain.payloads import EscrowClose, EscrowOpen, EscrowRedeem
-from domain.rules import accounts, calendar, checks
+from domain.rules import accounts, agenda, calendar, checks
+from domain.rules.agenda import Entry
 from domain.rules.codes import Refused, in_credits
 from domain.rules.draft import Draft
+from domain.rules.params import DAY_MS
 from domain.rules.records import ESCROW, ESCROWS, ONLY, Escrow
 from domain.vouchers import Voucher
 from ledger.cid import CID_SIZE, Cid
@@ -36,10 +42,14 @@ ESCROWS_OF_ONE_MAX: Final = 64
 """Open at once of one payer: some 150 accounts would be needed to take up all of them."""
 
 ENDS_PER_CLOSE_MAX: Final = 256
-"""Escrows that end at one height: some 20 ms. So an `until` is at most 40 heights later than it might be."""
+"""Escrows that end in one close by either clock: some 20 ms. So an `until` is at most 40 heights later than
+it might be."""
 
 AHEAD_MAX: Final = 2**26
 """Heights to an expiry: 39 days when checkpoints come as fast as they can, twenty a second."""
+
+AHEAD_MS_MAX: Final = 365 * DAY_MS
+"""Ledger time to an expiry: no mistake locks credits up for longer, in a network that goes on."""
 
 
 def open(draft: Draft, order: EscrowOpen) -> None:
@@ -50,7 +60,7 @@ def open(draft: Draft, order: EscrowOpen) -> None:
     """
     if order.payee == draft.author:
         raise Refused("to_self", f"{order.payee.hex()} would be its own payee")
-    _check_expiry(draft, order.expiry)
+    _check_expiry(draft, order)
     if _count(draft, ONLY) >= ESCROWS_MAX:
         raise Refused("escrows_full", f"{ESCROWS_MAX} escrows are open in this network, and no more may be")
     if _count(draft, draft.author) >= ESCROWS_OF_ONE_MAX:
@@ -63,17 +73,27 @@ def open(draft: Draft, order: EscrowOpen) -> None:
     until = calendar.first_free(draft, calendar.ESCROW, earliest, CID_SIZE, ENDS_PER_CLOSE_MAX)
     calendar.write(draft, calendar.ESCROW, until, id)
     _recount(draft, draft.author, +1)
-    escrow = Escrow(draft.author, order.payee, draft.device, order.amount, 0, order.expiry, until)
+    times = order.expiry_time, order.expiry_time + draft.params.grace_ms
+    escrow = Escrow(draft.author, order.payee, draft.device, order.amount, 0, order.expiry, until, *times)
     _write(draft, id, escrow)
 
 
-def _check_expiry(draft: Draft, expiry: int) -> None:
-    height = draft.context.height
+def _check_expiry(draft: Draft, order: EscrowOpen) -> None:
+    height, expiry, ahead_ms = draft.context.height, order.expiry, order.expiry_time - draft.time
     if expiry <= height:
         raise Refused("expiry_too_soon", f"the escrow would expire at height {expiry}, and this is {height}")
     if expiry > height + AHEAD_MAX:
         raise Refused(
             "expiry_too_far", f"the escrow would expire {expiry - height} heights ahead; most is {AHEAD_MAX}"
+        )
+    if ahead_ms <= 0:
+        raise Refused(
+            "expiry_too_soon",
+            f"the escrow would expire at {order.expiry_time}, and ledger time is {draft.time}",
+        )
+    if ahead_ms > AHEAD_MS_MAX:
+        raise Refused(
+            "expiry_too_far", f"the escrow would expire {ahead_ms} ms ahead; most is {AHEAD_MS_MAX} ms"
         )
 
 
@@ -123,9 +143,19 @@ def any_ends(state: State, height: int) -> bool:
 
 
 def expire(draft: Draft) -> None:
-    """At the close of a height: end what is in the calendar for it."""
+    """At the close of a height: end what is in the calendar for it, unless its time is not over."""
     for id in calendar.at(draft, calendar.ESCROW, draft.context.height, CID_SIZE):
-        _end(draft, Cid(id), draft.row(ESCROW, id), "expired")
+        escrow = draft.row(ESCROW, id)
+        if escrow.until_time <= draft.time:
+            _end(draft, Cid(id), escrow, "expired")
+        else:
+            calendar.strike(draft, calendar.ESCROW, escrow.until, id)
+            agenda.write(draft, escrow.until_time, agenda.ESCROW, id)
+
+
+def lapse(draft: Draft, entry: Entry) -> None:
+    """Its height had passed, and now its time has as well."""
+    _end(draft, Cid(entry.id), draft.row(ESCROW, entry.id), "expired")
 
 
 def _of_payee(draft: Draft, id: Cid) -> Escrow:
@@ -145,7 +175,10 @@ def _write(draft: Draft, id: Cid, escrow: Escrow) -> None:
 
 def _end(draft: Draft, id: Cid, escrow: Escrow, state: EscrowState) -> None:
     accounts.give_back(draft, escrow.payer, escrow.rest)
-    calendar.strike(draft, calendar.ESCROW, escrow.until, id)
+    if draft.context.height <= escrow.until:
+        calendar.strike(draft, calendar.ESCROW, escrow.until, id)
+    else:
+        agenda.strike(draft, escrow.until_time, agenda.ESCROW, id)
     _recount(draft, escrow.payer, -1)
     draft.drop(ESCROW, id)
     checks.forget(draft, id)
@@ -162,6 +195,8 @@ def as_effect(id: Cid, escrow: Escrow, state: EscrowState) -> EscrowIs:
         escrow.redeemed,
         escrow.expiry,
         escrow.until,
+        escrow.expiry_time,
+        escrow.until_time,
         state,
     )
 

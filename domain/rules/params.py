@@ -28,6 +28,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deadline_max_ms  furthest that a job's deadline may lie ahead: escrow is never locked for longer
     epoch_checkpoints  checkpoints of one epoch: what is to be slow takes at least one
     grace_checkpoints  checkpoints after an escrow's expiry in which its vouchers can still be redeemed
+    grace_ms         the same in ledger time: the grace is over when both are
     recovery_ms      how long an account can still cancel a recovery that its guardians agreed on
     bond_min         smallest bond in micro-credits: what it costs to be counted among validators
     unbond_ms        how long a bond stays within reach of evidence after its owner has left
@@ -43,6 +44,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deadline_max_ms: Annotated[int, Meta(ge=60_000, le=365 * DAY_MS)] = 30 * DAY_MS
     epoch_checkpoints: Annotated[int, Meta(ge=1, le=1_000_000)] = 600
     grace_checkpoints: Annotated[int, Meta(ge=1, le=1_000_000)] = 600
+    grace_ms: Annotated[int, Meta(ge=1_000, le=365 * DAY_MS)] = 36_000_000
     recovery_ms: Annotated[int, Meta(ge=60_000, le=365 * DAY_MS)] = 2 * DAY_MS
     bond_min: Annotated[int, Meta(ge=1, le=2**53)] = 1_000_000_000
     unbond_ms: Annotated[int, Meta(ge=60_000, le=365 * DAY_MS)] = 14 * DAY_MS

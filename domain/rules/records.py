@@ -267,7 +267,8 @@ class Shard(msgspec.Struct, frozen=True):
 class Escrow(msgspec.Struct, frozen=True):
     """`redeemed` of `amount` has gone to the payee. `key` signs its vouchers.
 
-    Heights: `expiry` as the payer chose it; `until`, the last one at which a voucher can be redeemed.
+    Heights: `expiry` as the payer chose it; `until`, the last one at which a voucher can be redeemed, unless
+    the ledger time is not `until_time` yet. `expiry_time` is the payer's too.
     """
 
     payer: bytes
@@ -277,6 +278,8 @@ class Escrow(msgspec.Struct, frozen=True):
     redeemed: int
     expiry: int
     until: int
+    expiry_time: int
+    until_time: int
 
     @property
     def rest(self) -> int:

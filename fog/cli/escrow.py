@@ -14,16 +14,23 @@ import typer
 from rich.table import Table
 
 from domain.effects import EscrowState
-from domain.rules.escrows import AHEAD_MAX
 from domain.vouchers import SignedVoucher, Voucher
 from domain.vouchers import check as require
 from fog import escrow_methods, methods, voucher_line
 from fog.cli.running import load_key
 from fog.cli.session import examples, session_of
 from fog.cli.wallet import account_from
-from fog.escrow_methods import ESCROWS_LISTED_MAX, EscrowLine, EscrowList, EscrowName, Escrows, Opened
+from fog.escrow_methods import (
+    ESCROWS_LISTED_MAX,
+    MINUTES_MAX,
+    EscrowLine,
+    EscrowList,
+    EscrowName,
+    Escrows,
+    Opened,
+)
 from fog.methods import Recorded
-from fog.quantities import credits_from, credits_text
+from fog.quantities import credits_from, credits_text, moment_text
 from ledger.cid import Cid
 from ledger.errors import RemoteError, UsageError
 
@@ -45,7 +52,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(escrow, name="escrow")
     app.add_typer(voucher, name="voucher")
     escrow.command(
-        name="open", epilog=examples("fog escrow open 3f1c… 50", "fog escrow open 3f1c… 50 --expires 20000")
+        name="open", epilog=examples("fog escrow open 3f1c… 50", "fog escrow open 3f1c… 50 --expires 1440")
     )(open_escrow)
     escrow.command(epilog=examples("fog escrow redeem fogv1…", "fog escrow redeem fogv1… --json"))(redeem)
     escrow.command(epilog=examples("fog escrow close bafyrei…"))(close)
@@ -64,18 +71,19 @@ def open_escrow(
     amount: Annotated[str, typer.Argument(help="Credits, with up to 6 decimals.")],
     expires: Annotated[
         int | None,
-        typer.Option(min=1, max=AHEAD_MAX, help="Checkpoints from now (else 30 days at the present pace)."),
+        typer.Option(min=1, max=MINUTES_MAX, help="Minutes, and checkpoints, from now (else 30 days)."),
     ] = None,
     wait: Wait = True,
 ) -> None:
     """Set credits aside for one payee; what it does not redeem comes back after the expiry and a grace."""
     session = session_of(context)
     micro = _amount(amount)
-    asked = {"payee": account_from(payee), "amount": micro, "heights": expires, "wait": wait}
+    asked = {"payee": account_from(payee), "amount": micro, "minutes": expires, "wait": wait}
     params = methods.shape(escrow_methods.EscrowOpen, asked)
     opened = session.ask_quietly(Opened, "escrow.open", params, "waiting for it to be final")
     session.remark(
-        f"{opened.standing}: {credits_text(micro)} credits for {payee}, until height {opened.expiry}\n"
+        f"{opened.standing}: {credits_text(micro)} credits for {payee}, "
+        f"until {moment_text(opened.expiry_time)} and height {opened.expiry}\n"
         f"next: fog voucher write {opened.escrow} CREDITS"
     )
     session.say(opened, opened.escrow)
@@ -175,7 +183,7 @@ def _plain(signed: SignedVoucher) -> dict[str, str | int]:
 
 def _table(escrows: list[EscrowLine]) -> Table:
     table = Table(
-        "escrow", "state", "payer", "signs", "payee", "credits", "redeemed", "expiry", "until", box=None
+        "escrow", "state", "payer", "signs", "payee", "credits", "redeemed", "until", "and height", box=None
     )
     for one in escrows:
         table.add_row(
@@ -186,7 +194,7 @@ def _table(escrows: list[EscrowLine]) -> Table:
             one.payee[:16],
             credits_text(one.amount),
             credits_text(one.redeemed),
-            str(one.expiry),
+            moment_text(one.until_time),
             str(one.until),
         )
     return table

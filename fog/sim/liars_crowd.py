@@ -64,7 +64,7 @@ class SponsorTree(Habit):
                 spec = Cid.of(self.draw.randbytes(8))
                 return JobSubmit(spec, 3, 1, 0, 1_000, max(0, now + 50_000), engine, 0)
             case 2:
-                return EscrowOpen(self.liar.key.public, 1, 10**6)
+                return EscrowOpen(self.liar.key.public, 1, 10**6, max(0, now + 10**9))
             case 3:
                 return IdentityDelegate(self.draw.randbytes(32))
             case _:

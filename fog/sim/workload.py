@@ -23,6 +23,8 @@ BALANCE: Final = 1_000_000
 BURST_MAX: Final = 4
 """Statements that fall together."""
 
+LASTS_MS: Final = 20_000
+"""Of an escrow, and 50 heights: some end by the one clock, some by the other."""
 
 BOND: Final = 5_000
 """Micro-credits bonded or released at once: a stake is `plan.STAKE_EACH` or a little more."""
@@ -73,7 +75,8 @@ class Workload:
 
     def _open(self, node: Node) -> None:
         payee, amount = self._somebody(node), self._draw.randrange(1, BALANCE // 4)
-        event = node.append(EscrowOpen(payee.key.public, amount, len(self._ground.observer.chain) + 50))
+        height, moment = len(self._ground.observer.chain) + 50, self._ground.time + LASTS_MS
+        event = node.append(EscrowOpen(payee.key.public, amount, height, moment))
         if event is not None:
             self._escrows.append(Escrow(event.id, node.key, payee.index, amount))
 

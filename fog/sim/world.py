@@ -42,6 +42,7 @@ HOPELESS_MS: Final = 20_000
 PARAMS: Final = {
     "bond_min": 1,
     "grace_checkpoints": 4,
+    "grace_ms": 5_000,
     "lease_min_ms": 1_000,
     "unbond_ms": 60_000,
 }

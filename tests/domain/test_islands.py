@@ -26,11 +26,11 @@ class Archipelago(Node):
     """`bob` has 500 micro-credits, of which 300 are in escrow for `carol`; then they are cut off."""
 
     def __init__(self, *, expiry: int, **params: int) -> None:
-        super().__init__(**params)
+        super().__init__(**{"grace_ms": 1_000} | params)
         self.bob, self.carol = (self.keys[name].public for name in ("bob", "carol"))
         self.say("v", Transfer(self.bob, 500))
         self.settle()
-        self.escrow = self.say("bob", EscrowOpen(self.carol, 300, expiry))
+        self.escrow = self.say("bob", EscrowOpen(self.carol, 300, expiry, self.now + 1))
         [self.opened] = escrows(self.settle())
         for name in ("bob", "carol"):
             carry(self.replica, self.people[name], self.now)
@@ -123,7 +123,9 @@ def test_who_comes_back_after_the_grace_finds_the_escrow_ended() -> None:
     """The rest went home to bob by itself; the voucher is refused, and no credit is lost."""
     world = Archipelago(expiry=5, grace_checkpoints=2)
     world.redeem_there(world.accept(world.vouch(200)))
-    world.life_goes_on(8)
+    world.life_goes_on(7)
+    world.now += 1_000
+    world.life_goes_on(1)
     assert balance(world.replica.state, world.bob) == (508, 0)
     assert refusals(world.merge(through="carol")) == ["unknown_escrow"]
     assert balance(world.replica.state, world.carol) == (0, 0)
@@ -134,6 +136,15 @@ def test_who_comes_back_within_the_grace_is_paid() -> None:
     world.redeem_there(world.accept(world.vouch(200)))
     world.life_goes_on(8)
     assert world.replica.height > world.opened.expiry
+    assert [effect.redeemed for effect in escrows(world.merge(through="carol"))] == [200]
+
+
+def test_a_payer_that_makes_traffic_does_not_get_back_what_it_vouched_for() -> None:
+    """The mainland passes the last height within seconds, while the payee is on its way."""
+    world = Archipelago(expiry=5, grace_checkpoints=2, grace_ms=600_000)
+    world.redeem_there(world.accept(world.vouch(200)))
+    world.life_goes_on(20)
+    assert world.replica.height > world.opened.until
     assert [effect.redeemed for effect in escrows(world.merge(through="carol"))] == [200]
 
 

@@ -31,6 +31,8 @@ LINE = EscrowLine(
     opened=3,
     expiry=43_203,
     until=43_803,
+    expiry_time=1_797_592_000_000,
+    until_time=1_797_628_000_000,
     state="open",
 )
 
@@ -48,17 +50,17 @@ def home(socket: Path, capsys: Capture) -> DataDir:
 
 def test_an_escrow_is_opened_in_micro_credits_and_prints_its_id(socket: Path, capsys: Capture) -> None:
     """The id alone on standard output, so that it can be piped."""
-    opened = Opened(escrow=ESCROW, standing="final", expiry=43_203, height=3)
+    opened = Opened(escrow=ESCROW, standing="final", expiry=43_203, expiry_time=1_797_592_000_000, height=3)
     with node(socket, "escrow.open", opened) as asked:
         assert run(["escrow", "open", "CD" * 32, "50"]) == Exit.OK
     assert shape(EscrowOpen, asked[0]) == EscrowOpen(payee="cd" * 32, amount=50_000_000)
     said = capsys.readouterr()
     assert said.out == f"{ESCROW}\n"
-    assert "until height 43203" in said.err
+    assert "and height 43203" in said.err
     assert f"fog voucher write {ESCROW}" in said.err
     with node(socket, "escrow.open", opened) as asked:
         assert run(["escrow", "open", "cd" * 32, "0.5", "--expires", "99", "--no-wait"]) == Exit.OK
-    assert (asked[0]["heights"], asked[0]["wait"]) == (99, False)
+    assert (asked[0]["minutes"], asked[0]["wait"]) == (99, False)
 
 
 @pytest.mark.parametrize(
@@ -91,14 +93,14 @@ def test_a_voucher_that_was_cut_off_is_not_even_sent(socket: Path, capsys: Captu
 
 
 def test_escrows_are_listed_with_what_was_redeemed(socket: Path, capsys: Capture) -> None:
-    with node(socket, "escrow.list", Escrows(escrows=[LINE], height=7)) as asked:
+    with node(socket, "escrow.list", Escrows(escrows=[LINE], height=7, time=1_795_000_000_000)) as asked:
         assert run(["escrow", "list", "--state", "open", "--everyone"]) == Exit.OK
     assert asked == [{"account": None, "everyone": True, "state": "open", "limit": 50}]
     said = capsys.readouterr().out
     assert ESCROW in said
     assert "50.00" in said
     assert "12.50" in said
-    with node(socket, "escrow.list", Escrows(escrows=[], height=7)):
+    with node(socket, "escrow.list", Escrows(escrows=[], height=7, time=1_795_000_000_000)):
         assert run(["escrow", "list"]) == Exit.OK
     assert "No escrows" in capsys.readouterr().out
     assert run(["escrow", "list", "--state", "shut"]) == Exit.USAGE

@@ -24,7 +24,7 @@ FIRST, SECOND = cid("first"), cid("second")
 def escrow(
     id: Any, redeemed: int, state: EscrowState = "open", payer: bytes = ALICE, payee: bytes = BOB
 ) -> EscrowIs:
-    return EscrowIs(id, payer, payee, payer, 60, redeemed, 10, 13, state)
+    return EscrowIs(id, payer, payee, payer, 60, redeemed, 10, 13, 5_000, 6_000, state)
 
 
 @pytest.fixture
@@ -63,6 +63,8 @@ async def test_an_escrow_says_how_much_was_redeemed_and_since_when_it_is_so(told
         "opened": 1,
         "expiry": 10,
         "until": 13,
+        "expiry_time": 5_000,
+        "until_time": 6_000,
     }
     assert (await get(told, f"escrows/{cid('nothing')}", 404))["code"] == "not_found"
 
@@ -108,7 +110,7 @@ def test_tables_say_what_the_state_says(tmp_path: Path) -> None:
     """Over the real rules and a real replica: opened, redeemed, closed, and one that stays."""
     network = Network(tmp_path)
     alice, bob = key("alice"), account("bob")
-    ids = [network.say("alice", EscrowOpen(bob, amount, 1_000)) for amount in (600, 70)]
+    ids = [network.say("alice", EscrowOpen(bob, amount, 1_000, network.now + 60_000)) for amount in (600, 70)]
     network.finalize()
     voucher = SignedVoucher.make(alice, Voucher(network.store.net, ids[0], 250))
     network.say("bob", EscrowRedeem(ids[0], 250, voucher.sig))
@@ -119,5 +121,6 @@ def test_tables_say_what_the_state_says(tmp_path: Path) -> None:
     in_state = {bytes(id): ESCROW.decode(row) for id, row in network.replica.state.items(ESCROW.name)}
     assert in_state.keys() == {id for id, row in rows.items() if row["state"] == "open"} == {ids[0]}
     assert (rows[ids[0]]["redeemed"], rows[ids[0]]["until"]) == (250, in_state[ids[0]].until)
+    assert rows[ids[0]]["until_time"] == in_state[ids[0]].until_time > rows[ids[0]]["expiry_time"]
     assert network.balances() == network.state_balances()
     network.store.close()

@@ -35,7 +35,7 @@ class Told:
         self.refused = network.say("bob", Transfer(account("carol"), 10**9))
         network.say("alice", StakeBond(1_000))
         network.say("carol", Offer(2, 50, CREATED + 3_600_000, ENGINE))
-        self.escrow = network.say("alice", EscrowOpen(account("bob"), 60, 1_000))
+        self.escrow = network.say("alice", EscrowOpen(account("bob"), 60, 1_000, network.now + 60_000))
         network.finalize()
         submit = JobSubmit(cid("spec"), 2, 10 * 10**9, 100, 60_000, CREATED + 3_000_000, ENGINE, 1)
         self.job = network.say("alice", submit)

@@ -39,7 +39,7 @@ def network(tmp_path: Path) -> Iterator[Network]:
     network.say("alice", StakeBond(2_000))
     network.finalize()
     network.say("bob", network.double_vote("alice"))
-    network.say("alice", EscrowOpen(account("bob"), 1_000, 400))
+    network.say("alice", EscrowOpen(account("bob"), 1_000, 400, network.now + 60_000))
     network.say("alice", JobSubmit(cid("other"), 1, FUEL * 2, 100, 60_000, CREATED + 3_000_000, ENGINE, 1))
     network.finalize()
     yield network

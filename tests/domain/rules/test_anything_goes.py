@@ -160,9 +160,16 @@ class AnythingGoes(RuleBasedStateMachine):
             assert event is not None
             self.jobs.append(event)
 
-    @rule(payer=people, payee=people, amount=st.sampled_from((1, 40, 900)), ahead=st.integers(0, 6))
-    def open_escrow(self, payer: str, payee: str, amount: int, ahead: int) -> None:
-        order = EscrowOpen(self.world.account(payee), amount, self.world.height + ahead)
+    @rule(
+        payer=people,
+        payee=people,
+        amount=st.sampled_from((1, 40, 900)),
+        ahead=st.integers(0, 6),
+        ms=st.sampled_from((0, 1, 20_000)),
+    )
+    def open_escrow(self, payer: str, payee: str, amount: int, ahead: int, ms: int) -> None:
+        moment = self.world.time + ms
+        order = EscrowOpen(self.world.account(payee), amount, self.world.height + ahead, moment)
         if self.do(payer, order) == "ok":
             event = self.world.receipts[-1].event
             assert event is not None

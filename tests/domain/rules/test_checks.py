@@ -162,7 +162,7 @@ def escrows(world: Court, payees: list[str], of_each: int = 1) -> list[tuple[str
     found = []
     for number, payee in enumerate(payees * of_each):
         payer = f"payer{number % 4}"
-        event = world.event(payer, EscrowOpen(world.account(payee), 10, world.height + 100))
+        event = world.event(payer, EscrowOpen(world.account(payee), 10, world.height + 100, world.time + 1))
         assert world.order(event) == "ok"
         found.append((payee, event.id))
     return found
@@ -198,8 +198,8 @@ def test_an_escrow_rests_after_a_false_voucher_and_is_paid_from_later() -> None:
 
 
 def test_an_escrow_that_rests_expires_all_the_same() -> None:
-    world = Court({"grace_checkpoints": 1}, stakes=STAKES, payer0=100)
-    event = world.event("payer0", EscrowOpen(world.account("bob"), 10, world.height + 2))
+    world = Court({"grace_checkpoints": 1, "grace_ms": 1_000}, stakes=STAKES, payer0=100)
+    event = world.event("payer0", EscrowOpen(world.account("bob"), 10, world.height + 2, world.time + 1))
     assert world.order(event) == "ok"
     assert world.do("bob", false_voucher(event.id)) == "bad_voucher"
     for _ in range(6):

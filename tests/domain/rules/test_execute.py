@@ -209,6 +209,7 @@ def test_parameters_have_the_documented_defaults() -> None:
         deadline_max_ms=30 * 86_400_000,
         epoch_checkpoints=600,
         grace_checkpoints=600,
+        grace_ms=36_000_000,
         bond_min=1_000_000_000,
         recovery_ms=2 * 86_400_000,
         unbond_ms=14 * 86_400_000,

@@ -1,6 +1,7 @@
 """Escrows and their vouchers: what is set aside is paid once, to one payee, and the rest comes back.
 
-open    alice E bob 60 expiry=+5     ok        heights from now on; at the end `until` = expiry + grace
+open    alice E bob 60 expiry=+5     ok        heights from now on, and milliseconds (`ms=…`, else one);
+                                               at the end `until` = expiry + grace
 redeem  bob E 25                     ok        a voucher for 25 in all, signed by who opened E
 shut    bob E                        ok        the payee wants no more
 escrow  E open redeemed=25
@@ -17,16 +18,17 @@ from domain import effects
 from domain.effects import EscrowIs, Refusal
 from domain.payloads import EscrowClose, EscrowOpen, EscrowRedeem
 from domain.rules import FogRules, conservation
-from domain.rules.escrows import AHEAD_MAX, ENDS_PER_CLOSE_MAX, ESCROWS_MAX, ESCROWS_OF_ONE_MAX
+from domain.rules.escrows import AHEAD_MAX, AHEAD_MS_MAX, ENDS_PER_CLOSE_MAX, ESCROWS_MAX, ESCROWS_OF_ONE_MAX
 from domain.rules.records import ESCROW, ESCROWS, ONLY
 from domain.vouchers import SignedVoucher, Voucher
+from ledger import canonical
 from ledger.cid import Cid
 from ledger.signing import Domain
 from ledger.types import INT63_MAX
 from tests.domain.rules.invariants import check_state
-from tests.domain.rules.world import World
+from tests.domain.rules.world import SECOND, World
 
-GRACE = 3
+GRACE, GRACE_MS = 3, 1_000
 KEPT = ["account", "bond", "params", "supply", "validators"]  # what every network has
 
 
@@ -38,7 +40,7 @@ class Island(World):
     def __init__(self, **balances: int) -> None:
         self.escrows: dict[str, Cid] = {"none": Cid.of(b"no such escrow")}
         self.escrow_is: dict[Cid, EscrowIs] = {}
-        super().__init__({"grace_checkpoints": GRACE}, **balances)
+        super().__init__({"grace_checkpoints": GRACE, "grace_ms": GRACE_MS}, **balances)
 
     def _fold(self, effect: Any) -> None:
         super()._fold(effect)
@@ -65,10 +67,12 @@ def _expect(world: Island, got: str, code: str) -> None:
 
 
 def _open(world: Island, words: list[str]) -> None:
-    payer, name, payee, amount, expiry, code = words
-    until = expiry.removeprefix("expiry=")
+    payer, name, payee, amount, *more, code = words
+    named = dict(word.split("=") for word in more)
+    until, ms = named["expiry"], int(named.get("ms", 1))
     height = world.height + int(until) if until[0] in "+-" else int(until)
-    _expect(world, world.do(payer, EscrowOpen(world.account(payee), int(amount), height)), code)
+    order = EscrowOpen(world.account(payee), int(amount), height, world.time + ms)
+    _expect(world, world.do(payer, order), code)
     event = world.receipts[-1].event
     assert event is not None
     world.escrows[name] = event
@@ -169,13 +173,85 @@ def test_the_rest_comes_back_to_the_payer_after_expiry_and_grace() -> None:
     assert world.state.tables() == KEPT, "an escrow left something"
 
 
+def test_traffic_does_not_shorten_the_time_to_redeem() -> None:
+    """A payer that fills checkpoints brings the height soon; its vouchers stay good for their time."""
+    world = Island(alice=100)
+    world.check("open alice E bob 60 expiry=+5 ms=30000 ok")
+    for _ in range(600):
+        world.close(50)
+    world.check("""
+        escrow   E open until=9
+        redeem   bob E 20                  ok
+        due      +1000
+        close    1000
+        redeem   bob E 30                  ok
+        close
+        escrow   E expired redeemed=30
+        redeem   bob E 40                  unknown_escrow
+        balance  alice 70
+    """)
+    assert world.state.tables() == KEPT, "an escrow left something"
+
+
+def test_an_escrow_that_ends_by_height_alone_is_not_opened_any_more() -> None:
+    """Version 1 of the event: its payer could have taken back what it vouched for."""
+    world = Island(alice=100)
+    body = canonical.encode({"payee": world.account("bob"), "amount": 60, "expiry": 5})
+    assert world.do("alice", body, ("escrow.open", 1)) == "unknown_kind"
+    world.check("balance alice 100")
+
+
+def test_a_jump_of_ledger_time_does_not_either() -> None:
+    """A network that stood still for a month goes on: who was away has the heights to say something in."""
+    Island(alice=100).check("""
+        open     alice E bob 60 expiry=+5 ms=30000  ok
+        close    2592000000
+        closes   7
+        redeem   bob E 20                           ok
+        close
+        escrow   E expired redeemed=20
+    """)
+
+
+def test_one_that_waits_for_its_moment_ends_by_its_payee_as_well() -> None:
+    world = Island(alice=100)
+    world.check("""
+        open     alice E bob 60 expiry=+1 ms=90000  ok
+        open     alice F bob 30 expiry=+1 ms=90000  ok
+        closes   9
+        redeem   bob E 60                           ok
+        shut     bob F                              ok
+        due      never
+        balance  alice 40
+    """)
+    assert world.state.tables() == KEPT, "an escrow left something"
+
+
+def test_many_that_wait_for_one_moment_end_a_few_in_a_close() -> None:
+    people = [f"payer{n}" for n in range(6)]
+    world = Island(**dict.fromkeys(people, 1_000))
+    for name in people:
+        for n in range(ENDS_PER_CLOSE_MAX // 4):
+            world.check(f"open {name} E{n} bob 1 expiry=+1 ms=60000 ok")
+    for _ in range(9):
+        world.close(1)
+    world.time += 62_000
+    left = []
+    for _ in range(3):
+        world.close(1)
+        left.append(len(world.state.items(ESCROW.name)))
+    assert left == [ENDS_PER_CLOSE_MAX // 2, 0, 0]
+
+
 def test_what_is_refused_is_refused_for_its_reason() -> None:
     Island(alice=100, bob=7).check(f"""
         open     alice E bob 101 expiry=+5             insufficient_funds
         open     alice E alice 10 expiry=+5            to_self
         open     alice E bob 10 expiry=1               expiry_too_soon
         open     alice E bob 10 expiry=+{AHEAD_MAX + 1} expiry_too_far
-        open     alice E bob 10 expiry=+{AHEAD_MAX}    ok
+        open     alice E bob 10 expiry=+5 ms=0         expiry_too_soon
+        open     alice E bob 10 expiry=+5 ms={AHEAD_MS_MAX + 1} expiry_too_far
+        open     alice E bob 10 expiry=+{AHEAD_MAX} ms={AHEAD_MS_MAX} ok
         redeem   bob none 5                            unknown_escrow
         redeem   carol E 5                             not_yours
         redeem   bob E 11                              over_escrow
@@ -235,7 +311,7 @@ def test_one_payer_has_a_bounded_number_of_escrows_open() -> None:
 def test_a_network_has_a_bounded_number_of_escrows_open() -> None:
     world = Island(alice=1_000)
     crowded = world.state.put(ESCROWS.name, ONLY, ESCROWS_MAX.to_bytes(4, "big"))
-    event = world.event("alice", EscrowOpen(world.account("bob"), 1, 5))
+    event = world.event("alice", EscrowOpen(world.account("bob"), 1, 5, world.time + 1))
     after, receipt = FogRules().execute(crowded, event, world.context)
     assert (receipt.code, after) == ("escrows_full", crowded)
 
@@ -246,7 +322,7 @@ def test_a_close_ends_a_bounded_number_and_the_rest_have_longer() -> None:
     world = Island(**dict.fromkeys(people, 1_000))
     payee = world.account("bob")
     for n in range(ENDS_PER_CLOSE_MAX + 10):
-        order = EscrowOpen(payee, 1, 5)
+        order = EscrowOpen(payee, 1, 5, world.time + 1)
         world.state, receipt = world.rules.execute(
             world.state, world.event(people[n % 5], order), world.context
         )
@@ -269,7 +345,7 @@ def test_an_auditor_counts_what_escrows_hold() -> None:
     assert (count.escrow, count.held_by_escrows, count.held_by_jobs) == (60, 60, 0)
     [(key, row)] = world.state.items(ESCROW.name)
     fields = ESCROW.decode(row)
-    more = ESCROW.encode(type(fields)(fields.payer, fields.payee, fields.key, 61, 0, 6, 9))
+    more = ESCROW.encode(type(fields)(fields.payer, fields.payee, fields.key, 61, 0, 6, 9, 1, 1))
     assert not conservation(world.state.put(ESCROW.name, key, more)).holds
     assert not conservation(world.state.delete(ESCROW.name, key)).holds
 
@@ -293,7 +369,9 @@ PEOPLE = ("alice", "bob", "carol")
 people = st.sampled_from(PEOPLE)
 picks = st.integers(0, 5)
 steps = st.one_of(
-    st.tuples(st.just("open"), people, people, st.integers(1, 60), st.integers(-1, 8)),
+    st.tuples(
+        st.just("open"), people, people, st.integers(1, 60), st.integers(-1, 8), st.integers(-1, 12_000)
+    ),
     st.tuples(st.just("redeem"), people, picks, st.integers(1, 70), people),
     st.tuples(st.just("redeem"), st.none(), picks, st.integers(1, 70), st.none()),
     st.tuples(st.just("shut"), people, picks),
@@ -309,8 +387,9 @@ def test_any_sequence_conserves_and_never_redeems_more_than_was_opened(story: li
     opened: list[str] = ["none"]
     for verb, *more in story:
         if verb == "open":
-            payer, payee, amount, ahead = more
-            world.do(payer, EscrowOpen(world.account(payee), amount, max(0, world.height + ahead)))
+            payer, payee, amount, ahead, ms = more
+            height, moment = max(0, world.height + ahead), world.time + ms
+            world.do(payer, EscrowOpen(world.account(payee), amount, height, moment))
             event = world.receipts[-1].event
             if world.receipts[-1].ok and event is not None:
                 opened.append(str(event))
@@ -326,7 +405,7 @@ def test_any_sequence_conserves_and_never_redeems_more_than_was_opened(story: li
         else:
             for _ in range(more[0]):
                 world.close()
-    for _ in range(8 + GRACE + 1):
+    for _ in range(max(8 + GRACE, 12 + GRACE_MS // SECOND) + 2):
         world.close()
     assert sum(free for free, _, _ in world.balances.values()) == 140
     assert all(escrow == 0 for _, escrow, _ in world.balances.values())
