@@ -45,6 +45,8 @@ Text = Annotated[str, Meta(max_length=TEXT_MAX, pattern=r"^[^\x00]*$")]
 _NAME: Final = r"(?!\.{1,2}(/|\Z))[^\x00-\x1f/]+"  # one step of a path, which leads down
 FileName = Annotated[str, Meta(min_length=1, max_length=255, pattern=rf"^{_NAME}\Z")]
 FilePath = Annotated[str, Meta(min_length=1, max_length=255, pattern=rf"^{_NAME}(/{_NAME})*\Z")]
+Detail = Annotated[str, Meta(max_length=255, pattern=r"^[ -~]*\Z")]
+"""Words of the sandbox about how a run ended. Whoever wrote them, a terminal shows them."""
 Variable = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00=]+$")]
 
 SHARD_VARIABLE: Final = "FOG_SHARD"
@@ -209,7 +211,7 @@ class Run(Blob, frozen=True):
     stderr: Output
     files: Annotated[tuple[OutputFile, ...], Meta(max_length=FILES_PER_SHARD_MAX)] = ()
     exit_code: Uint = 0
-    detail: str = ""
+    detail: Detail = ""
 
 
 class ShardResult(Blob, frozen=True):

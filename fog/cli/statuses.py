@@ -40,6 +40,11 @@ LOST: Final = frozenset({"result_lost", "cannot_write", GIVEN_UP})
 """As `fog.bringing` has them; a test compares."""
 
 
+def plain(text: str) -> str:
+    """Without what would steer a terminal: a stranger's words may be within, or the name of its file."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
 def went_wrong(shards: Iterable[ShardLine]) -> list[ShardLine]:
     """Those with a run that is not `ok`; of results that are not here nothing is known."""
     return [shard for shard in shards if set(shard.statuses) - {FINE}]
@@ -54,7 +59,7 @@ def told(shards: Iterable[ShardLine]) -> Iterator[str]:
     """A line for each that went wrong, the first TOLD_MAX of them."""
     wrong = went_wrong(shards)
     for shard in wrong[:TOLD_MAX]:
-        details = f" ({', '.join(shard.details)})" if shard.details else ""
+        details = f" ({plain(', '.join(shard.details))})" if shard.details else ""
         for status in shard.statuses:
             if status != FINE:
                 meaning = MEANINGS[status].format(exit_code=shard.exit_code)

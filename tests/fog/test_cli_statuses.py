@@ -45,6 +45,13 @@ def test_each_shard_that_went_wrong_says_how_and_why() -> None:
     ]
 
 
+def test_words_of_others_do_not_steer_the_terminal() -> None:
+    """An error may quote what a worker wrote, or a name of its files."""
+    [line] = told([shard(0, BAD_RESULT, details=("no status: \x1b]0;owned\x07", "\x9b2J", "\u202eevil"))])
+    assert line.isprintable()
+    assert "]0;owned" in line
+
+
 def test_of_many_that_went_wrong_the_rest_is_counted() -> None:
     shards = [shard(number, "out_of_fuel") for number in range(TOLD_MAX + 5)]
     assert len(went_wrong(shards)) == TOLD_MAX + 5

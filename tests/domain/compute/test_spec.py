@@ -113,6 +113,17 @@ def test_a_run_whose_name_is_not_one_name_is_refused(run: str) -> None:
         ShardResult.decode(canonical.encode(fields))
 
 
+@pytest.mark.parametrize("detail", ["\x1b]0;owned\x07", "line\n", "\x9b2J", "\u202eevil", "x" * 256])
+def test_a_detail_that_no_sandbox_would_say_is_refused(detail: str) -> None:
+    """It is shown on the submitter's terminal: a worker must not command that."""
+    fields = canonical.decode(RESULT.encode(), size_max=10_000)
+    fields["runs"][0]["detail"] = "exceeds memory limits"
+    assert ShardResult.decode(canonical.encode(fields)).runs[0].detail == "exceeds memory limits"
+    fields["runs"][0]["detail"] = detail
+    with pytest.raises(RemoteError):
+        ShardResult.decode(canonical.encode(fields))
+
+
 @pytest.mark.parametrize("path", ["..", "../a", "a/../../b", "a/..", "/a", "a//b", "a/", "./a", "a\0", "a\n"])
 def test_a_file_whose_path_leads_out_of_its_folder_is_refused(path: str) -> None:
     fields = canonical.decode(RESULT.encode(), size_max=10_000)
