@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import takewhile
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import trio
 
@@ -29,9 +29,6 @@ from ledger.snapshot import Part
 from network.sync_messages import Hello
 
 T = TypeVar("T")
-
-CUT_GAP_S: Final = 10.0
-"""Between two snapshots cut for others: a second's work each, for whoever asks."""
 
 
 class ReplicaThread:
@@ -54,7 +51,6 @@ class ReplicaThread:
         self._one = trio.CapacityLimiter(1)
         self._shelf = Shelf(replica)
         self._cutting = trio.Lock()
-        self._cut_again = 0.0  # trio's clock: not before
 
     async def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run `function` in the replica's turn. Exceptions come back as they are."""
@@ -110,12 +106,13 @@ class ReplicaThread:
     # -- what those ask who begin ------------------------------------------------------------------------
 
     async def offer(self, above: int) -> bytes | None:
-        """Cutting takes a while: in a thread of its own, not in the replica's turn, and not again at once."""
-        async with self._cutting:
-            if self._shelf.is_stale(above):
-                await trio.sleep_until(self._cut_again)
-                self._cut_again = trio.current_time() + CUT_GAP_S
-            manifest = await trio.to_thread.run_sync(partial(self._shelf.offer, above))
+        """Cutting takes a while: in a thread of its own, not in the replica's turn. Who asks meanwhile gets
+        what is there, or nothing as yet."""
+        if self._cutting.locked():
+            manifest = self._shelf.newest(above)
+        else:
+            async with self._cutting:
+                manifest = await trio.to_thread.run_sync(self._shelf.offer, above)
         return None if manifest is None else manifest.encode()
 
     async def part(self, checkpoint: Cid, part: Part) -> bytes | None:

@@ -25,6 +25,7 @@ from ledger.genesis import Genesis
 from ledger.holdings import UNORDERED_WIDTH
 from ledger.item_set import ItemSet
 from ledger.light import Anchor
+from ledger.shelf import CUT_GAP_S
 from ledger.snapshot import Download, Part, Snapshot, parse_manifest
 from ledger.snapshot_folder import SNAPSHOTS_MAX, SnapshotFolder
 from network.host import Host
@@ -52,7 +53,8 @@ from network.sync_messages import (
 log = logging.getLogger(__name__)
 
 PATIENCE_S: Final = 60.0
-"""Without any part from anybody. A peer that has to cut its snapshot first takes seconds."""
+"""Without any part from anybody. A peer cuts none before its time, and then takes seconds for it."""
+assert PATIENCE_S >= 2 * CUT_GAP_S
 
 PAUSE_S: Final = 0.5
 """Between two rounds of asking everybody."""

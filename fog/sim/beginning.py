@@ -27,7 +27,7 @@ class Shown:
     """The snapshots of one node, as bytes: what it gives to whoever asks. Liars give others."""
 
     def __init__(self, node: Node) -> None:
-        self._shelf = Shelf(node.replica)
+        self._shelf = Shelf(node.replica, clock=lambda: node.ground.scheduler.now / 1_000)
 
     def manifest(self, above: int) -> bytes | None:
         offered = self._shelf.offer(above)

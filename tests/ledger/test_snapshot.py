@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from ledger import archive, proving, snapshot
 from ledger import event as events
+from ledger.cid import Cid
 from ledger.errors import RemoteError, UsageError
 from ledger.event import Event
-from ledger.shelf import Shelf
+from ledger.shelf import CUT_GAP_S, IDLE_S, KEPT_MAX, KEPT_S, Shelf
 from ledger.snapshot import Download
 from ledger.store import Store
 from tests.ledger.paying import PayingRules
@@ -270,21 +271,79 @@ def test_a_snapshot_that_others_signed_is_refused():
             Download(NODE.genesis, lie)
 
 
-def test_the_shelf_keeps_few_and_renews_what_is_old():
-    node, alice, _ = network()
-    shelf = Shelf(node)
-    first = shelf.offer(0)
+class Shelved:
+    """A shelf of a network that moves on, and a clock in seconds."""
+
+    def __init__(self) -> None:
+        self.node, self._alice, _ = network()
+        self.now = 0.0
+        self.shelf = Shelf(self.node, clock=lambda: self.now)
+
+    def move(self, seconds: float) -> None:
+        """Time passes, and another height is final."""
+        self.now += seconds
+        feed(self.node, self._alice.says(pay("carol", 1)))
+        finalize(self.node, now=START + 60_000 + self.node.height)
+
+    def newest(self) -> Cid | None:
+        """What anybody can ask for and would rather not be given: the very newest there could be."""
+        found = self.shelf.offer(self.node.height - 1)
+        return None if found is None else found.id
+
+    def has(self, id: Cid) -> bool:
+        return self.shelf.part(id, ("rows", 0)) is not None
+
+
+def test_the_shelf_cuts_what_is_asked_for_when_it_is_time():
+    """In between the newest has to do, and is of no use to who trusts something newer."""
+    s = Shelved()
+    first = s.shelf.offer(0)
     assert first is not None
-    for at in range(3):
-        feed(node, alice.says(pay("carol", 1)))
-        finalize(node, now=START + 60_000 + at)
-        assert shelf.offer(0) == first
-        newer = shelf.offer(node.height - 1)
-        assert newer is not None
-        assert newer.id == node.last.checkpoint.id
-        first = newer
-    assert shelf.offer(node.height) is None
+    s.move(CUT_GAP_S - 1)
+    assert s.newest() is None
+    assert s.shelf.offer(0) == first
+    s.move(1)
+    assert s.newest() == s.node.last.checkpoint.id
+    assert s.shelf.offer(s.node.height) is None
     assert Shelf(anchor(make_genesis(alice=1))).offer(0) is None
+
+
+def test_a_shelf_is_not_turned_over_by_who_asks_often():
+    """Whoever began to fetch has its three minutes, though others ask for the newest at every height."""
+    s = Shelved()
+    cut = {}
+    for _ in range(60):
+        s.move(10)
+        if (newest := s.newest()) is not None:
+            cut.setdefault(newest, s.now)
+        for id, since in cut.items():
+            assert s.now - since >= KEPT_S or id in s.shelf
+        assert len(s.shelf) <= KEPT_MAX
+    assert len(cut) == 600 // CUT_GAP_S
+
+
+def test_what_is_being_fetched_stays_longest():
+    """The one that somebody goes on fetching is there when those cut before and after it are gone."""
+    s = Shelved()
+    cut = []
+    for _ in range(12):
+        s.move(CUT_GAP_S)
+        cut.append(s.newest())
+        if len(cut) > 1:
+            assert s.has(cut[1])
+    assert [id in s.shelf for id in cut] == [False, True] + [False] * 4 + [True] * 6
+
+
+def test_what_nobody_asks_for_makes_room():
+    s = Shelved()
+    s.move(1)
+    old = s.newest()
+    s.move(KEPT_S)
+    other = s.newest()
+    s.move(IDLE_S)
+    s.newest()
+    assert old not in s.shelf
+    assert other not in s.shelf
 
 
 NODE, _, _ = network()
