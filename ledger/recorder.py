@@ -30,7 +30,6 @@ from eventsourcing.persistence import (
     Subscription,
     Tracking,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ledger.database import execute_many, reading, writing
 from ledger.tables import recorder_tables
@@ -54,7 +53,6 @@ class SqlRecorder(ProcessRecorder):
         self._events = events
         self._tracking = tracking
         self._insertion = events.insert()
-        self._noting: postgresql.Insert | sqlite.Insert | None = None
         self._listeners: set[threading.Event] = set()
 
     # -- aggregates -----------------------------------------------------------------------------------------
@@ -200,23 +198,20 @@ class SqlRecorder(ProcessRecorder):
         return list(range(first, first + len(rows)))
 
     def _track(self, connection: sa.Connection, tracking: Tracking) -> None:
-        row = {
-            "application_name": tracking.application_name,
-            "notification_id": tracking.notification_id,
-        }
-        if connection.execute(self._ahead(connection.dialect.name), row).first() is None:
+        row = (tracking.application_name, tracking.notification_id)
+        if connection.exec_driver_sql(self._ahead(connection.dialect), row).first() is None:
             raise IntegrityError(f"{tracking} is not ahead of what is recorded")
 
-    def _ahead(self, dialect: str) -> postgresql.Insert | sqlite.Insert:
-        """Built once: it is asked for with every batch."""
-        if self._noting is None:
-            insert = (sqlite if dialect == "sqlite" else postgresql).insert(self._tracking)
-            self._noting = insert.on_conflict_do_update(
-                index_elements=["application_name"],
-                set_={"notification_id": insert.excluded.notification_id},
-                where=self._tracking.c.notification_id < insert.excluded.notification_id,
-            ).returning(self._tracking.c.notification_id)
-        return self._noting
+    def _ahead(self, dialect: sa.Dialect) -> str:
+        """As driver's text: it is asked for with every batch, and SQLAlchemy's own way takes three times as
+        long."""
+        table = self._tracking.name
+        mark = "?" if dialect.paramstyle == "qmark" else "%s"
+        return f"""
+            INSERT INTO {table} (application_name, notification_id) VALUES ({mark}, {mark})
+            ON CONFLICT (application_name) DO UPDATE SET notification_id = excluded.notification_id
+            WHERE {table}.notification_id < excluded.notification_id RETURNING notification_id
+        """
 
 
 class SqlSubscription(ListenNotifySubscription[SqlRecorder]):
