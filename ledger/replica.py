@@ -194,6 +194,8 @@ class Replica(Memory):
                     verdicts.append(self._voting.hear(message, now, is_live=is_live))
                 except RemoteError as error:
                     verdicts.append(error)
+            if True in verdicts and not is_live:
+                self._voting.ask_on()
             self._drive(now)
             return verdicts, self._reaction(now, is_new=True in verdicts)
 

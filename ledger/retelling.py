@@ -1,7 +1,8 @@
 """What is known of open slots, told again: to whoever asks, to all when nothing moves, to us after a start.
 
-Certificates first: they decide, and the last ones before all others, because they say how far we are. Then
-proposals, which are needed to follow them, then single votes.
+The last certificates first, because they say how far we are; then slot by slot certificates, which decide,
+and proposals, which are needed to follow them; then single votes. So whoever asks again, from the first slot
+that it still lacks, gets on with every answer, however much there is.
 
 Pure. Knows messages and where they belong. Does not know why somebody asks.
 
@@ -19,7 +20,7 @@ from ledger.cid import Cid
 from ledger.finality import Last
 from ledger.proposals import Proposals
 from ledger.simplex import Voter
-from ledger.votes import Certificate, Message, SignedVote
+from ledger.votes import Certificate, Message, Proposal, SignedVote
 
 BALLOTS_BYTES_MAX: Final = 512 * 1024
 """In one answer to whoever asks what was said in open slots."""
@@ -31,8 +32,11 @@ def answer(voter: Voter, proposals: Proposals, last: Last | None, epoch: int, sl
     if epoch == voter.epoch:
         standing = list(voter.standing(slot))
         found += _newest(standing)
-        found += [one.encode() for one in standing if isinstance(one, Certificate)]
-        found += [one.encode() for one in proposals.since(slot)]
+        decided: list[tuple[int, Certificate | Proposal]] = [
+            *((one.slot, one) for one in standing if isinstance(one, Certificate)),
+            *((one.vote.vote.slot, one) for one in proposals.since(slot)),
+        ]
+        found += [one.encode() for _, one in sorted(decided, key=lambda one: one[0])]
         found += [one.encode() for one in standing if isinstance(one, SignedVote)]
     elif epoch < voter.epoch:
         standing = list(voter.standing(1))

@@ -32,7 +32,7 @@ Not here but with the caller: no vote is sent before it is on the disk.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -250,15 +250,25 @@ class Voter:
     def may_build(self, slot: int, parent: Cid | None) -> bool:
         """Whether a proposal in `slot` may build on `parent`: it is notarized (or final), and all slots
         between are skipped."""
-        below = -1 if parent is None else self._notarized.get(parent, -1)
-        if parent == self.root:  # it may have been notarized again above the slot that made it final
-            below = max(below, self.base)
-        if below < 0:
-            return False
-        return below < slot and all(
-            Phase.SKIP in self._slots[at].certificates if at in self._slots else False
-            for at in range(below + 1, slot)
-        )
+        below = self._built_on(parent)
+        return 0 <= below < slot and all(self._has(at, Phase.SKIP) for at in range(below + 1, slot))
+
+    def lacks(self, slot: int, parent: Cid | None) -> int:
+        """The slot from which on certificates are missing here before `may_build`."""
+        below = self._built_on(parent)
+        missing = (at for at in range(below + 1, slot) if not self._has(at, Phase.SKIP))
+        return self.base + 1 if below < 0 else next(missing, self.base + 1)
+
+    def first_of(self, is_wanted: Callable[[Cid], bool]) -> int:
+        """The first slot in which such a checkpoint was notarized, or the first that is open."""
+        return min((at for id, at in self._notarized.items() if is_wanted(id)), default=self.base + 1)
+
+    @property
+    def gap(self) -> int | None:
+        """The first slot that is over, and how it ended is not known here."""
+        between = range(self.base + 1, self.slot)
+        ended = (self._has(at, Phase.NOTARIZE) or self._has(at, Phase.SKIP) for at in between)
+        return next((at for at, is_known in zip(between, ended, strict=True) if not is_known), None)
 
     def standing(self, slot: int) -> Iterator[Certificate | SignedVote]:
         """What brings another node from `slot` to where we are: certificates, then the votes of slots that
@@ -291,6 +301,15 @@ class Voter:
         return [*dict.fromkeys(said), *self.own(self.slot)]
 
     # -- inside ---------------------------------------------------------------------------------------------
+
+    def _built_on(self, parent: Cid | None) -> int:
+        """The last slot in which this one was notarized or became final; -1 if none is known."""
+        below = -1 if parent is None else self._notarized.get(parent, -1)
+        return max(below, self.base) if parent == self.root else below  # it may be notarized again when final
+
+    def _has(self, slot: int, phase: Phase) -> bool:
+        at = self._slots.get(slot)
+        return at is not None and phase in at.certificates
 
     def _at(self, slot: int) -> Slot:
         return self._slots.setdefault(slot, Slot())
@@ -329,7 +348,7 @@ class Voter:
 
     def _propose(self) -> list[Action]:
         tip = self.tip
-        return [Lacking(self.base + 1)] if tip is None else [Propose(self.slot, tip[1])]
+        return [Lacking(self.gap or self.base + 1)] if tip is None else [Propose(self.slot, tip[1])]
 
     def _faults(self, slot: Slot, signed: SignedVote, phase: Phase) -> list[Action]:
         """Whether this vote contradicts one that is here: once for each validator and phase."""
@@ -348,7 +367,11 @@ class Voter:
         return self.validators.is_quorum(self.validators.weight(one.by for one in votes))
 
     def _forget(self) -> None:
-        """Below the last final slot only recent votes are of use; above it, of old slots, certificates."""
+        """Below the last final slot only recent votes are of use; above it, of old slots, certificates.
+
+        Those have no bound but that each takes a quorum and its patience: without them all nobody who was
+        away could be brought along.
+        """
         for number in list(self._slots):
             slot = self._slots[number]
             if number < self.slot - BEHIND_MAX:

@@ -111,7 +111,7 @@ class Voting(Rejoining):
             self.is_behind = True
             return False
         if slot > self.voter.slot + simplex.AHEAD_MAX:
-            self.asks = (self.voter.epoch, self.voter.base + 1)
+            self.asks = (self.voter.epoch, self.voter.gap or self.voter.slot)
             if not isinstance(message, Certificate):
                 return False
         match message:
@@ -161,6 +161,11 @@ class Voting(Rejoining):
         self._occasion.proposed(now)
         self._queue += self.voter.proposed(slot, id)
         return True
+
+    def ask_on(self) -> None:
+        """An answer brought something. If it was not all that is missing, ask for what follows it."""
+        if self.voter.gap is not None:
+            self.asks = (self.voter.epoch, self.voter.gap)
 
     # -- letting things happen ------------------------------------------------------------------------------
 
@@ -258,8 +263,9 @@ class Voting(Rejoining):
             return False
         checkpoint = parse_checkpoint(self._proposals[slot, id].checkpoint, net=self.net)
         again = checkpoint.slot < slot
-        if not self.voter.may_build(slot, id if again else checkpoint.parent):
-            self.asks = (self.voter.epoch, self.voter.base + 1)
+        parent = id if again else checkpoint.parent
+        if not self.voter.may_build(slot, parent):
+            self.asks = (self.voter.epoch, self.voter.lacks(slot, parent))
             return False
         candidate = self._executed(id)
         if candidate is None:
@@ -277,7 +283,7 @@ class Voting(Rejoining):
     def _ask_for_proposals(self) -> None:
         if self.judging.lacks_proposals:
             self.judging.lacks_proposals = False
-            self.asks = (self.voter.epoch, self.voter.base + 1)
+            self.asks = (self.voter.epoch, self.voter.first_of(lambda id: self._proposals.of(id) is None))
 
     def _finish(self, final: Certificate, commit: Commit) -> bool:
         """Commit the run up to what this certificate makes final, if all of it is here."""
@@ -392,7 +398,7 @@ class Voting(Rejoining):
                     self._queue += self.voter.proposed(slot, id)
 
     def _repeat(self) -> None:
-        self.asks = self.asks or (self.voter.epoch, self.voter.base + 1)
+        self.asks = self.asks or (self.voter.epoch, self.voter.gap or self.voter.base + 1)
         if not self.is_validator:
             return  # who only watches has nothing to say, and may ask
         self.to_send += retelling.repeated(self.voter, self._proposals)

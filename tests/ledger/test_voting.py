@@ -20,7 +20,7 @@ from ledger.simplex import Voter
 from ledger.store import Store
 from ledger.validators import ValidatorSet, validators_of
 from ledger.voter_actions import Action, Cast
-from ledger.votes import Phase, Proposal, SignedVote, Vote, decode_certificate
+from ledger.votes import Certificate, Phase, Proposal, SignedVote, Vote, decode_certificate
 from tests.ledger.council import DELAY_MS, Council
 from tests.ledger.paying import balance
 from tests.ledger.world import START, Author, key_of, pay
@@ -247,6 +247,26 @@ def test_a_restart_waits_for_answers_by_a_quorum():
     assert not council.nodes["v1"].rejoin({}, now=council.now)
     assert not council.nodes["v1"].rejoin(dict(list(answers.items())[:1]), now=council.now)
     assert council.nodes["v1"].rejoin(answers, now=council.now)
+
+
+def test_who_lacks_more_than_one_answer_holds_catches_up():
+    """After a storm of slots that were all skipped, the one that is needed comes back from before it."""
+    council, slots, skipped = Council(4), 1_500, []
+    for slot in range(1, slots + 1):
+        word = Vote(council.genesis.net, 0, slot, Phase.SKIP, None, START)
+        said = [SignedVote.make(key_of(name), word) for name in council.names[:3]]
+        skipped.append(Certificate.of(said).encode())
+    council.nodes["v0"].hear_all(skipped, now=council.now)
+    node, now = council.nodes["v3"], council.now
+    ahead = SignedVote.make(key_of("v1"), Vote(council.genesis.net, 0, slots + 1, Phase.SKIP, None, START))
+    reaction, answers = node.hear(ahead.encode(), now=now), 0
+    while reaction.ask_votes is not None:
+        answers += 1
+        told = council.nodes["v0"].ballots(*reaction.ask_votes)
+        _, reaction = node.hear_all(told, now=now, is_live=False)
+    assert node._voting.voter.slot == slots + 1
+    assert node._voting.voter.tip == (0, None)
+    assert answers == 2
 
 
 def test_a_validator_that_says_the_same_at_other_times_is_not_passed_on():
