@@ -33,12 +33,11 @@ Not here but with the caller: no vote is sent before it is on the disk.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
 from ledger.cid import Cid
-from ledger.evidence import VoteFault, contradict
 from ledger.pace import Pace
+from ledger.slots import Slot
 from ledger.validators import Schedule, ValidatorSet
 from ledger.vote_rule import TRANSITIONS, Seen, Transitions, Voted, restored
 from ledger.voter_actions import Action, Cast, Decision, Fault, Judge, Keep, Lacking, Propose, Repeat
@@ -49,25 +48,6 @@ AHEAD_MAX: Final = 64
 
 BEHIND_MAX: Final = 64
 """Slots below ours of which votes are kept, to find whoever contradicts itself late."""
-
-
-@dataclass(slots=True)
-class Slot:
-    """What is known of one slot. `first` holds the first vote of each validator in each phase."""
-
-    voted: Voted = Voted.NOTHING
-    proposal: Cid | None = None
-    judged: bool = False
-    first: dict[tuple[bytes, Phase], SignedVote] = field(default_factory=dict)
-    certificates: dict[Phase, Certificate] = field(default_factory=dict)
-    faulty: set[tuple[bytes, Phase]] = field(default_factory=set)
-
-    def saying(self, phase: Phase, checkpoint: Cid | None) -> list[SignedVote]:
-        return [
-            signed
-            for (_, of), signed in self.first.items()
-            if of is phase and signed.vote.checkpoint == checkpoint
-        ]
 
 
 class Voter:
@@ -101,19 +81,23 @@ class Voter:
         """A genuine vote of a validator of this epoch, our own included."""
         vote = signed.vote
         assert vote.epoch == self.epoch, f"{signed} in epoch {self.epoch}"
-        if not self.slot - BEHIND_MAX <= vote.slot <= self.slot + AHEAD_MAX:
+        if not self.is_near(vote.slot):
             return []
         slot, phase = self._at(vote.slot), Phase(vote.phase)
-        actions = self._faults(slot, signed, phase)
-        if (signed.by, phase) in slot.first:
-            return actions
-        slot.first[signed.by, phase] = signed
-        if phase is Phase.PROPOSE or vote.slot <= self.base:
+        is_first = (signed.by, phase) not in slot.first
+        actions = self._note(slot, signed)
+        if not is_first or phase is Phase.PROPOSE or vote.slot <= self.base:
             return actions
         voices = slot.saying(phase, vote.checkpoint)
         if phase not in slot.certificates and self._is_quorum(voices):
             actions += self.certified(Certificate.of(voices))
         return actions
+
+    def late(self, signed: SignedVote) -> list[Action]:
+        """A genuine vote that decides nothing any more: whether it is a fault."""
+        if not self.is_near(signed.vote.slot):
+            return []
+        return self._note(self._at(signed.vote.slot), signed)
 
     def certified(self, certificate: Certificate) -> list[Action]:
         """A certificate of this epoch, checked."""
@@ -126,8 +110,7 @@ class Voter:
         slot.certificates[phase] = certificate
         actions: list[Action] = []
         for signed in certificate.ballots():
-            actions += self._faults(slot, signed, phase)
-            slot.first.setdefault((signed.by, phase), signed)
+            actions += self._note(slot, signed)
         if phase is Phase.FINALIZE:
             if self._final is None or self._final.slot < certificate.slot:
                 self._final = certificate
@@ -225,6 +208,15 @@ class Voter:
         if at is None or known is None:
             return False
         return known.vote.checkpoint == signed.vote.checkpoint or (signed.by, phase) in at.faulty
+
+    def is_near(self, slot: int) -> bool:
+        """Whether votes of this slot are kept."""
+        return self.slot - BEHIND_MAX <= slot <= self.slot + AHEAD_MAX
+
+    def contradicts(self, signed: SignedVote) -> bool:
+        """Whether its validator said here what it cannot say beside this."""
+        at = self._slots.get(signed.vote.slot)
+        return at is not None and bool(at.against(signed))
 
     def is_notarized(self, slot: int, checkpoint: Cid) -> bool:
         at = self._slots.get(slot)
@@ -350,18 +342,11 @@ class Voter:
         tip = self.tip
         return [Lacking(self.gap or self.base + 1)] if tip is None else [Propose(self.slot, tip[1])]
 
-    def _faults(self, slot: Slot, signed: SignedVote, phase: Phase) -> list[Action]:
-        """Whether this vote contradicts one that is here: once for each validator and phase."""
-        found: list[Action] = []
-        for other in (
-            phase,
-            *({Phase.FINALIZE: (Phase.SKIP,), Phase.SKIP: (Phase.FINALIZE,)}.get(phase, ())),
-        ):
-            known = slot.first.get((signed.by, other))
-            if known is not None and contradict(known, signed) and (signed.by, phase) not in slot.faulty:
-                slot.faulty.add((signed.by, phase))
-                found.append(Fault(VoteFault.of(known, signed)))
-        return found
+    def _note(self, slot: Slot, signed: SignedVote) -> list[Action]:
+        """Remember what was said, and whether it is a fault."""
+        faults = slot.faults(signed)
+        slot.first.setdefault((signed.by, Phase(signed.vote.phase)), signed)
+        return [Fault(one) for one in faults]
 
     def _is_quorum(self, votes: Iterable[SignedVote]) -> bool:
         return self.validators.is_quorum(self.validators.weight(one.by for one in votes))

@@ -32,6 +32,7 @@ from ledger.evidence import VoteFault
 from ledger.execution import Rules
 from ledger.finality import Diverged, Last
 from ledger.genesis import Genesis
+from ledger.hindsight import Hindsight
 from ledger.judging import Judging
 from ledger.occasion import Occasion, Standstill
 from ledger.pace import Pace
@@ -76,6 +77,7 @@ class Voting(Rejoining):
         self._length = sets.epoch_length(genesis)
         self._pace = Pace()
         self._proposals = Proposals()
+        self._hindsight = Hindsight()
         self.judging = Judging(self.candidates, admission, self._proposals, genesis.net, self._length)
         self._occasion = Occasion(rules, self.candidates, self._pace, interval_ms)
         self._clock = 0
@@ -106,7 +108,9 @@ class Voting(Rejoining):
             self.voter.slot - simplex.BEHIND_MAX if isinstance(message, SignedVote) else self.voter.base + 1
         )
         if (epoch, slot) < (self.voter.epoch, oldest):
-            return False
+            found = self._hindsight.look(message, self.voter)
+            self._queue += found
+            return bool(found) and isinstance(message, SignedVote)  # more than a vote was not looked at whole
         if epoch > self.voter.epoch:
             self.is_behind = True
             return False
@@ -312,7 +316,9 @@ class Voting(Rejoining):
         self.candidates.settle(candidate)
         self._proposals.settle(final.slot)
         if self._is_last(candidate.checkpoint):
-            self._queue.clear()
+            self.voter.settle(final.slot, candidate.checkpoint.id)
+            self._hindsight.ended(self.voter)
+            self._queue = deque(one for one in self._queue if isinstance(one, Fault))
             self._proposals.begin()
             self.voter = self._new_voter()
         else:

@@ -140,6 +140,58 @@ def test_a_certificate_of_another_network_is_not_taken_up_with_a_proposal():
     assert node._voting.voter.slot == 1
 
 
+# -- slots that are over ------------------------------------------------------------------------------------
+
+
+def paid_until(council: Council, epoch: int, height: int) -> Replica:
+    """A node that came as far as this."""
+    alice, node = Author(council.genesis, "alice"), node_of(council)
+    while node._voting.voter.epoch < epoch or node.height < height:
+        council.say(alice.says(pay("bob", 1)))
+        council.run(50)
+    assert node._voting.voter.epoch == epoch
+    return node
+
+
+def test_who_contradicts_itself_after_its_epoch_ended_is_found():
+    council = Council(4, epoch=3)
+    node = paid_until(council, 1, 3)
+    told = node.hear(vote(node.net, "v1", 2, Phase.SKIP, None).encode(), now=council.now)
+    [fault] = told.faults
+    check_vote_fault(fault, net=node.net)
+    assert (fault.by, fault.place, told.is_new) == (key_of("v1").public, (0, 2), True)
+    told = node.hear(vote(node.net, "v1", 2, Phase.SKIP, None, START + 1).encode(), now=council.now)
+    assert (told.faults, told.is_new) == ([], False)
+
+
+def test_what_is_said_again_after_its_epoch_is_no_news_and_what_nobody_signed_is_refused():
+    council = Council(4, epoch=3)
+    node = paid_until(council, 1, 3)
+    [(second, _)] = node.store.checkpoints(2, 1)
+    told = node.hear(
+        vote(node.net, "v1", 2, Phase.FINALIZE, Cid.of(second), START + 1).encode(), now=council.now
+    )
+    assert (told.faults, told.is_new) == ([], False)
+    lie = vote(node.net, "v1", 2, Phase.SKIP, None)
+    with pytest.raises(RemoteError) as caught:
+        node.hear(SignedVote(lie.vote, lie.by, b"\7" * 64).encode(), now=council.now)
+    assert caught.value.code == "bad_vote"
+
+
+@pytest.mark.parametrize("length", [3, 600])
+def test_a_certificate_against_what_is_final_accuses_who_signed_both(length: int):
+    """Too late to make anything final here: of the epoch before, or of this one."""
+    council = Council(4, epoch=length)
+    node = paid_until(council, 1 if length == 3 else 0, 3)
+    words = [vote(node.net, name, 2, Phase.FINALIZE, Cid.of(b"another")) for name in NAMES[:3]]
+    told = node.hear(Certificate.of(words).encode(), now=council.now)
+    assert {fault.by for fault in told.faults} <= {word.by for word in words}
+    assert len(told.faults) >= 2  # three signed this and three the other, of four
+    assert not told.is_new
+    for fault in told.faults:
+        check_vote_fault(fault, net=node.net)
+
+
 # -- proposed again -----------------------------------------------------------------------------------------
 
 
