@@ -9,18 +9,23 @@ from typing import Any
 
 import pytest
 
-from ledger import retelling
+from ledger import retelling, validators
 from ledger.errors import UsageError
+from ledger.execution import Context, Receipt
 from ledger.pace import Pace
 from ledger.proposals import Proposals
 from ledger.replica import Replica
 from ledger.simplex import Voter
+from ledger.state import State
 from ledger.store import Store
 from ledger.validators import ValidatorSet
 from ledger.votes import Certificate, Phase, SignedVote, Vote, parse_message
 from tests.ledger.council import Council, council_genesis
 from tests.ledger.paying import PayingRules, balance
 from tests.ledger.world import START, Author, key_of, pay
+
+EPOCH = 4
+"""Heights, where sets of validators change."""
 
 
 def paid(node: Replica) -> int:
@@ -129,6 +134,47 @@ def test_a_network_begins_though_one_of_four_is_not_there():
     decide(council, alice, 3)
     council.run(10_000)
     assert [paid(node) for node in council.nodes.values()] == [9] * 3
+    assert not council.faults
+
+
+class SecondSeat(PayingRules):
+    """From epoch 2 on, v1 has a seat beside v0."""
+
+    def close(self, state: State, context: Context) -> tuple[State, Receipt]:
+        state, receipt = super().close(state, context)
+        if context.height == EPOCH:
+            both = ValidatorSet.of(council_genesis(2).validators)
+            state = state.put(validators.TABLE, validators.row_key(2), both.encode())
+        return state, receipt
+
+
+class Growing(Council):
+    def _open(self, name: str, store: Store) -> Replica:
+        return Replica.open(store, SecondSeat(), key_of(name), validator=True)
+
+
+def test_who_has_a_seat_for_the_first_time_leaves_no_slot_to_others():
+    """Without it the other one could not end any. Once it has voted there and lost its disk, it does."""
+    council = Growing(1, epoch=EPOCH)
+    alice = Author(council.genesis, "alice")
+    council.names.append("v1")
+    council.start("v1")
+    newcomer = council.nodes["v1"]
+    while newcomer._voting.voter.epoch < 2:
+        decide(council, alice)
+        council.meet()
+    assert newcomer.is_silent
+    assert council.rejoin("v1")
+    assert not newcomer.abstains
+    before = paid(newcomer)
+    decide(council, alice, 3)
+    council.run(5_000)
+    assert [paid(node) for node in council.nodes.values()] == [before + 3] * 2
+    council.stop("v1")
+    council.start("v1")
+    council.meet()
+    assert council.rejoin("v1")
+    assert council.nodes["v1"].abstains
     assert not council.faults
 
 
