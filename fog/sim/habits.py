@@ -77,8 +77,12 @@ class Habit:
         self.tell_wires([event.wire for event in events], to=to)
 
     def tell_wires(self, wires: list[bytes], *, to: list[Node] | None = None) -> None:
-        self.liar.ground.counts[f"lie.{self.name()}"] += 1
+        self.note()
         self.liar.ground.gossip(self.liar, EVENTS, encode_events(wires), to)
+
+    def note(self) -> None:
+        """Count a lie: something said, bent or kept back that an honest node would not have."""
+        self.liar.ground.counts[f"lie.{self.name()}"] += 1
 
     def halves(self) -> tuple[list[Node], list[Node]]:
         """All others, in two."""

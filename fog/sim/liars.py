@@ -28,6 +28,7 @@ from network.sync_messages import (
     GetIds,
     Heads,
     Hello,
+    Votes,
     decode_answer,
     decode_welcome,
     encode,
@@ -170,7 +171,7 @@ class Amplifier(Habit):
         ids = tuple(self.liar.ground.observer.places)[:IDS_MAX] or (Cid.of(b"nothing"),)
         question = encode(GetIds(ids))
         if victim.up:
-            self.liar.ground.counts["lie.amplifier"] += 1
+            self.note()
             for _ in range(3):
                 victim.asked(self.liar, question)
 
@@ -181,9 +182,11 @@ class Silent(Habit):
     every_ms = 0
 
     def telling(self, target: Node, topic: str, told: Sequence[bytes]) -> Sequence[bytes]:
+        self.note()
         return ()
 
     def answering(self, asker: Node, frames: list[bytes]) -> list[bytes]:
+        self.note()
         return []
 
 
@@ -193,7 +196,10 @@ class Selective(Habit):
     every_ms = 0
 
     def telling(self, target: Node, topic: str, told: Sequence[bytes]) -> Sequence[bytes]:
-        return told if self.draw.randrange(2) else ()
+        if self.draw.randrange(2):
+            return told
+        self.note()
+        return ()
 
 
 class Censor(Habit):
@@ -211,11 +217,17 @@ class Censor(Habit):
 
     def telling(self, target: Node, topic: str, told: Sequence[bytes]) -> Sequence[bytes]:
         if topic == EVENTS:
-            return [message for message in told if self._key not in message]
-        waiting = any(event.header.by == self._key for event, _ in self.liar.replica.waiting(64))
-        return () if waiting else told
+            passed = [message for message in told if self._key not in message]
+        else:
+            waiting = any(event.header.by == self._key for event, _ in self.liar.replica.waiting(64))
+            passed = [] if waiting else list(told)
+        if len(passed) < len(told):
+            self.note()
+        return passed
 
     def answering(self, asker: Node, frames: list[bytes]) -> list[bytes]:
+        if any(self._key in frame for frame in frames):
+            self.note()
         return [_without_events(frame) if self._key in frame else frame for frame in frames]
 
 
@@ -238,7 +250,8 @@ class Eclipser(Habit):
 
 
 class StaleCopy(Habit):
-    """Goes back to an old copy of its own disk, again and again, and speaks from there."""
+    """Goes back to an old copy of its own disk, again and again, and speaks from there. Who lost its own disk
+    and asks what it voted hears that nothing is known of it."""
 
     every_ms = 200_000
 
@@ -251,12 +264,15 @@ class StaleCopy(Habit):
         if self._copy is None:
             self._copy = liar.disk.image()
             return
-        liar.ground.counts["lie.stalecopy"] += 1
+        self.note()
         liar.append(self.payment())
         liar.crash()
         liar.disk.load(self._copy)
         liar.start()
         liar.append(self.payment())
+
+    def answering(self, asker: Node, frames: list[bytes]) -> list[bytes]:
+        return [_without_votes(frame) for frame in frames]
 
 
 class Impostor(Habit):
@@ -265,7 +281,7 @@ class Impostor(Habit):
     every_ms = 0
 
     def answering(self, asker: Node, frames: list[bytes]) -> list[bytes]:
-        self.liar.ground.counts["lie.impostor"] += 1
+        self.note()
         return [self._forged(frame) for frame in frames]
 
     def _forged(self, frame: bytes) -> bytes:
@@ -293,6 +309,14 @@ def _without_events(frame: bytes) -> bytes:
     except RemoteError:
         return frame
     return encode(Events((), end=said.end, more=False)) if isinstance(said, Events) and said.end else frame
+
+
+def _without_votes(frame: bytes) -> bytes:
+    """The same frame with nothing in it, when it is one of votes."""
+    try:
+        return encode(Votes(())) if isinstance(decode_answer(frame), Votes) else frame
+    except RemoteError:
+        return frame
 
 
 EVENT_LIARS: Final[dict[str, type[Habit]]] = {

@@ -88,7 +88,7 @@ class Revenant(VotingHabit):
                 (last, shown), rest = answer.items[-1], answer.items[:-1]
                 bent = replace(parse_checkpoint(last, net=self.pen.net), sroot=bytes(32))
                 vote = self.sign(bent.epoch, bent.slot, Phase.FINALIZE, bent.id, self.liar.now)
-                self.liar.ground.counts["lie.revenant"] += 1
+                self.note()
                 items = (*rest, (bent.encode(), shown))
                 return encode(replace(answer, items=items, final=self._alone(vote).encode()))
         return frame
@@ -102,7 +102,7 @@ class Stale(Shown):
         self._habit = habit
 
     def manifest(self, above: int) -> bytes | None:
-        self._habit.liar.ground.counts["lie.stalesnapshot"] += 1
+        self._habit.note()
         return self._habit.oldest or super().manifest(0)
 
     def part(self, checkpoint: Checkpoint, part: Part) -> bytes | None:

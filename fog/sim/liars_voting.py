@@ -31,7 +31,7 @@ class VotingHabit(Habit):
         return SignedVote.make(self.liar.key, vote).encode()
 
     def tell_votes(self, said: Sequence[bytes], to: list[Node] | None = None) -> None:
-        self.liar.ground.counts[f"lie.{self.name()}"] += 1
+        self.note()
         for message in encode_votes(said, self.liar.now):
             self.liar.ground.observer.said(self.liar, VOTES, message)
             self.liar.ground.gossip(self.liar, VOTES, message, to)
@@ -87,7 +87,7 @@ class BadProposer(VotingHabit):
         said = list(self.read(message))
         if not any(map(self._is_own, said)):
             return [message]
-        self.liar.ground.counts["lie.badproposer"] += 1
+        self.note()
         return list(encode_votes([self._bend(one) for one in said], self.liar.now))
 
     def _bend(self, one: Message) -> bytes:
@@ -137,6 +137,11 @@ class WrongClock(VotingHabit):
     def __init__(self, liar: Liar) -> None:
         super().__init__(liar)
         liar.skew = self.draw.choice((-1, 1)) * 365 * 24 * 3_600_000
+
+    def telling(self, target: Node, topic: str, told: Sequence[bytes]) -> Sequence[bytes]:
+        if topic == VOTES:
+            self.note()
+        return told
 
 
 class Skipper(VotingHabit):
@@ -192,7 +197,10 @@ class Twins(VotingHabit):
         return self.twin if self._is_other(other) else None
 
     def telling(self, target: Node, topic: str, told: Sequence[bytes]) -> Sequence[bytes]:
-        return () if self._is_other(target) else told
+        if not self._is_other(target):
+            return told
+        self.note()
+        return ()
 
 
 VOTING_LIARS: Final[dict[str, type[Habit]]] = {
