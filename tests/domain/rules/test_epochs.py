@@ -88,6 +88,26 @@ def test_who_votes_with_no_more_than_it_has_bonded_gets_the_rest_back() -> None:
     """)
 
 
+def test_who_leaves_before_its_first_vote_waits_until_that_is_over() -> None:
+    """The set of epoch 2 is decided when 0 ends; `bob` takes its bond out in 1, and votes all the same."""
+    world = Court({"epoch_checkpoints": 10}, stakes={"a": 10_000}, bob=500)
+    world.check("bond bob 500 ok")
+    for _ in range(10):
+        world.close()
+    world.check("unbond bob 500 ok")
+    assert [voters(world, epoch).get("bob") for epoch in (1, 2)] == [None, 500]
+    for _ in range(20):
+        world.close(30_000)
+        world.check("holds bob 0 500")
+    assert "bob" not in voters(world, 3)
+    world.close(60_000)
+    world.close()
+    world.check("""
+        holds    bob 0 0
+        balance  bob 500
+    """)
+
+
 def test_the_last_validator_never_gets_its_bond_back() -> None:
     """It goes on deciding as long as nobody else has a bond."""
     world = Court(stakes={"a": 1_000})
