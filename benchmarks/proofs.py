@@ -1,13 +1,15 @@
-"""What proofs of the event tree cost at a million leaves: to keep what they need, to make, to check.
+"""What proofs cost at a million leaves of the event tree, and at a million rows of the state: to keep what
+they need, to make, to check.
 
     python -m benchmarks.proofs
 
 Times are wall time; of proofs the median of many. Kept on the disk: rows of `subtree`, all that a proof needs
-beside the history itself.
+beside the history itself. Siblings of a row count the depth of the state's trie: what a proof of it carries.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import statistics
@@ -24,10 +26,11 @@ from ledger.cid import Cid
 from ledger.database import execute_many, reading, writing
 from ledger.genesis import Genesis, Validator
 from ledger.merkle import Frontier
+from ledger.merkle_map import MerkleMap, verify_proof
 from ledger.store import Store
 from ledger.tables import OUTCOME, SUBTREE
 
-LEAVES = 1_000_000
+LEAVES = ROWS = 1_000_000
 COMMIT = 2_000
 PROOFS = 200
 
@@ -49,6 +52,21 @@ def fill(store: Store) -> tuple[bytes, float]:
         for id in ids:
             frontier.append(merkle.leaf_hash(id))
     return frontier.root(), kept
+
+
+def of_the_state() -> dict[str, float]:
+    """Of rows with keys like those of accounts."""
+    keys = [hashlib.sha256(b"account %d" % at).digest() for at in range(ROWS)]
+    rows = MerkleMap().update({("account", key): b"1000" for key in keys})
+    depths = [len(rows.prove("account", key).siblings) for key in keys]
+    for key in keys[:PROOFS]:
+        assert verify_proof(rows.root, "account", key, b"1000", rows.prove("account", key))
+    return {
+        "rows": ROWS,
+        "row_siblings_mean": round(statistics.mean(depths), 1),
+        "row_siblings_max": max(depths),
+        "row_ms": median_ms(lambda at: rows.prove("account", keys[at])),
+    }
 
 
 def median_ms(work: Callable[[int], Any]) -> float:
@@ -90,7 +108,7 @@ def main() -> None:
             "consistency_ms": median_ms(relate),
         }
         store.close()
-    print(json.dumps(numbers))
+    print(json.dumps(numbers | of_the_state()))
 
 
 if __name__ == "__main__":
