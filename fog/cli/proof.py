@@ -17,7 +17,7 @@ from ledger import notes
 from ledger.canonical import words_of
 from ledger.errors import RemoteError, UsageError
 from ledger.genesis import GENESIS_SIZE_MAX, Genesis
-from ledger.notes import Note, VerifierKey
+from ledger.notes import Note, TreeHead, VerifierKey
 from ledger.validators import genesis_set
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def add_to(app: typer.Typer) -> None:
         "curl 'http://127.0.0.1:7420/v1/balances/3b6a…29?proof=1' > answer.json",
         "fog proof check answer.json",
         "fog proof check answer.json --genesis genesis.cbor --json",
+        "fog proof check answer.json --note note --grown grown.json",
     )
 )
 def check(
@@ -51,13 +52,22 @@ def check(
     genesis: Annotated[
         Path | None, typer.Option(help="The network's genesis object (else that of this node).")
     ] = None,
+    note: Annotated[
+        Path | None, typer.Option(help="A younger note that you trust: the answer must be of its history.")
+    ] = None,
+    grown: Annotated[
+        Path | None, typer.Option(help="That one of both trees grew from the other: from proofs/consistency.")
+    ] = None,
 ) -> None:
-    """Check an answer offline, trusting only a genesis object. Exit 5 if it is not true."""
+    """Check an answer offline, trusting only a genesis object, and a note if there is one. Exit 5 if it is
+    not true."""
     session = session_of(context)
     network = session.home.read_genesis() if genesis is None else read_genesis(genesis)
     answer = _answer(file)
     try:
-        found = _checked(answer, network)
+        found, head = _checked(answer, network)
+        if note is not None:
+            found |= _in_history(head, notes.parse(_read(note, notes.NOTE_SIZE_MAX)).head(), grown)
     except RemoteError as error:
         raise AuditFailed(
             f"{file} is not a true answer: {error}",
@@ -129,8 +139,9 @@ def _signed_by(note: Note, network: Genesis, witnesses: list[VerifierKey]) -> di
     }
 
 
-def _checked(answer: dict[str, Any], network: Genesis) -> dict[str, Any]:
-    """What was proven. Raises RemoteError for anything in the answer that does not follow."""
+def _checked(answer: dict[str, Any], network: Genesis) -> tuple[dict[str, Any], TreeHead]:
+    """What was proven, and the event tree as of then. Raises RemoteError for anything in the answer that does
+    not follow."""
     from ledger.proofs import Proof, Trust
 
     try:
@@ -144,11 +155,44 @@ def _checked(answer: dict[str, Any], network: Genesis) -> dict[str, Any]:
         "time": checkpoint.T,
         "checkpoint": str(checkpoint.id),
     }
+    head = TreeHead(notes.origin_of(network.net), checkpoint.n, checkpoint.eroot)
     if given.receipt is not None:
-        return found | _event(answer, given, checkpoint)
+        return found | _event(answer, given, checkpoint), head
     if answer.get("height") != checkpoint.height:
         raise RemoteError(f"proven is height {checkpoint.height}, not the answer's", code="bad_proof")
-    return found | {"rows": _rows(answer, given, checkpoint)}
+    return found | {"rows": _rows(answer, given, checkpoint)}, head
+
+
+def _in_history(proven: TreeHead, trusted: TreeHead, grown: Path | None) -> dict[str, Any]:
+    """That one tree is the beginning of the other. Raises RemoteError (`other_history`, …)."""
+    from ledger.merkle import PROOF_HASHES_MAX, verify_consistency
+
+    if proven.origin != trusted.origin:
+        raise RemoteError(f"a note of {trusted.origin[:100]}, not of {proven.origin}", code="wrong_network")
+    first, second = sorted((proven, trusted), key=lambda head: head.size)
+    path: tuple[bytes, ...] = ()
+    if first.size != second.size:
+        if grown is None:
+            raise UsageError(
+                f"{first.size} and {second.size} leaves: did the one tree grow from the other?",
+                code="needs_consistency",
+                next_step=f"ask any node for /v1/proofs/consistency?first={first.size}&second={second.size}, "
+                "and give the answer with --grown",
+            )
+        try:
+            given = msgspec.json.decode(_read(grown, ANSWER_SIZE_MAX), type=_Grown)
+            path = tuple(map(bytes.fromhex, given.path[: PROOF_HASHES_MAX + 1]))
+        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+            raise RemoteError(f"{grown} is no proof of consistency: {error}", code="bad_proof") from error
+    if not verify_consistency(first.size, second.size, first.root, second.root, path):
+        raise RemoteError(f"not of the history of the note, of {trusted.size} leaves", code="other_history")
+    return {"note": trusted.size}
+
+
+class _Grown(msgspec.Struct):
+    """Of the answer of proofs/consistency."""
+
+    path: list[str]
 
 
 def _rows(answer: dict[str, Any], given: Proof, checkpoint: Checkpoint) -> list[dict[str, Any]]:

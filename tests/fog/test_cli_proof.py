@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from domain.payloads import Transfer
 from fog.cli import run
 from fog.exits import Exit
 from ledger import notes
+from ledger.checkpoint import parse_checkpoint
 from ledger.genesis import Genesis, Validator
 from tests.ledger.histories import key
 from tests.projections.test_proofs import Told, paths
@@ -20,7 +22,7 @@ from tests.projections.world import account
 
 pytestmark = pytest.mark.trio
 
-Check = Callable[[Any], tuple[int, dict[str, Any]]]
+Check = Callable[..., tuple[int, dict[str, Any]]]
 
 
 @pytest.fixture
@@ -36,9 +38,9 @@ def check(told: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Che
     genesis, file = tmp_path / "genesis.cbor", tmp_path / "answer.json"
     genesis.write_bytes(told.genesis.encode())
 
-    def run_it(answer: Any) -> tuple[int, dict[str, Any]]:
+    def run_it(answer: Any, *words: str) -> tuple[int, dict[str, Any]]:
         file.write_text(json.dumps(answer))
-        code = run(["proof", "check", str(file), "--genesis", str(genesis), "--json"])
+        code = run(["proof", "check", str(file), "--genesis", str(genesis), *words, "--json"])
         said = capsys.readouterr()
         return code, json.loads(said.out or said.err)
 
@@ -52,6 +54,63 @@ async def test_every_kind_of_answer_passes(told: Told, check: Check) -> None:
         code, said = check(await told.get(question))
         assert (code, said["ok"], said["height"]) == (Exit.OK, True, 3), question
         assert said["rows"]
+
+
+@pytest.fixture
+def noted(told: Told, tmp_path: Path) -> Callable[[int, bytes], str]:
+    """A note in a file, of so many leaves, whoever signed it."""
+
+    def write(size: int, root: bytes) -> str:
+        head = notes.TreeHead(notes.origin_of(told.genesis.net), size, root)
+        (tmp_path / "note").write_bytes(notes.Note(head.text(), (notes.sign(head, key("w")),)).encode())
+        return str(tmp_path / "note")
+
+    return write
+
+
+async def test_an_answer_is_of_the_history_of_a_note_that_is_trusted(
+    told: Told, check: Check, noted: Callable[[int, bytes], str], tmp_path: Path
+) -> None:
+    """Older, as old, or younger than the answer; what relates them is asked for, and anybody may have it."""
+    answer = await told.get(f"balances/{account('bob').hex()}?proof=1")
+    checkpoints = [parse_checkpoint(data, net=told.genesis.net) for data, _ in told.store.checkpoints(1, 3)]
+    first, _, last = checkpoints
+    assert last.height == answer["height"]
+    grown = tmp_path / "grown.json"
+    grown.write_text(json.dumps(await told.get(f"proofs/consistency?first={first.n}&second={last.n}")))
+
+    assert check(answer, "--note", noted(last.n, last.eroot))[1]["note"] == last.n
+    code, said = check(answer, "--note", noted(first.n, first.eroot))
+    assert (code, said["error"]["code"]) == (Exit.USAGE, "needs_consistency")
+    assert f"first={first.n}&second={last.n}" in said["error"]["next_step"]
+    code, said = check(answer, "--note", noted(first.n, first.eroot), "--grown", str(grown))
+    assert (code, said["note"]) == (Exit.OK, first.n)
+
+    told.network.say("alice", Transfer(account("bob"), 1))
+    told.network.finalize()
+    younger = parse_checkpoint(told.store.checkpoints(4, 1)[0][0], net=told.genesis.net)
+    grown.write_text(json.dumps(await told.get(f"proofs/consistency?first={last.n}&second={younger.n}")))
+    code, said = check(answer, "--note", noted(younger.n, younger.eroot), "--grown", str(grown))
+    assert (code, said["note"]) == (Exit.OK, younger.n)
+
+
+async def test_an_answer_of_another_history_than_that_of_the_note_fails(
+    told: Told, check: Check, noted: Callable[[int, bytes], str], tmp_path: Path
+) -> None:
+    """However well it is signed: that is what those can do who left long ago."""
+    answer = await told.get(f"balances/{account('bob').hex()}?proof=1")
+    first, _, last = (
+        parse_checkpoint(data, net=told.genesis.net) for data, _ in told.store.checkpoints(1, 3)
+    )
+    grown = tmp_path / "grown.json"
+    grown.write_text(json.dumps(await told.get(f"proofs/consistency?first={first.n}&second={last.n}")))
+    for size in (first.n, last.n):
+        code, said = check(answer, "--note", noted(size, bytes(32)), "--grown", str(grown))
+        assert (code, said["error"]["code"]) == (Exit.AUDIT_FAILED, "other_history")
+    for garbage in ("", "[]", '{"path": ["x"]}', '{"path": [1]}'):
+        grown.write_text(garbage)
+        code, said = check(answer, "--note", noted(first.n, first.eroot), "--grown", str(grown))
+        assert (code, said["error"]["code"]) == (Exit.AUDIT_FAILED, "bad_proof")
 
 
 async def test_it_says_what_was_proven(told: Told, check: Check) -> None:
