@@ -40,8 +40,8 @@ types: setup
 layers: setup
 	$(BIN)/lint-imports
 
-check: lint types layers ## for every commit: format, lint, types, layers, quick tests; under 2 minutes
-	$(PYTEST) -q -m "not slow and not long"
+check: lint types layers ## for every commit: format, lint, types, layers, quick tests; some 2 minutes
+	$(PYTEST) -q -n $(WORKERS) --dist worksteal -m "not slow and not long and not alone"
 
 test: setup-system setup setup-interop lint types layers ## everything that CI runs; some 15 minutes
 	@PYTHON=$(BIN)/python WORKERS=$(WORKERS) .ci/tests

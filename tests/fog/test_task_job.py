@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from domain.compute.engine import ENGINE
@@ -58,8 +58,13 @@ def told(job: Job, *runs: Run, shard: int = 0, outputs: Sequence[bytes] = (), ci
     job._piece(plain(Piece(shard=shard, cid=named, data=data, state="settled")))
 
 
+@example(count=SHARDS_MAX, each=None, chunk=1, script="script")
+@example(count=SHARDS_MAX + 1, each=1e12, chunk=1, script="script")
+@example(count=SHARDS_MAX + 1, each=1e12, chunk=None, script=None)
+@example(count=10_000, each=1.0, chunk=20_000, script="script")
+@example(count=10_000, each=None, chunk=1, script=None)
 @given(
-    count=st.integers(1, 10_000),
+    count=st.integers(1, 2_000),
     each=st.none() | st.floats(1, 1e12),
     chunk=st.none() | st.integers(1, 20_000),
     script=st.none() | st.just("script"),

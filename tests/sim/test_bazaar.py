@@ -23,6 +23,8 @@ from fog.sim.bazaar_books import Drawn, formula
 from fog.sim.bazaar_plan import Plan
 from fog.sim.traders import Copier, Patient
 
+pytestmark = pytest.mark.slow
+
 JOBS = 700
 
 

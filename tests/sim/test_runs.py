@@ -18,6 +18,8 @@ from fog.sim.links import CLEAR
 from fog.sim.plan import draw_plan
 from fog.sim.world import simulate
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(4)
 """The first ones; two thousand others are in `make test-long`."""
 
@@ -61,7 +63,6 @@ def test_another_seed_is_another_run() -> None:
     assert len(hashes) == 4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", [3, SEED_OF_FLIPPED_BITS])
 def test_a_run_is_the_same_whatever_the_process_is_like(seed: int) -> None:
     """I16: hash seeds, locales and time zones differ; the trace does not, nor what lies where on a disk."""
