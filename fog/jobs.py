@@ -25,6 +25,7 @@ from domain.compute.spec import INPUTS_PER_SHARD_MAX, SPEC_SIZE_MAX, Input, JobS
 from domain.payloads import SHARDS_MAX
 from fog.methods import JobSubmit
 from fog.places import require_short
+from ledger.blob import BLOB_SIZE_MAX
 from ledger.cid import Cid
 from ledger.errors import RemoteError, UsageError
 from network.blobs import BlockStore
@@ -219,7 +220,7 @@ def input_of(store: BlockStore, name: str, path: Path) -> Input:
 def add_file(store: BlockStore, path: Path) -> Cid:
     """Raises UsageError (`no_input`, `blob_too_big`), BlobsFull."""
     try:
-        require_plain(path)
+        require_input(path)
         with path.open("rb") as source:
             return store.add(source)
     except OSError as error:
@@ -228,9 +229,19 @@ def add_file(store: BlockStore, path: Path) -> Cid:
         ) from error
 
 
-def require_plain(path: Path) -> None:
-    """A pipe may never begin, and a device never end. Raises UsageError (`no_input`), OSError."""
-    if not stat.S_ISREG(path.stat().st_mode):
+def require_input(path: Path) -> None:
+    """A plain file, since a pipe may never begin, and a device never end; and of a size that can be sent.
+
+    Raises UsageError (`no_input`, `blob_too_big`), OSError.
+    """
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
         raise UsageError(
             f"{path} is no plain file", code="no_input", next_step="copy what it gives into a file"
+        )
+    if state.st_size > BLOB_SIZE_MAX:
+        raise UsageError(
+            f"{path} has {state.st_size} bytes, an input may have {BLOB_SIZE_MAX}",
+            code="blob_too_big",
+            next_step="split it into several files",
         )

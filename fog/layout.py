@@ -17,11 +17,24 @@ import operator
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from domain.compute.spec import Input
 from domain.work.workflows import PlannedStep
 from fog.jobs import share_out, write_spec
+
+
+class Step(Protocol):
+    """Of a step, what says how it lies: planned, or asked for."""
+
+    @property
+    def points(self) -> list[list[str]]: ...
+    @property
+    def swept(self) -> bool: ...
+    @property
+    def together(self) -> bool: ...
+    @property
+    def shards(self) -> int | None: ...
 
 
 class Laid(NamedTuple):
@@ -38,7 +51,7 @@ class Laid(NamedTuple):
         return [self.stem + name for name in names] or [self.stem]
 
 
-def lay_out(step: PlannedStep, inputs: Sequence[Input]) -> list[Laid]:
+def lay_out(step: Step, inputs: Sequence[Input]) -> list[Laid]:
     """The shards of a step. Raises UsageError (`too_many_inputs`, `too_few_inputs`)."""
     shards = step.shards
     if step.together and shards is None:

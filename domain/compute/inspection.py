@@ -1,6 +1,6 @@
 """What a WebAssembly module wants and gives, read before anybody is asked to run it.
 
-    sections    type, import, function, memory and export of a core module (WebAssembly 2.0, chapter 5.5)
+    sections    type, import, function, table, memory and export of a core module (WebAssembly 2.0, 5.5)
     fitting     is it a WASI preview 1 command that `domain.compute.guest` would start?
 
 Each way in which a module cannot run here has a sentence that says what was found, and one that says what to
@@ -19,12 +19,13 @@ import msgspec
 import wasmtime
 
 from domain.compute import engine, preview1
+from domain.compute.guest import TABLE_ELEMENTS_MAX, TABLES_MAX
 from domain.compute.modules import MAGIC, MODULE_SIZE_MAX
 from ledger.errors import UsageError
 
 PAGE: Final = 1 << 16
 COMPONENT: Final = b"\0asm\x0d\0\1\0"
-_TYPE, _IMPORT, _FUNCTION, _MEMORY, _EXPORT = 1, 2, 3, 5, 7
+_TYPE, _IMPORT, _FUNCTION, _TABLE, _MEMORY, _EXPORT = 1, 2, 3, 4, 5, 7
 _FUNC_KIND, _TABLE_KIND, _MEMORY_KIND, _GLOBAL_KIND, _TAG_KIND = range(5)
 _VALUES: Final = {0x7F: "i", 0x7E: "I", 0x7D: "f", 0x7C: "F", 0x7B: "v", 0x70: "r", 0x6F: "x"}
 NAMED_MAX: Final = 5
@@ -46,12 +47,14 @@ class Import(NamedTuple):
 
 
 class Module(msgspec.Struct, frozen=True):
-    """`exports`: name -> kind;  `start`: the type of `_start`;  `memory_min`: bytes to begin with."""
+    """`exports`: name -> kind;  `start`: the type of `_start`;  `memory_min`: bytes to begin with;
+    `tables`: entries of each to begin with."""
 
     imports: list[Import]
     exports: dict[str, int]
     start: str | None
     memory_min: int
+    tables: list[int]
 
 
 def require_command(name: str, wasm: bytes) -> Module:
@@ -71,6 +74,7 @@ def require_command(name: str, wasm: bytes) -> Module:
         ) from error
     _check_imports(name, module)
     _check_exports(name, module)
+    _check_tables(name, module)
     return module
 
 
@@ -117,6 +121,20 @@ def _check_exports(name: str, module: Module) -> None:
     if module.exports.get("memory") != _MEMORY_KIND:
         raise _bad(
             f"{name} does not export its memory as `memory`", "let the linker export it (--export-memory)"
+        )
+
+
+def _check_tables(name: str, module: Module) -> None:
+    if len(module.tables) > TABLES_MAX:
+        raise _bad(
+            f"{name} has {len(module.tables)} tables, a program may have {TABLES_MAX}",
+            "put their entries into one table",
+        )
+    largest = max(module.tables, default=0)
+    if largest > TABLE_ELEMENTS_MAX:
+        raise _bad(
+            f"{name} has a table of {largest} entries, it may have {TABLE_ELEMENTS_MAX}",
+            "give it as many entries as it has functions that are called by a pointer",
         )
 
 
@@ -225,6 +243,7 @@ def _read(wasm: bytes) -> Module:
     if _MEMORY in sections:
         own = sections[_MEMORY]
         memories += [_limits(own) for _ in range(own.count())]
+    tables = _tables(sections[_TABLE]) if _TABLE in sections else []
     exports, start = {}, None
     if _EXPORT in sections:
         given = sections[_EXPORT]
@@ -233,7 +252,7 @@ def _read(wasm: bytes) -> Module:
             exports[name] = kind
             if name == "_start" and kind == _FUNC_KIND:
                 start = _at(functions, index)
-    return Module(imports, exports, start, sum(memories) * PAGE)
+    return Module(imports, exports, start, sum(memories) * PAGE, tables)
 
 
 def _sections(whole: _Bytes) -> dict[int, _Bytes]:
@@ -279,6 +298,14 @@ def _imports(section: _Bytes, types: list[str]) -> tuple[list[Import], list[int]
             raise _CutOff(f"an import of kind {kind}")
         imports.append(Import(module, name, kind, wanted))
     return imports, memories
+
+
+def _tables(section: _Bytes) -> list[int]:
+    tables = []
+    for _ in range(section.count()):
+        section.byte()  # what it holds
+        tables.append(_limits(section))
+    return tables
 
 
 def _limits(section: _Bytes) -> int:

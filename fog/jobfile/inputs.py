@@ -14,7 +14,7 @@ import msgspec
 
 from domain.compute.spec import FileName
 from fog.jobfile.problems import Place, Problem, shown
-from fog.jobs import require_plain
+from fog.jobs import require_input
 from ledger.errors import UsageError
 
 FILES_MAX: Final = 100_000
@@ -65,11 +65,11 @@ def _unfit(path: Path, place: Place) -> Problem | None:
         what = f"the name {name!r} is too long or has a control character"
         return Problem(0, place, what, "rename the file", "bad_file_name")
     try:
-        require_plain(path)
+        require_input(path)
         with path.open("rb"):
             return None
     except UsageError as error:
-        return Problem(0, place, f"{shown(str(path))} is no plain file", error.next_step or "", "no_input")
+        return Problem(0, place, str(error), error.next_step or "", error.code)
     except OSError as error:
         what = f"cannot read {shown(str(path))}: {error.strerror}"
         return Problem(0, place, what, "check whose it is, and whether it is there", "no_input")

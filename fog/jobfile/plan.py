@@ -10,6 +10,7 @@ outputs of earlier steps, money, and the rules of the network.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
@@ -19,7 +20,7 @@ import trio
 from msgspec import UNSET
 
 from domain.compute.programs import Program, prepare
-from domain.compute.spec import SPEC_SIZE_MAX, TOGETHER_SIZE_MAX, VARIABLES_OF_A_SHARD
+from domain.compute.spec import SPEC_SIZE_MAX, TOGETHER_SIZE_MAX, VARIABLES_OF_A_SHARD, Input
 from fog.jobfile import sweep, terms
 from fog.jobfile.fit import fit
 from fog.jobfile.inputs import files_of
@@ -29,11 +30,16 @@ from fog.jobfile.steps import order_of
 from fog.jobfile.sweep import Point
 from fog.jobfile.tree import Unreadable, Value, read
 from fog.jobs import share_out, unique_names
+from fog.layout import lay_out
 from fog.texts import is_composed
 from fog.workflow_methods import Source, StepSubmit, WorkflowSubmit
+from ledger.cid import Cid
 from ledger.errors import UsageError
 
 T = TypeVar("T")
+
+_ANY: Final = Cid.of_raw(b"")
+"""In place of an input's content, which its name does not depend on."""
 
 OF_A_STEP: Final = ("args", "env", "inputs", "together", "shards", "sweep", "program")
 """Fields that nothing is inherited from: beside `steps` they would mean nothing."""
@@ -95,6 +101,7 @@ class _Planner:
         for place, found in wrong:
             self._note(("steps", *place), found.what, found.remedy, found.code)
         planned = {step: self._step(step, one, place, deadline) for step, (one, place) in steps.items()}
+        self._check_outputs(planned)
         return WorkflowSubmit(
             name=name,
             steps=[planned[step] for step in order or planned],
@@ -184,6 +191,25 @@ class _Planner:
             what = f"cannot write to {shown(str(folder))}: {error.strerror}"
             self._note(at, what, "take another folder", "cannot_write")
         return str(folder)
+
+    def _check_outputs(self, planned: dict[str, StepSubmit]) -> None:
+        """No two steps write one file. What is made of other steps' outputs is known later."""
+        taken: dict[tuple[str, str], str] = {}
+        for name, step in planned.items():
+            if step.output is None or step.sources:
+                continue
+            try:
+                names = unique_names([Path(file) for file in step.files])
+                laid = lay_out(step, [Input(entry, _ANY, 0) for entry in names])
+            except UsageError:
+                continue  # told already
+            for stem in (stem for one in laid for stem in one.stems):
+                other = taken.setdefault((os.path.normpath(step.output), stem), name)
+                if other != name:
+                    what = f"{shown(stem)[1:-1]}.out is there already, by the step {other}"
+                    remedy = "give each step a folder of its own"
+                    self._note(("steps", name, "output"), what, remedy, "same_output")
+                    break
 
     def _check_words(self, step: Step, place: Place) -> None:
         words: list[tuple[Place, str]] = [(("args", number), word) for number, word in enumerate(step.args)]

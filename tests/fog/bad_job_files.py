@@ -302,11 +302,19 @@ ROWS: dict[str, Row] = {
     "a link to nowhere among those that are seen together": Row(
         P + "inputs: [gone.txt]\ntogether: true\n", 2, "inputs[0]", "cannot read", "check", "no_input"
     ),
+    "an input larger than any can be": Row(
+        P + "inputs:\n  - a.txt\n  - endless.bin\n",
+        4,
+        "inputs[1]",
+        "endless.bin has 2147483648 bytes, an input may have",
+        "split it",
+        "blob_too_big",
+    ),
     "a pipe as an input": Row(
         P + "inputs: [pipes/a.txt]\n", 2, "inputs[0]", "is no plain file", "into a file", "no_input"
     ),
     "a device among what matches": Row(
-        P + "inputs: ['/dev/zer*']\n", 2, "inputs[0]", "'/dev/zero' is no plain", "into a file", "no_input"
+        P + "inputs: ['/dev/zer*']\n", 2, "inputs[0]", "/dev/zero is no plain", "into a file", "no_input"
     ),
     "a link to nowhere": Row(P + "inputs: [gone.txt]\n", 2, "inputs[0]", "cannot read", "check", "no_input"),
     "a pattern that matches what cannot be read": Row(
@@ -362,6 +370,16 @@ ROWS: dict[str, Row] = {
     ),
     "an output folder that is a file": Row(
         P + "output: a.txt/results\n", 2, "output", "is a file, not a folder", "another name", "cannot_write"
+    ),
+    "two steps whose results would be one file": Row(
+        "steps:\n  one: {program: good.wasm, output: res}\n"
+        "  two: {program: good.wasm, inputs: [a.txt], output: res}\n"
+        "  three: {program: good.wasm, inputs: [b.txt, data/a.txt], output: ./res}\n",
+        4,
+        "steps.three.output",
+        "a.txt.out is there already, by the step two",
+        "a folder of its own",
+        "same_output",
     ),
     # Sweeps.
     "a value that the sweep lacks": Row(

@@ -79,6 +79,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "many" / f"{number}.txt").touch()
     (folder / "vast.bin").touch()
     os.truncate(folder / "vast.bin", TOGETHER_SIZE_MAX + 1)
+    (folder / "endless.bin").touch()
+    os.truncate(folder / "endless.bin", 2 << 30)
     (folder / "project").mkdir()
     return folder
 

@@ -52,6 +52,16 @@ BAD: dict[str, tuple[bytes, str, str]] = {
         "is not a module of WebAssembly 2.0",
         "threads",
     ),
+    "a table beyond all": (
+        wasm(f"(module {MEMORY} {START} (table 4 funcref) (table 2000000 funcref))"),
+        "has a table of 2000000 entries, it may have 1048576",
+        "as many entries as it has functions",
+    ),
+    "nine tables": (
+        wasm(f"(module {MEMORY} {START} {'(table 1 externref)' * 9})"),
+        "has 9 tables, a program may have 8",
+        "into one table",
+    ),
     "Emscripten": (wasm(importing("env", "_abort_js")), "imports env._abort_js", "Emscripten"),
     "a browser's": (wasm(importing("wbg", "__wbg_log")), "imports wbg.__wbg_log", "for a browser"),
     "preview 0": (wasm(importing("wasi_unstable", "fd_write")), "wasi_unstable.fd_write", "older than"),
