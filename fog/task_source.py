@@ -18,7 +18,6 @@ import ast
 import dis
 import inspect
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
@@ -140,22 +139,25 @@ def _require_plain(function: Any) -> None:
 
 
 def _source_of(function: FunctionType) -> str:
+    """As it stands in its file: to take indentation away would change texts of several lines within."""
     try:
-        source = textwrap.dedent(inspect.getsource(function))
+        source = inspect.getsource(function)
     except (OSError, TypeError) as error:
         raise _refusal(
             f"there is no source of {function.__name__} (typed at a prompt, or compiled)",
             "put it into a file",
         ) from error
-    if not source.startswith("def "):
+    if not source.lstrip().startswith("def "):
         raise _refusal(f"{function.__name__} is decorated", "take the decorator off")
-    return source
+    return f"if True:\n{source}" if source[0].isspace() else source
 
 
 def _globals_of(function: FunctionType, source: str) -> Iterator[str]:
     """Every global name that running its definition or its body looks up, each once."""
     found = dict.fromkeys(_looked_up(function.__code__))
     (definition,) = ast.parse(source).body
+    if isinstance(definition, ast.If):
+        (definition,) = definition.body
     assert isinstance(definition, ast.FunctionDef)
     for _, module in absent(definition.body):
         _require_there(module, module, function)

@@ -20,6 +20,18 @@ TABLE = {"a": (1, b"x"), 2: {3}}
 HOLDER = object()
 
 
+if LIMIT:
+
+    def indented(name: str) -> str:
+        def within() -> str:
+            return f"""{name}
+        and
+                so on {LIMIT}
+    """
+
+        return within()
+
+
 def above(x: float) -> float:
     return x + LIMIT
 
@@ -130,6 +142,7 @@ def called(function: Any, *arguments: Any) -> Any:
         (counted, ("b a b",)),
         (pack, (21,)),
         (above, (1,)),
+        (indented, ("she",)),
         (perhaps_compressed, (b"x",)),
     ],
 )
