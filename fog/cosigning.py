@@ -151,25 +151,28 @@ class Notes:
     async def _cosignature(self, witness: Outside, note: Note) -> Line:
         """Raises RemoteError."""
         size = note.head().size
-        for _ in range(2):  # the second time we know the size that it has
+        knows = True  # who made final what it cosigned, if it follows us by our genesis
+        for _ in range(3):  # the second time we know the size that it has
             if witness.size > size:
                 raise Overtaken(f"has cosigned {witness.size} leaves already, these are {size}")
             proof: tuple[bytes, ...] = ()
             store = self._ledger.replica.store
             if witness.size:
                 proof = await trio.to_thread.run_sync(proving.consistency, store, witness.size, size)
-            final = await trio.to_thread.run_sync(_finality, store, note.head(), witness.size)
+            final = await trio.to_thread.run_sync(_finality, store, note.head(), witness.size if knows else 0)
             body = request(witness.size, proof, Note(note.text, (*note.lines, *final)))
             status, answer = await post(f"{witness.url}/add-checkpoint", body, size_max=ANSWER_SIZE_MAX)
             if status == 200:
                 line = _verified(note, answer, witness.key)
                 witness.size = size
                 return line
-            if status != 409:
-                raise RemoteError(
-                    f"answers {status}: {answer[:200].decode(errors='replace')}", code="refused"
-                )
-            witness.size = _size(answer)
+            if status == 409:
+                witness.size = _size(answer)
+            elif status == 403 and witness.size and knows:
+                knows = False  # it may have followed a key until now
+            else:
+                said = answer[:200].decode(errors="replace")
+                raise RemoteError(f"answers {status}: {said}", code="refused")
         raise RemoteError("does not stand by the size that it said", code="refused")
 
 

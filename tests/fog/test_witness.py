@@ -143,6 +143,18 @@ async def test_a_witness_that_knows_the_genesis_is_shown_that_it_is_final(
         assert notes.signers(await mine.cosign(note), [one.key]) == {one.key: NOW_S}
 
 
+async def test_a_witness_that_followed_a_key_goes_on_by_the_genesis(validator: Lone, tmp_path: Path) -> None:
+    """It was never shown who made final what it cosigned, and is shown it from the beginning."""
+    for by_quorum in (False, True):
+        async with witnessing(tmp_path, "one", by_quorum=by_quorum) as one:
+            for _ in range(8):
+                head = await validator.finalize()
+                note = await validator.notes(tmp_path / "n").signed()
+                assert note is not None
+                await validator.notes(tmp_path / "cosigned.note", one).cosign(note)
+                assert notes.parse((tmp_path / "cosigned.note").read_bytes()).head() == head
+
+
 async def test_too_few_cosignatures_leave_the_older_note(validator: Lone, tmp_path: Path) -> None:
     """One witness is down: its line is missing, and what is kept stays as it was."""
     nobody = serve.listen()

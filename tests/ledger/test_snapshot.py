@@ -15,10 +15,13 @@ from ledger import event as events
 from ledger.cid import Cid
 from ledger.errors import RemoteError, UsageError
 from ledger.event import Event
+from ledger.proofs import Known, Trust
 from ledger.shelf import CUT_GAP_S, IDLE_S, KEPT_MAX, KEPT_S, Shelf
 from ledger.snapshot import Download
 from ledger.store import Store
+from ledger.validators import parse_set
 from tests.ledger.paying import PayingRules
+from tests.ledger.turning import turning
 from tests.ledger.world import (
     START,
     Author,
@@ -269,6 +272,27 @@ def test_a_snapshot_that_others_signed_is_refused():
     for lie in (theirs, msgspec.structs.replace(ours, final=theirs.final)):
         with pytest.raises(RemoteError):
             Download(NODE.genesis, lie)
+
+
+@pytest.mark.parametrize("heights", [8, 9, 10, 11])
+def test_a_node_that_began_half_way_proves_what_comes_after(heights: int):
+    """Steps of the time before came with the snapshot; those that are not needed any more are left out."""
+    history = turning(10)
+    store = Store.create("sqlite://", history.genesis)
+    for step in history.steps[:heights]:
+        step.write_to(store)
+    then = Replica.open(store, history.rules, None, validator=False)
+    began = Store.begin("sqlite://", history.genesis, fetched(Shelf(then), history.genesis).snapshot())
+    for step in history.steps[heights:]:
+        step.write_to(began)
+        step.write_to(store)
+    assert history.last is not None
+    final = proving.certified(began, history.last)
+    assert Trust(history.genesis).check_final(final) == history.last.checkpoint
+    least = len(proving.steps(store, 9))
+    assert len(final.steps) in (least, least + 1)
+    last = parse_set(final.steps[-1].validators)
+    assert proving.certified(began, history.last, Known(last, 9, 9)).steps == ()
 
 
 class Shelved:
