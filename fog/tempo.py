@@ -38,7 +38,7 @@ HALF_MS: Final = 200
 
 
 class Going(NamedTuple):
-    """Runs of all accounts that are not over, and how many events they are to bring before they are."""
+    """Runs of all accounts that are not over, and how many events come of them without a checkpoint."""
 
     runs: int
     events: int
@@ -99,17 +99,31 @@ class Tempo:
 
 def going_on(conn: sa.Connection) -> Going:
     """More than enough is as good as all."""
-    return Going(*conn.execute(_GOING).one())
+    return Going(*map(int, conn.execute(_GOING).one()))  # sums of PostgreSQL are decimals
 
 
 _SOME: Final = (
-    sa.select(RUN.c.state, JOB.c.checks)
+    sa.select(RUN.c.job, RUN.c.shard, RUN.c.state, JOB.c.checks)
     .join(JOB, JOB.c.job == RUN.c.job)
     .where(RUN.c.live.is_(True))
     .limit(FEW * SLOWEST_MS)
     .subquery()
 )
-_SAYS_BOTH: Final = sa.and_(
-    _SOME.c.state == "leased", _SOME.c.checks == Checks.NEVER
-)  # commitment and reveal
-_GOING: Final = sa.select(sa.func.count(), sa.func.count() + sa.func.count(sa.case((_SAYS_BOTH, 1))))
+_BY_SHARD: Final = (
+    sa.select(
+        _SOME.c.checks,
+        sa.func.count().label("runs"),
+        sa.func.count(sa.case((_SOME.c.state == "leased", 1))).label("leased"),
+    )
+    .group_by(_SOME.c.job, _SOME.c.shard, _SOME.c.checks)
+    .subquery()
+)
+_TO_COME: Final = sa.case(
+    (_BY_SHARD.c.checks == Checks.NEVER, _BY_SHARD.c.runs + _BY_SHARD.c.leased),  # commitment and reveal
+    (_BY_SHARD.c.leased > 0, _BY_SHARD.c.leased),  # whoever committed waits for them
+    (_BY_SHARD.c.runs > 1, _BY_SHARD.c.runs),  # all reveal
+    else_=0,  # the next word is a checkpoint's, which draws who checks
+)
+_GOING: Final = sa.select(
+    sa.func.coalesce(sa.func.sum(_BY_SHARD.c.runs), 0), sa.func.coalesce(sa.func.sum(_TO_COME), 0)
+)

@@ -57,26 +57,38 @@ def test_never_quicker_than_the_setting_nor_slower_than_that_or_the_bound(
     assert usual <= interval(usual, Going(live, 2 * live), waiting) <= max(usual, SLOWEST_MS)
 
 
-def test_what_nobody_checks_is_said_in_two_events_and_all_else_in_one_at_a_time():
+def test_what_nobody_checks_is_said_in_two_events():
     """A commitment, and the reveal with it or later. What is revealed or over is owed by nobody."""
-    jobs = {Cid.of(bytes([checks])): checks for checks in (Checks.NEVER, Checks.ALWAYS)}
-    effects = [job_is(job, checks) for job, checks in jobs.items()]
-    effects += [
-        run_is(job, shard, state)
-        for job in jobs
-        for shard, state in enumerate(("leased", "leased", "committed", "revealed", "expired"))
+    assert going(
+        Checks.NEVER, ("leased",), ("leased",), ("committed",), ("revealed",), ("expired",)
+    ) == Going(runs=3, events=2 + 2 + 1)
+    assert going(Checks.NEVER) == NOTHING
+
+
+def test_what_is_checked_is_revealed_when_all_have_committed_and_a_checker_is_drawn_by_a_checkpoint():
+    """So a checkpoint must not wait for words that wait for it."""
+    checked = [("leased",), ("committed",), ("committed", "leased"), ("committed", "committed")]
+    assert [going(Checks.ALWAYS, states).events for states in checked] == [1, 0, 1, 2]
+    assert going(Checks.ALWAYS, *checked) == Going(runs=6, events=4)
+
+
+def going(checks: int, *shards: tuple[RunState, ...]) -> Going:
+    job = Cid.of(bytes([checks]))
+    effects = [
+        run_is(job, shard, attempt, state)
+        for shard, states in enumerate(shards)
+        for attempt, state in enumerate(states)
     ]
     engine = connect("sqlite://")
     with writing(engine) as conn:
         METADATA.create_all(conn)
-        assert going_on(conn) == NOTHING
-        schedules.fold(conn, Batch([Entry(1, 1, 0, 0, None, None, "ok", tuple(effects))]))
-        assert going_on(conn) == Going(runs=6, events=(2 + 2 + 1) + (1 + 1 + 1))
+        schedules.fold(conn, Batch([Entry(1, 1, 0, 0, None, None, "ok", (job_is(job, checks), *effects))]))
+        return going_on(conn)
 
 
 def job_is(job: Cid, checks: int) -> JobIs:
     return JobIs(job, bytes(32), "running", job, 5, 0, 0, 0, 0, 0, 0, 0, 0, checks)
 
 
-def run_is(job: Cid, shard: int, state: RunState) -> RunIs:
-    return RunIs(job, shard, 0, bytes(32), bytes(32), "work", state, 0, 0)
+def run_is(job: Cid, shard: int, attempt: int, state: RunState) -> RunIs:
+    return RunIs(job, shard, attempt, bytes(32), bytes(32), "work", state, 0, 0)
