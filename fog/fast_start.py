@@ -94,7 +94,9 @@ async def _fetch(
             nursery.start_soon(Mdns(host, genesis.net).run)
         log.info("asking for a snapshot, trusting %s", anchor or "the validators of genesis")
         try:
-            found = await Fetcher(host, genesis, anchor, age, _tell, folder, halves).run()
+            patience_s = settings.network.snapshot_patience_ms / 1000
+            fetcher = Fetcher(host, genesis, anchor, age, _tell, folder, halves, patience_s=patience_s)
+            found = await fetcher.run()
         except UsageError as error:
             refused = error  # raised in here, it would leave as a group
         nursery.cancel_scope.cancel()

@@ -51,6 +51,14 @@ class Network(Section, frozen=True):
         int,
         Meta(ge=1, le=10_000, description="How long new events may wait to leave in one message together."),
     ] = 5
+    snapshot_patience_ms: Annotated[
+        int,
+        Meta(
+            ge=1_000,
+            le=604_800_000,
+            description="How long a first start with --fast asks on while nobody gives a part of a snapshot.",
+        ),
+    ] = 60_000
 
 
 class Api(Section, frozen=True):

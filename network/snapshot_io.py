@@ -87,6 +87,7 @@ class Fetcher:
         folder: SnapshotFolder | None = None,
         halves: Sequence[Download] = (),
         turn_s: float = TURN_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._host = host
         self._genesis = genesis
@@ -95,7 +96,7 @@ class Fetcher:
         self._told = told
         self._anchored: Checkpoint | None = None
         self._folder = folder
-        self._turn_s = turn_s
+        self._turn_s, self._patience_s = turn_s, patience_s
         self._halves = list(halves[:HALVES_MAX])  # in the midst of being fetched, each certified
         self._progress = trio.Event()
 
@@ -106,7 +107,7 @@ class Fetcher:
             self._age(None)
         while True:
             self._progress = trio.Event()
-            with trio.move_on_after(PATIENCE_S):
+            with trio.move_on_after(self._patience_s):
                 while not self._progress.is_set():
                     for link in self._host.peers():
                         found = await self._try(link.peer)

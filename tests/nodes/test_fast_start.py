@@ -70,7 +70,7 @@ def test_nothing_begins_on_a_checkpoint_that_nobody_has(tmp_path: Path) -> None:
         anchor = cluster.found("anchor")
         anchor.ask("wallet.send", to=SOMEBODY, amount=7)
         invite, other = anchor.ask("invite"), f"1:{anchor.ask('status')['net']}"
-        late = cluster.place("late")
+        late = cluster.place("late", BUYS | {"FOG_NETWORK_SNAPSHOT_PATIENCE_MS": "10000"})
         set_up(late, "join", invite["line"], "--checkpoint", other)
         late.launch()
         assert eventually(lambda: late.exit_code, "it ended", within_s=180) != 0
