@@ -4,7 +4,7 @@ The last certificates first, because they say how far we are; then slot by slot 
 and proposals, which are needed to follow them; then single votes. So whoever asks again, from the first slot
 that it still lacks, gets on with every answer, however much there is.
 
-Pure. Knows messages and where they belong. Does not know why somebody asks.
+Pure. Knows messages and where they belong. Does not know why somebody asks, or how words are kept.
 
 What must always hold: an answer has at most BALLOTS_BYTES_MAX.
 """
@@ -17,6 +17,8 @@ from typing import Final
 from ledger import votes
 from ledger.ballot_box import Ballot
 from ledger.cid import Cid
+from ledger.database import corrupt
+from ledger.errors import RemoteError
 from ledger.finality import Last
 from ledger.proposals import Proposals
 from ledger.simplex import Voter
@@ -66,11 +68,25 @@ def repeated(voter: Voter, proposals: Proposals) -> list[bytes]:
 
 
 def recalled(ballots: Iterable[Ballot], voter: Voter, net: Cid) -> tuple[list[SignedVote], list[Message]]:
-    """What the disk holds of open slots: what we said ourselves, and all of it in order."""
+    """What the disk holds of open slots: what we said ourselves, and all of it in order.
+
+    It was judged before it was written, and is told on as it stands. Raises StoreCorrupt.
+    """
     kept = [
-        (ballot, votes.parse_message(ballot.message, net=net))
+        (ballot, _as_written(ballot, net))
         for ballot in ballots
         if ballot.epoch == voter.epoch and ballot.slot > voter.base
     ]
     ours = [one for ballot, one in kept if ballot.ours and isinstance(one, SignedVote)]
     return ours, [message for _, message in kept]
+
+
+def _as_written(ballot: Ballot, net: Cid) -> Message:
+    try:
+        message = votes.parse_message(ballot.message, net=net)
+    except RemoteError as error:
+        raise corrupt("the store", f"what it heard in slot {ballot.slot}: {error}") from error
+    signed = message.vote if isinstance(message, Proposal) else message
+    if isinstance(signed, SignedVote) and not signed.is_genuine():
+        raise corrupt("the store", f"what it heard in slot {ballot.slot} has another signature")
+    return message

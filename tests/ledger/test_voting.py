@@ -8,16 +8,19 @@ from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from ledger.checkpoint import parse_checkpoint
 from ledger.cid import Cid
-from ledger.errors import UsageError
+from ledger.database import writing
+from ledger.errors import StoreCorrupt, UsageError
 from ledger.evidence import check_vote_fault
 from ledger.occasion import STANDSTILL_MS
 from ledger.replica import Replica
 from ledger.signing import SigningKey
 from ledger.simplex import Voter
 from ledger.store import Store
+from ledger.tables import BALLOT
 from ledger.validators import ValidatorSet, validators_of
 from ledger.voter_actions import Action, Cast
 from ledger.votes import Certificate, Phase, Proposal, SignedVote, Vote, decode_certificate
@@ -278,6 +281,27 @@ def test_a_validator_that_says_the_same_at_other_times_is_not_passed_on():
     vote = Vote(council.genesis.net, 0, slot, Phase.SKIP, None, START)
     said = [SignedVote.make(key_of("v1"), msgspec.structs.replace(vote, ts=START + n)) for n in range(3)]
     assert [node.hear(one.encode(), now=council.now).is_new for one in said] == [True, False, False]
+
+
+@pytest.mark.parametrize("at", ["first", "middle", "last"])
+def test_a_word_that_the_disk_changed_is_damage_and_not_told_on(tmp_path: Path, at: str):
+    """Whoever passes on a bent word is blamed for it; the last bytes of a vote are its signature."""
+    council = Council(4, urls={"v1": f"sqlite:///{tmp_path}/v1.sqlite"})
+    council.say(*payments(council, 1))
+    council.run(DELAY_MS)
+    store = council.stop("v1")
+    with writing(store.engine) as connection:
+        changed = 0
+        for row in connection.execute(sa.select(BALLOT)).all():
+            bent = bytearray(row.message)
+            bent[{"first": 0, "middle": len(bent) // 2, "last": -1}[at]] ^= 1
+            where = (BALLOT.c.epoch == row.epoch) & (BALLOT.c.slot == row.slot)
+            changed += connection.execute(
+                BALLOT.update().where(where & (BALLOT.c.message == row.message)).values(message=bytes(bent))
+            ).rowcount
+    assert changed
+    with pytest.raises(StoreCorrupt, match="what it heard in slot"):
+        council.start("v1", store)
 
 
 def test_a_restored_backup_does_not_contradict_itself(tmp_path: Path):
