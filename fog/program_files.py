@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -31,12 +32,15 @@ class ProgramFiles:
         self._known: OrderedDict[Cid, Path] = OrderedDict()  # the one used last at the end
         self._used: Counter[Cid] = Counter()
 
-    def take(self, cid: Cid) -> Path:
-        """The blob as a file, which stays until it is given back as often. Raises BlobMissing, OSError."""
+    def take(self, cid: Cid, between: Callable[[], None] = lambda: None) -> Path:
+        """The blob as a file, which stays until it is given back as often.
+
+        `between` is called between two chunks, and what it raises ends it. Raises BlobMissing, OSError.
+        """
         with self._lock:
             path = self._known.get(cid)
             if path is None:
-                path = self._known[cid] = self._written(cid)
+                path = self._known[cid] = self._written(cid, between)
             self._known.move_to_end(cid)
             self._used[cid] += 1
             return path
@@ -60,11 +64,12 @@ class ProgramFiles:
             assert self._used[cid] >= 0, "given back more often than taken"
             self._make_room()
 
-    def _written(self, cid: Cid) -> Path:
+    def _written(self, cid: Cid, between: Callable[[], None]) -> Path:
         path = self._folder / str(cid)
         part = path.with_suffix(".part")
         with part.open("wb") as target:
             for chunk in self._store.chunks(cid):
+                between()
                 target.write(chunk)
         os.replace(part, path)
         return path

@@ -5,7 +5,7 @@ MiB on the wire may be a manifest that names one chunk thousands of times.
 
 What must always hold: nothing is fetched for a shard that would not fit here; no chunk is fetched, and
 nothing written, before every input is known to have the size that its spec says, and every program at most
-what a program may have.
+what a program may have; whoever stops it waits for one chunk to be copied, and not for all.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Provisions:
     async def _program(self, cid: Cid, used: ExitStack) -> Path:
         path = self._programs.take_known(cid)
         if path is None:
-            path = await trio.to_thread.run_sync(self._programs.take, cid)
+            path = await trio.to_thread.run_sync(self._programs.take, cid, trio.from_thread.check_cancelled)
         used.callback(self._programs.give_back, cid)
         return path
 
@@ -81,6 +81,7 @@ class Provisions:
         def write() -> None:
             with path.open("wb") as target:
                 for chunk in self._blobs.store.chunks(cid):
+                    trio.from_thread.check_cancelled()  # the owner may be back: this machine is theirs
                     target.write(chunk)
 
         await trio.to_thread.run_sync(write)

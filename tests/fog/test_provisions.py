@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from domain.compute.engine import ENGINE
 from domain.compute.modules import MODULE_SIZE_MAX
+from domain.compute.sandbox import Sandbox
 from domain.compute.spec import SPEC_SIZE_MAX, Input, JobSpec
+from fog.gate import Gate
 from fog.provisions import Provisions
 from fog.settings import Worker as Settings
 from fog.share import NoRoom, Share
@@ -38,13 +42,14 @@ class Bench:
         self.provisions = Provisions(blobs, lambda: [peer], share, self.scratch / "programs")
         self.program = lent.store.add(b"program")
 
-    def repeated(self, times: int) -> Cid:
+    def repeated(self, times: int, at: Blobs | None = None) -> Cid:
         """A blob of one chunk, again and again: little on the wire."""
         chunk = bytes(BLOCK_SIZE_MAX)
         cid = Cid.of_raw(chunk)
-        self.there.store.put(cid, chunk)
+        store = (at or self.there).store
+        store.put(cid, chunk)
         manifest = Manifest(times * BLOCK_SIZE_MAX, (cid,) * times)
-        self.there.store.put(manifest.id, manifest.encode())
+        store.put(manifest.id, manifest.encode())
         return manifest.id
 
     def spec(self, *inputs: tuple[Cid, int], program: Cid | None = None) -> JobSpec:
@@ -85,6 +90,26 @@ async def test_what_is_as_the_spec_says_becomes_files(bench: Bench) -> None:
         task = await bench.provisions.task(spec, 0, bench.scratch, used)
         assert [path.read_bytes() for path in task.inputs] == data
         assert task.program.read_bytes() == b"program"
+
+
+@pytest.mark.parametrize("which", ["input", "program"])
+async def test_the_owner_who_comes_back_waits_for_no_copy_to_end(bench: Bench, which: str) -> None:
+    """One and a half gigabytes would be copied for seconds more, at the node's own priority."""
+    large = bench.repeated(6_000, bench.here)
+    size = 6_000 * BLOCK_SIZE_MAX
+    bench.here.store.add(b"program")
+    spec = bench.spec((large, size)) if which == "input" else bench.spec(program=large)
+    gate = Gate(Sandbox(bench.scratch))
+    await gate.turn("run", "")
+    with ExitStack() as used, trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            copy = partial(bench.provisions.task, spec, 0, bench.scratch, used)
+            nursery.start_soon(gate.when_open, copy)
+            await trio.testing.wait_all_tasks_blocked()
+            await gate.turn("suspend", "somebody is here")
+            nursery.cancel_scope.cancel()
+    copied = sum(path.stat().st_size for path in bench.scratch.rglob("*") if path.is_file())
+    assert copied < size // 4
 
 
 @pytest.mark.parametrize("said", [0, 200 * BLOCK_SIZE_MAX - 1, 200 * BLOCK_SIZE_MAX + 1])
