@@ -30,8 +30,10 @@ NOTHING_S = 1e-3
 
 
 class Folding:
-    """A rebuild of a new store's tables, with the CPU time of each of its parts as they come in it. Read again
-    apart the same lines took longer, beside all that was in memory by then."""
+    """A rebuild of a new store's tables, with the CPU time of each of its parts as they come in it.
+
+    Read again apart, the same lines took longer beside all that was in memory by then.
+    """
 
     def __init__(self, store: Store) -> None:
         self._seconds: dict[str, float] = defaultdict(float)
