@@ -80,7 +80,8 @@ MUTANTS = (
         changes=((light, "check_history", anything_goes),),
         liars=(("stalesnapshot",), ("stalesnapshot",)),
         faults=("fresh_start",),
-        run_ms=90_000,
+        run_ms=200_000,
+        epoch=3,
     ),
     Mutant(
         "a job without its escrow",
