@@ -147,7 +147,7 @@ def test_a_forked_lane_is_proven_and_void_and_the_node_lives(market: Market) -> 
         lambda: are_final(market, one.events),
         "all of them are final everywhere",
     )
-    assert anchor.counter("forked_lanes") == forked + 1
+    eventually(lambda: anchor.counter("forked_lanes") == forked + 1, "the fork is counted")
     codes = {event.id: market.buyer.item(f"/v1/events/{event.id}")["code"] for event in one.events}
     assert codes[root.id] == "unknown_kind"
     assert sorted(codes[event.id] for event in (left, right)) == ["fork_void", "unknown_kind"]

@@ -28,9 +28,10 @@ TOGETHER = (
     ("amplifier badproposer censor deepforker doublespender equivocator", 60_000, 6_000),
     ("flooder foreigner forger impostor jumper omitter", 60_000, 6_000),
     ("poisoner ratedodger scribbler selective silent", 60_000, 6_000),
-    ("skipper slanderer sponsortree stalesnapshot", 60_000, 6_000),
+    ("skipper slanderer sponsortree", 60_000, 6_000),
     ("twins voteflooder withholder wrongclock", 60_000, 6_000),
     ("eclipser respeller", 240_000, 30_000),
+    ("stalesnapshot", 200_000, 20_000),
     ("stalecopy", 400_000, 40_000),
     ("revenant", 400_000, 30_000),
 )
