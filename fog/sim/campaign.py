@@ -43,6 +43,6 @@ def run(plan: Plan) -> Outcome:
     return Outcome(report, (time.process_time_ns() - begun) // 1_000_000)
 
 
-def hours_per_minute(virtual_ms: int, cpu_ms: int) -> int:
-    """Simulated hours for each minute of CPU time."""
-    return virtual_ms * 60_000 // (HOUR_MS * max(1, cpu_ms))
+def hours_per_minute(virtual_ms: int, cpu_ms: int) -> float:
+    """Simulated hours for each minute of CPU time, to hundredths."""
+    return round(virtual_ms * 60_000 / (HOUR_MS * max(1, cpu_ms)), 2)
