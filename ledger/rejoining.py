@@ -36,6 +36,7 @@ import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from ledger import validators as sets
@@ -100,7 +101,8 @@ class Rejoining:
         An answer's bytes that are wrong say nothing. One answer is not enough, even for a store that has
         voted: it may be an older copy, and whoever answered may not have heard us, or be a liar. Answers of
         an epoch that is not known here cannot be judged yet: they do not count, and while more than a third
-        of the stake gives such, we have to follow first.
+        of the stake gives such, we have to follow first. So has a store that never voted while somebody shows
+        a vote of ours there, however little stake that is: nobody else can have made it.
         """
         if not self.is_silent:
             return True
@@ -119,6 +121,8 @@ class Rejoining:
         others = [key for key in answers if key not in ahead and key != me]
         members = self.voter.validators
         if not members.is_quorum(members.weight([*others, me])) or 3 * members.weight(ahead) > members.total:
+            return False
+        if not self.has_voted and any(map(self._shows_us_ahead, chain.from_iterable(answers.values()))):
             return False
         self.was_answered = True
         is_lost = not self.has_voted and not self._may_begin(shown)
@@ -185,6 +189,17 @@ class Rejoining:
         except RemoteError as error:
             return error.code == "unknown_epoch"
         return False
+
+    def _shows_us_ahead(self, data: bytes) -> bool:
+        """Whether this is a certificate of a later epoch than the store's with a vote of ours in it."""
+        assert self._key is not None
+        try:
+            message = votes.parse_message(data, net=self.net)
+        except RemoteError:
+            return False
+        if not isinstance(message, Certificate) or message.epoch <= self.voter.epoch:
+            return False
+        return any(one.by == self._key.public and one.is_genuine() for one in message.ballots())
 
     def _is_forgotten(self, signed: SignedVote) -> bool:
         """Whether this is a vote of ours in an open slot that our own disk does not know."""

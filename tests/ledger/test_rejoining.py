@@ -258,3 +258,20 @@ def test_however_much_there_is_to_tell_the_last_certificate_is_told():
     assert sum(map(len, told)) < retelling.BALLOTS_BYTES_MAX
     assert [one.slot for one in said if isinstance(one, Certificate)][:3] == [slots, 1, 2]
     assert len(said) < slots
+
+
+def test_who_is_a_quorum_alone_does_not_begin_anew_what_others_show_it():
+    """It lost its disk in a later epoch, which an empty one does not know; all others are a third at most."""
+    council = Council(4, stakes=[70, 10, 10, 10], epoch=2)
+    alice = Author(council.genesis, "alice")
+    decide(council, alice, 8)
+    council.run(2_000)
+    assert council.nodes["v1"]._voting.voter.epoch > 1
+    for name in council.names:
+        store = council.stop(name)
+        council.start(name, None if name == "v0" else store)
+    lost = council.nodes["v0"]
+    assert not lost.rejoin(said_by(council, "v1", "v2", "v3"), now=council.now)
+    council.meet()
+    assert lost.height == council.nodes["v1"].height
+    assert lost.rejoin(said_by(council, "v1", "v2", "v3"), now=council.now)
