@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from fog.cli.screen import device_does, device_name
+from fog.cli.screen import fleet_table
 from fog.cli.session import examples, session_of
-from fog.fleet_methods import DeviceLine, FleetState
+from fog.fleet_methods import FleetState
 from fog.methods import Nothing
 from fog.quantities import credits_text
 from ledger.errors import UsageError
-
-MIB = 1 << 20
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,13 +32,8 @@ def fleet(
     state = session.ask_quietly(FleetState, "fleet.show", Nothing(), "asking your machines")
     devices = [one for one in state.devices if wanted.items() <= one.labels.items()]
     found = FleetState(account=state.account, devices=devices, time=state.time)
-    table = Table("machine", "", "slots", "earned", "last day", "does", box=None)
-    for one in devices:
-        slots = f"{one.busy}/{one.slots}" if one.slots else "-"
-        earned = credits_text(one.earned), credits_text(one.earned_day)
-        table.add_row(device_name(one), _kind(one), slots, *earned, device_does(one))
     total = credits_text(sum(one.earned for one in devices))
-    session.say(found, table, f"{len(devices)} machines, {total} credits earned")
+    session.say(found, fleet_table(devices, kinds=True), f"{len(devices)} machines, {total} credits earned")
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -53,9 +45,3 @@ def _pair(text: str) -> tuple[str, str]:
             next_step="fog fleet --label room=attic",
         )
     return name, value
-
-
-def _kind(one: DeviceLine) -> str:
-    if not one.reachable:
-        return ""
-    return f"{one.profile or one.system}, {one.cores} cores, {one.memory // MIB:,} MiB"

@@ -13,6 +13,8 @@ from fog.quantities import credits_text, fuel_text, moment_text
 from fog.watching_methods import RATE_MS, Top, WorkerLine
 from fog.workflow_methods import StepLine, WorkflowDetail, WorkflowLine
 
+MIB = 1 << 20
+
 
 def screen(top: Top) -> list[RenderableType]:
     """All of `fog top`, from above to below."""
@@ -31,24 +33,29 @@ def screen(top: Top) -> list[RenderableType]:
     return parts
 
 
-def fleet_table(devices: Sequence[DeviceLine]) -> Table:
-    """Your machines: what each is at, and why."""
-    table = Table("machine", "slots", "earned", "last day", "does", box=None)
+def fleet_table(devices: Sequence[DeviceLine], *, kinds: bool = False) -> Table:
+    """Your machines: what each is at, and why; with `kinds` also what each is."""
+    table = Table("machine", *([""] if kinds else []), "slots", "earned", "last day", "does", box=None)
     for one in devices:
         slots = f"{one.busy}/{one.slots}" if one.slots else "-"
-        table.add_row(
-            device_name(one), slots, credits_text(one.earned), credits_text(one.earned_day), device_does(one)
-        )
+        earned = credits_text(one.earned), credits_text(one.earned_day)
+        table.add_row(_device_name(one), *([_kind(one)] if kinds else []), slots, *earned, _device_does(one))
     return table
 
 
-def device_name(one: DeviceLine) -> str:
+def _kind(one: DeviceLine) -> str:
+    if not one.reachable:
+        return ""
+    return f"{one.profile or one.system}, {one.cores} cores, {one.memory // MIB:,} MiB"
+
+
+def _device_name(one: DeviceLine) -> str:
     words = [one.name, one.device[:8]] if one.name else [one.device[:16]]
     labels = " ".join(f"{name}={value}" for name, value in sorted(one.labels.items()))
     return " ".join([*words, *(["(here)"] if one.here else []), *([labels] if labels else [])])
 
 
-def device_does(one: DeviceLine) -> str:
+def _device_does(one: DeviceLine) -> str:
     if not one.acts:
         return "may not act for the account any more"
     if not one.reachable:
