@@ -8,12 +8,16 @@ first sessions of sync: one that ended whole has brought all that this peer hold
     two ended whole, nothing of our lane came   go on: one of them may lag or lie
     LISTEN_S are over                           go on from what came, or from the disk when nobody was there
     then still, if our lane came                the disk is older than our word: hear the others out as well
+    then still, if its last event is only named whoever comes may have it: wait for it just as long
     then still, if the disk was empty           without a single answer nothing is said
 
-Who may be there: whoever is connected, the validators, and whoever has a lane in our store. A key that was in
-use goes on with its lane where others say that it ends; what nobody else had was never said (decision 042).
+Who may be there: whoever is connected, the validators, and whoever has a lane in our store. Who failed once
+is asked once more before it counts as absent; who holds nothing itself tells nothing while others are still
+heard. A key that was in use goes on with its lane where others say that it ends; what nobody else had was
+never said (decision 042).
 
 Knows sessions, links and heads. Does not judge events, and asks nobody itself: `network.sync` does.
+`Sessions` and `Heard` wait for nothing: the simulator's nodes come back by them as well.
 
 What must always hold: one peer that lags, lies or is silent decides nothing while others are there; a disk
 that others showed to be older than our word is not gone on with before one of them was heard to the end.
@@ -23,6 +27,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,7 +62,8 @@ JUST_FOUNDED_MS: Final = 10_000
 class Heard:
     """What others told until now; peers by id.
 
-    here    connected;  whole, failed   their last session ended so;  others   keys that may be there
+    here    connected;  whole, failed   their last session ended so, failed: twice;  empty   holding nothing
+    others  keys that may be there
     came    something of our own lane that the disk did not hold
     lacks   our lane's last event, which a snapshot names and nobody gave yet
     is_new  the disk held nothing at all, in a network where others are
@@ -70,16 +76,20 @@ class Heard:
     came: bool = False
     lacks: bool = False
     is_new: bool = False
+    empty: frozenset[str] = frozenset()
 
     def is_enough(self, waited_s: float) -> bool:
         """Whether our lane ends where our store says, as far as anybody can know."""
-        if waited_s < LISTEN_S:
-            two = len(self.whole) >= ENOUGH and not self.came
-            return not self.lacks and (two or (bool(self.whole) and self._is_everybody))
-        wants_more = self.came or not self.whole
-        if wants_more and self.under_way and waited_s < LISTEN_S + FINISH_S:
-            return False
-        return bool(self.whole) or not (self.came or self.is_new)
+        if waited_s < LISTEN_S + FINISH_S:
+            told = self.whole - self.empty if self.under_way else self.whole
+            if self.lacks:
+                return False
+            if waited_s < LISTEN_S:
+                two = len(told) >= ENOUGH and not self.came
+                return two or (bool(told) and self._is_everybody)
+            if self.under_way and (self.came or not told):
+                return False
+        return bool(self.whole) or not (self.came or self.lacks or self.is_new)
 
     @property
     def under_way(self) -> frozenset[str]:
@@ -93,6 +103,52 @@ class Heard:
         )
 
 
+class Sessions:
+    """How sessions with each peer ended since the start; peers by id."""
+
+    def __init__(self) -> None:
+        self._whole: set[str] = set()
+        self._empty: set[str] = set()
+        self._failed: set[str] = set()
+        self._excused: set[str] = set()  # failed once, and are asked once more
+
+    def ended(self, peer: str, code: str, *, is_empty: bool = False) -> bool:
+        """Note how one went (`network.sync_io.Sync`); `is_empty`: the peer holds nothing at all. Whether it
+        is to be asked again at once: it was cut short, or it failed for the first time."""
+        if code in ("equal", "synced"):
+            self._whole.add(peer)
+            self._failed.discard(peer)
+            (self._empty.add if is_empty else self._empty.discard)(peer)
+            return False
+        if code == "stalled":
+            return True
+        is_first = peer not in self._excused
+        (self._excused if is_first else self._failed).add(peer)
+        return is_first
+
+    def heard(
+        self,
+        here: Iterable[str],
+        others: Iterable[bytes],
+        *,
+        came: bool = False,
+        lacks: bool = False,
+        is_new: bool = False,
+    ) -> Heard:
+        whole, failed, empty = map(frozenset, (self._whole, self._failed, self._empty))
+        return Heard(frozenset(here), whole, failed, frozenset(others), came, lacks, is_new, empty)
+
+
+def lanes_of(heads: Mapping[Lane, Head], device: bytes) -> dict[int, Head]:
+    """Where the lanes of a device end in a store."""
+    return {lane: head for (by, lane), head in heads.items() if by == device}
+
+
+def others_in(heads: Mapping[Lane, Head], validators: Iterable[bytes], device: bytes) -> set[bytes]:
+    """Keys that may be there beside `device`, as far as a store knows."""
+    return ({by for by, _ in heads} | set(validators)) - {device}
+
+
 class OwnHead:
     """Made before sync runs; then `learn` once. `known` may be awaited by any number of tasks."""
 
@@ -102,12 +158,11 @@ class OwnHead:
         self._sync = exchange.sync
         self._ledger = ledger
         replica = ledger.replica
-        self._before = self._own(replica.heads)
+        self._before = lanes_of(replica.heads, ledger.device)
         self.is_empty = not replica.heads and replica.height == 0
         """The disk holds nothing that anybody said."""
         self._is_new = self.is_empty and has_others
-        self._whole: set[str] = set()
-        self._failed: set[str] = set()
+        self._sessions = Sessions()
         self._asked: set[str] = set()  # for the last events of our lanes, where a snapshot only names them
         self._news = Pulse()
         self._told = trio.Event()
@@ -167,15 +222,12 @@ class OwnHead:
     # -- what sync and links tell ------------------------------------------------------------------------
 
     def _ended(self, peer: str, code: str) -> None:
-        """A session with a peer. One that stalled or was left early is tried again at once."""
-        if code in ("equal", "synced"):
-            self._whole.add(peer)
-            self._failed.discard(peer)
-        elif code == "stalled":
-            if not self.is_known:
-                self._sync.need((), peer)
-        else:
-            self._failed.add(peer)
+        """A session with a peer."""
+        again = self._sessions.ended(peer, code, is_empty=self._sync.is_empty(peer))
+        if again and not self.is_known:
+            if code != "stalled":  # what was wanted of it was not answered
+                self._asked.discard(peer)
+            self._sync.need((), peer)
         self._news.advance()
 
     async def _watch(self) -> None:
@@ -193,13 +245,10 @@ class OwnHead:
             self._asked.add(peer)
             self._sync.need(lacking, peer)
         device = self._ledger.device
-        others = {by for by, _ in heads} | set(self._ledger.replica.validators.stakes)
-        return Heard(
+        return self._sessions.heard(
             here,
-            frozenset(self._whole),
-            frozenset(self._failed),
-            frozenset(others - {device}),
-            came=self._own(heads) != self._before,
+            others_in(heads, self._ledger.replica.validators.stakes, device),
+            came=lanes_of(heads, device) != self._before,
             lacks=bool(lacking),
             is_new=self._is_new,
         )
@@ -208,11 +257,8 @@ class OwnHead:
         """In the replica's thread."""
         return self._ledger.replica.heads, self._ledger.replica.heads_lacking()
 
-    def _own(self, heads: dict[Lane, Head]) -> dict[int, Head]:
-        return {lane: head for (by, lane), head in heads.items() if by == self._ledger.device}
-
     def __repr__(self) -> str:
-        return f"<OwnHead known={self.is_known} whole={len(self._whole)}>"
+        return f"<OwnHead known={self.is_known} empty={self.is_empty}>"
 
 
 async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:

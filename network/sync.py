@@ -34,7 +34,7 @@ from typing import Final, TypeVar
 
 from ledger.cid import Cid
 from ledger.errors import RemoteError
-from ledger.heads import Head, Lane, Range, conflicting, lacking
+from ledger.heads import Head, Lane, Range, conflicting, digest, lacking
 from ledger.holdings import head_of, id_of, item_of
 from ledger.item_set import ItemSet
 from ledger.reconcile import FRAME_MAX, Initiator
@@ -75,6 +75,9 @@ from network.sync_messages import (
 )
 
 T = TypeVar("T")
+
+NO_HEADS: Final = digest({})
+"""What a node says of its heads that has none."""
 
 ROUNDS_MAX: Final = 8_192  # questions a session: 8 GiB of events; the next session goes on from there
 WRONG_NETWORK: Final = "wrong_network"
@@ -144,6 +147,12 @@ class Puller:
     _unordered: Initiator | None = None
     _base: Cid | None = None  # the checkpoint that `_unordered` lies above
     _listed: deque[Cid] = field(default_factory=deque)  # of events above it that we do not hold
+
+    @property
+    def met_nothing(self) -> bool:
+        """Whether the peer said that it holds nothing at all."""
+        theirs = self._theirs
+        return theirs is not None and theirs.height == 0 and theirs.heads == NO_HEADS
 
     def start(self) -> list[Action]:
         assert self.stage is Stage.NEW

@@ -101,6 +101,7 @@ class Sync:
         self._peers: dict[str, _Peer] = {}
         self._answering = Answering(host, source, self._met, snapshots)
         self._kept: dict[str, Stream] = {}  # by peer, greeted and at rest
+        self._empty: set[str] = set()  # connected peers that held nothing when a session with them began
         self._postponed: Counter[str] = Counter()  # sessions in a row without a look for differences, by peer
         self.counts = host.counts
 
@@ -118,6 +119,7 @@ class Sync:
                         self._follow(peer, nursery)
                     case Disconnected(peer):
                         self._postponed.pop(peer, None)
+                        self._empty.discard(peer)
                         self._kept.pop(peer, None)
                         if peer in self._peers:
                             self._peers.pop(peer).scope.cancel()
@@ -135,6 +137,10 @@ class Sync:
             return
         state.wanted = tuple(dict.fromkeys((*state.wanted, *ids)))[:IDS_MAX]
         state.due.set()
+
+    def is_empty(self, peer: str) -> bool:
+        """Whether a connected peer held nothing at all when the last session with it began."""
+        return peer in self._empty
 
     def _met(self, peer: str, hello: Hello | None) -> None:
         """A peer greeted us, and stands where this hello says that we stand, or elsewhere."""
@@ -197,6 +203,7 @@ class Sync:
                 code = await self._converse(puller, stream)
             finally:
                 self.counts["sync.questions"] += 1 + puller.rounds
+                (self._empty.add if puller.met_nothing else self._empty.discard)(peer)
             self._postponed[peer] = self._postponed[peer] + 1 if puller.postponed else 0
             if code == "equal":
                 self._equal(ours)

@@ -16,7 +16,7 @@ from domain.payloads import Transfer
 from domain.rules import FogRules
 from domain.rules.execute import VERSION
 from fog.exchange import Exchange
-from fog.own_head import FINISH_S, LISTEN_S, Heard, OwnHead
+from fog.own_head import FINISH_S, LISTEN_S, Heard, OwnHead, Sessions
 from fog.replica_thread import ReplicaThread
 from ledger.errors import UsageError
 from ledger.event import LANE_LEDGER, Event
@@ -38,9 +38,11 @@ DEADLINE_S = 20
 def heard(*here: SigningKey, whole: tuple[SigningKey, ...] = (), **more: Any) -> Heard:
     """Of these who are here, `whole` were heard to the end; `others` may be there."""
     others = frozenset(key.public for key in more.pop("others", ()))
-    failed = frozenset(peer_of(key.public) for key in more.pop("failed", ()))
-    peers = [frozenset(peer_of(key.public) for key in keys) for keys in (here, whole)]
-    return Heard(*peers, failed, others, **more)
+    those_here, heard_whole, failed, empty = (
+        frozenset(peer_of(key.public) for key in keys)
+        for keys in (here, whole, more.pop("failed", ()), more.pop("empty", ()))
+    )
+    return Heard(those_here, heard_whole, failed, others, empty=empty, **more)
 
 
 def test_one_answer_is_enough_where_nobody_else_may_be() -> None:
@@ -84,9 +86,62 @@ def test_an_empty_disk_says_nothing_before_somebody_answered() -> None:
 
 
 def test_the_last_event_below_a_snapshot_is_waited_for() -> None:
-    told = heard(ONE, TWO, whole=(ONE, TWO), others=[ONE], lacks=True)
-    assert not told.is_enough(LISTEN_S - 0.1)
-    assert told.is_enough(LISTEN_S)
+    """Also when everybody was heard who is here: whoever has it may come yet."""
+    told = heard(ONE, TWO, whole=(ONE, TWO), others=[ONE, TWO], lacks=True)
+    assert replace(told, lacks=False).is_enough(0)
+    assert not told.is_enough(LISTEN_S)
+    assert not told.is_enough(LISTEN_S + FINISH_S - 0.1)
+    assert told.is_enough(LISTEN_S + FINISH_S)  # to follow and to vote: nothing can be said without it
+    assert not heard(ONE, failed=[ONE], lacks=True).is_enough(1_000)
+
+
+def test_an_empty_peer_tells_nothing_while_others_are_heard() -> None:
+    told = heard(ONE, TWO, THREE, whole=(ONE, TWO), empty=[ONE, TWO])
+    assert replace(told, empty=frozenset()).is_enough(0)
+    assert not told.is_enough(0)
+    assert not told.is_enough(LISTEN_S + FINISH_S - 0.1)
+    assert told.is_enough(LISTEN_S + FINISH_S)  # nobody drags it out for ever
+    assert replace(told, failed=frozenset([peer_of(THREE.public)])).is_enough(0)
+    one_of_two = heard(ONE, TWO, THREE, whole=(ONE, TWO), empty=[ONE])
+    assert not one_of_two.is_enough(0)
+    assert one_of_two.is_enough(LISTEN_S)
+
+
+def test_where_everybody_is_empty_nobody_waits() -> None:
+    told = heard(ONE, TWO, whole=(ONE, TWO), others=[ONE, TWO], empty=[ONE, TWO], is_new=True)
+    assert told.is_enough(0)
+
+
+# -- how sessions went --------------------------------------------------------------------------------------
+
+
+def test_who_failed_once_is_asked_once_more_before_it_counts_as_absent() -> None:
+    sessions, here = Sessions(), [peer_of(ONE.public)]
+    [peer] = here
+    assert sessions.ended(peer, "timeout")
+    assert sessions.heard(here, ()).under_way == {peer}
+    assert not sessions.heard(here, ()).is_enough(LISTEN_S)
+    assert not sessions.ended(peer, "stream_closed")
+    assert sessions.heard(here, ()).failed == {peer}
+    assert sessions.heard(here, ()).is_enough(LISTEN_S)
+    assert not sessions.ended(peer, "synced")  # it was dialed again
+    assert sessions.heard(here, ()).whole == {peer}
+    assert not sessions.heard(here, ()).failed
+
+
+def test_a_session_cut_short_is_gone_on_with() -> None:
+    sessions, here = Sessions(), [peer_of(ONE.public)]
+    for _ in range(3):
+        assert sessions.ended(here[0], "stalled")
+    assert sessions.heard(here, ()).under_way == frozenset(here)
+
+
+def test_a_peer_is_empty_until_it_holds_something() -> None:
+    sessions, here = Sessions(), [peer_of(ONE.public)]
+    sessions.ended(here[0], "equal", is_empty=True)
+    assert sessions.heard(here, ()).empty == frozenset(here)
+    sessions.ended(here[0], "synced")
+    assert not sessions.heard(here, ()).empty
 
 
 # -- with nodes ---------------------------------------------------------------------------------------------
@@ -187,6 +242,23 @@ async def test_a_first_peer_that_lags_does_not_decide(lane: list[Event], kept: i
                 await learnt.wait()
             assert us.seq == len(lane) - 1
             assert await next_seq(us) == len(lane)
+
+
+@pytest.mark.trio
+async def test_two_empty_peers_do_not_decide_while_another_is_heard(lane: list[Event]) -> None:
+    """They lost their disks as well, and are as soon done as we are. The third has a session under way with
+    us from the moment that it is here."""
+    with trio.fail_after(DEADLINE_S):
+        async with (
+            running(ONE, []) as one,
+            running(THREE, []) as three,
+            running(TWO, lane) as knows,
+            running(US, []) as us,
+        ):
+            for other in (one, three, knows):
+                await us.meets(other)
+            await us.head.learn(unless=trio.Event())
+            assert us.seq == len(lane) - 1
 
 
 @pytest.mark.trio
