@@ -298,6 +298,10 @@ def encode(effect: Effect) -> bytes:
     return canonical.encode(effect)
 
 
+def encode_all(given: Sequence[Effect]) -> tuple[bytes, ...]:
+    return canonical.encode_all(given)
+
+
 def decode(data: bytes) -> AnyEffect:
     """Raises RemoteError when the bytes are not an effect this version knows."""
     return canonical.decode_own(AnyEffect, data, size_max=EFFECT_SIZE_MAX)  # type: ignore[arg-type]

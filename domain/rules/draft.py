@@ -10,7 +10,7 @@ What must always hold: a finished draft has created or destroyed no money.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from msgspec.structs import replace
 
@@ -54,7 +54,7 @@ class Draft:
         self.author = author
         self.device = device
         self.id = id
-        self.moved = dict.fromkeys(POTS, 0)
+        self.moved = _NOTHING_MOVED.copy()
         self._base = state
         self._rows: dict[tuple[str, bytes], tuple[Table[Any], Any]] = {}
         self._read: dict[tuple[str, bytes], Any] = {}  # records that were asked for, as the base has them
@@ -71,13 +71,12 @@ class Draft:
 
     def get(self, table: Table[R], key: bytes) -> R | None:
         place = (table.name, key)
-        if place in self._rows:
-            return cast("R | None", self._rows[place][1])
-        if place in self._read:
-            return cast("R | None", self._read[place])
+        if (row := self._rows.get(place)) is not None:
+            return cast("R | None", row[1])
+        if (record := self._read.get(place, _UNREAD)) is not _UNREAD:
+            return cast("R | None", record)
         data = self._base.get(table.name, key)
-        record = None if data is None else table.decode(data)
-        self._read[place] = record
+        record = self._read[place] = None if data is None else table.decode(data)
         return record
 
     def row(self, table: Table[R], key: bytes) -> R:
@@ -133,11 +132,13 @@ class Draft:
         """The state after, and the effects: what happened, then how accounts, jobs, offers … now stand."""
         self._conserve()
         state = self._base.change(
-            (place, None if record is None else table.encode(record))
-            for place, (table, record) in self._rows.items()
+            [
+                (place, None if record is None else table.encode(record))
+                for place, (table, record) in self._rows.items()
+            ]
         )
-        told = [*self._effects, *(self._standing[thing] for thing in sorted(self._standing))]
-        return state, tuple(map(effects.encode, told))
+        told = [*self._effects, *map(self._standing.__getitem__, sorted(self._standing))]
+        return state, effects.encode_all(told)
 
     def refused(self) -> State:
         """The state after, if the event has no effect."""
@@ -146,9 +147,9 @@ class Draft:
 
     def _conserve(self) -> None:
         """What left one pot went into others; totals follow."""
-        moved = {pot: change for pot, change in self.moved.items() if change}
-        assert sum(moved.values()) == 0, f"money appeared: {moved}"
-        if moved:
+        if self.moved != _NOTHING_MOVED:
+            moved = {pot: change for pot, change in self.moved.items() if change}
+            assert sum(moved.values()) == 0, f"money appeared: {moved}"
             supply = self.supply
             held = {pot: getattr(supply, pot) + change for pot, change in moved.items()}
             assert min(held.values()) >= 0, f"the network would hold {held}"
@@ -159,3 +160,7 @@ class Draft:
 
     def __repr__(self) -> str:
         return f"<Draft T={self.time} rows={len(self._rows)} effects={len(self._effects)}>"
+
+
+_NOTHING_MOVED: Final = dict.fromkeys(POTS, 0)
+_UNREAD: Final = object()
