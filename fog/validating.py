@@ -195,7 +195,7 @@ class Validating:
                     for link in self._host.peers():
                         nursery.start_soon(self._collect, link.peer, answers)
             if answers or trio.current_time() - begun > ALONE_S:
-                await ledger.call(ledger.replica.rejoin, answers, now=ledger.clock())
+                await ledger.write(ledger.replica.rejoin, answers, now=ledger.clock())
             await trio.sleep(LOOK_S)
 
     async def _collect(self, peer: str, answers: dict[bytes, Sequence[bytes]]) -> None:

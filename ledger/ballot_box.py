@@ -1,11 +1,13 @@
 """The ballot box: what a node said and heard in slots that are still open, on the disk.
 
 Our own votes, because what is said stays said, whatever happens to the process; certificates and proposals,
-because a checkpoint may be final by our word while nobody else still holds it.
+because a checkpoint may be final by our word while nobody else still holds it. And up to which slot we leave
+them to others, because we may have said there what is not here (`ledger.rejoining`).
 
-Knows the table. Does not judge: what is kept was checked, or made here.
+Knows the tables. Does not judge: what is kept was checked, or made here.
 
-What must always hold: a message is kept once, until its slot lies at or below a final one.
+What must always hold: a message is kept once, until its slot lies at or below a final one; what is damaged is
+StoreCorrupt, never another word or slot.
 """
 
 from __future__ import annotations
@@ -16,17 +18,33 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from ledger.database import execute_many
+from ledger import opening
+from ledger.database import corrupt, execute_many
 from ledger.tables import BALLOT
+
+NOWHERE: Final = (-1, 0)
+"""A place before all epochs."""
 
 
 class Ballot(NamedTuple):
-    """`message` as `ledger.votes` encodes it; `ours`: a vote that this node signed."""
+    """`message` as `ledger.votes` encodes it; `ours`: a vote that this node signed, perhaps before it
+    lost a store."""
 
     epoch: int
     slot: int
     ours: bool
     message: bytes
+
+
+class Left(NamedTuple):
+    """(epoch, slot) up to which we say nothing, because we may have said there what our disk does not hold.
+
+    lost       as others told us
+    beginning  of an epoch: the one before may have ended for us with nobody who knew
+    """
+
+    lost: tuple[int, int] = NOWHERE
+    beginning: tuple[int, int] = NOWHERE
 
 
 def keep(connection: sa.Connection, ballots: Sequence[Ballot]) -> None:
@@ -61,6 +79,25 @@ def all_of(connection: sa.Connection) -> list[Ballot]:
     return [Ballot(row.epoch, row.slot, bool(row.ours), row.message) for row in connection.execute(query)]
 
 
+def leave(connection: sa.Connection, left: Left) -> None:
+    """Instead of what was left before."""
+    body = b"%d %d %d %d" % (*left.lost, *left.beginning)
+    opening.put(connection, _LEFT, hashlib.sha256(body).digest() + body)
+
+
+def left(connection: sa.Connection) -> Left:
+    """Raises StoreCorrupt. Nothing in a store that never left any, or was made before this was kept."""
+    written = opening.get(connection, _LEFT)
+    if written is None:
+        return Left()
+    digest, body = written[:32], written[32:]
+    if hashlib.sha256(body).digest() != digest:
+        raise corrupt("the store", "which slots it leaves to others")
+    lost_epoch, lost_slot, epoch, slot = map(int, body.split())
+    return Left((lost_epoch, lost_slot), (epoch, slot))
+
+
+_LEFT: Final = "left"
 _KEEP: Final = BALLOT.insert()
 _FORGET_ONE: Final = BALLOT.delete().where(
     BALLOT.c.epoch == sa.bindparam("at_epoch"),

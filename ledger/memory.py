@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ledger.admission import Admission
+from ledger.ballot_box import Left
 from ledger.candidates import Root
 from ledger.errors import RemoteError
 from ledger.execution import Rules
@@ -31,6 +32,8 @@ class Memory(Standing):
     """A replica's admission and voting, as its store has them."""
 
     _tentative: State | None  # until something stands or becomes final
+    _noted: tuple[Left, bool]
+    """Which slots are left to others, and whether we voted: what the store says of it."""
 
     def __init__(
         self,
@@ -93,6 +96,7 @@ class Memory(Standing):
         )
         self._admission = Admission(self.store)
         self._holdings = Holdings()
+        left, has_voted = self._noted = self.store.left, self.store.has_voted
         self._voting = Voting(
             self.genesis,
             self._rules,
@@ -102,7 +106,8 @@ class Memory(Standing):
             self._key if self._validator else None,
             interval_ms=self._interval_ms,
             ballots=self.store.ballots(),
-            has_voted=self.store.has_voted,
+            left=left,
+            has_voted=has_voted,
             voter=self._make_voter,
         )
         self._tentative = None
@@ -116,7 +121,11 @@ class Memory(Standing):
             yield
             voting = self._voting
             ballots, voting.to_keep = voting.to_keep, []
-            self.store.keep(ballots)
+            noted = voting.left, voting.has_voted
+            if ballots or noted != self._noted:
+                is_moved = voting.left != self._noted[0]
+                self.store.keep(ballots, left=voting.left if is_moved else None, voted=voting.has_voted)
+                self._noted = noted
 
     def _diverge(self, diverged: Diverged) -> Diverged:
         self._diverged = diverged

@@ -27,7 +27,10 @@ counts among the faulty.
 Knows votes of ours that others have, certificates, and what our own disk holds (in `voter`). Does not know
 proposals, and says nothing itself.
 
-What must always hold: in a slot up to which we abstain nothing of ours is signed anew.
+What must always hold:
+    in a slot up to which we abstain nothing of ours is signed anew
+    what was learnt here (`left`, and votes in `to_keep`) is on the disk before we vote: after the next start
+    nobody may be there who tells it again
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ from typing import Final
 
 from ledger import validators as sets
 from ledger import votes
+from ledger.ballot_box import NOWHERE, Ballot, Left
 from ledger.candidates import Candidates
 from ledger.cid import Cid
 from ledger.errors import RemoteError
@@ -53,9 +57,6 @@ from ledger.votes import Certificate, Phase, SignedVote
 NEVER: Final = (2**63, 0)
 """A place that no epoch reaches: we abstain from everything."""
 
-NOWHERE: Final = (-1, 0)
-"""A place before all epochs: we abstain from nothing."""
-
 UNSHOWN: Final = 2
 """Slots above the last certificate of those who answer that we may have voted in (see above)."""
 
@@ -67,8 +68,11 @@ class Rejoining:
     candidates: Candidates
     voter: Voter
     last: Last | None
+    to_keep: list[Ballot]
+    left: Left
+    """Slots in which we may have said what our disk does not hold."""
     has_voted: bool
-    """This store has ever kept a vote of ours."""
+    """A vote was ever cast out of this store, or our operator answers for those that are not in it."""
     was_answered: bool = False
     """A quorum, ourselves included, has said since the start what it holds of our votes."""
 
@@ -76,8 +80,8 @@ class Rejoining:
     _queue: deque[Action]
     _abstains_through: tuple[int, int]
     """(epoch, slot)"""
-    _lost_through: tuple[int, int] = NOWHERE
-    """The last (epoch, slot) in which we may have said what our disk does not hold."""
+    _said_later: list[SignedVote]
+    """What we said in epochs that are not known here yet."""
 
     @property
     def is_validator(self) -> bool:
@@ -92,7 +96,7 @@ class Rejoining:
     def _notice_own(self, signed: SignedVote) -> None:
         """A vote of ours that our disk does not know: others know more of us than we do."""
         if self.is_validator and self._is_forgotten(signed):
-            self.voter.restore([signed])
+            self._keep_to([signed])
             self._lose((self.voter.epoch, max(self.voter.slot, signed.vote.slot) + 1))
 
     def rejoin(self, answers: Mapping[bytes, Sequence[bytes]], now: int) -> bool:
@@ -130,17 +134,21 @@ class Rejoining:
             epoch, slot = max([shown, *((one.vote.epoch, one.vote.slot - 1) for one in forgotten)])
             self._lose((epoch, slot + UNSHOWN))
         self._keep_to(forgotten)
+        for one in forgotten:
+            if one.vote.epoch == self.voter.epoch:
+                self._queue += self.voter.hear(one)
         if is_lost and not all(map(partial(self._are_enough, others), {self.voter.epoch, shown[0]})):
             return False
         self._abstains_through = NOWHERE
-        self._abstain(max(final, self._lost_through))
+        self._abstain(max(final, *self.left))
         return True
 
     def _may_begin(self, shown: tuple[int, int]) -> bool:
-        """Whether this is our first epoch, and nothing was decided in it as far as anybody shows."""
+        """Whether this is our first epoch, and nothing was decided in it as far as anybody shows or ever told
+        us."""
         epoch = self.voter.epoch
         assert self._key is not None
-        if shown != (epoch, 0):
+        if shown != (epoch, 0) or self.left.lost != NOWHERE:
             return False
         return not epoch or self._key.public not in sets.validators_of(self.candidates.root.state, epoch - 1)
 
@@ -152,20 +160,32 @@ class Rejoining:
         return members.is_quorum(weight) or weight == members.total - members.weight([self._key.public])
 
     def _keep_to(self, forgotten: Sequence[SignedVote]) -> None:
-        """What others heard of us stays said."""
-        here = [one for one in forgotten if one.vote.epoch == self.voter.epoch]
-        self.voter.restore(here)
-        for one in here:
-            self._queue += self.voter.hear(one)
+        """What others heard of us stays said, after the next start too."""
+        self.to_keep += [Ballot(*one.vote.place, True, one.encode()) for one in forgotten]
+        self._stand_by(forgotten)
+
+    def _stand_by(self, said: Sequence[SignedVote]) -> None:
+        """Say nothing that contradicts these."""
+        self.voter.restore(one for one in said if one.vote.epoch == self.voter.epoch)
+        self._said_later += [one for one in said if one.vote.epoch > self.voter.epoch]
+
+    def _take_up_later(self, voter: Voter) -> None:
+        """An epoch begins in which we have spoken already, as others told us."""
+        said = [one for one in self._said_later if one.vote.epoch == voter.epoch and voter.me is not None]
+        self._said_later = [one for one in self._said_later if one.vote.epoch > voter.epoch]
+        voter.restore(said)
+        for one in said:
+            self._queue += voter.hear(one)
 
     def forget(self) -> None:
         """Leave no slot to others any more, though we may have voted there and not know how.
 
         For a validator without which nothing becomes final. Whoever calls this answers for it that nobody is
         left who holds a vote of ours that those who answered `rejoin` did not have. What they had stays said.
+        From here on the disk is believed, after a start too.
         """
         assert self.was_answered or not self.is_silent, "nobody was asked yet"
-        self._abstains_through = self._lost_through = NOWHERE
+        self._abstains_through, self.left, self.has_voted = NOWHERE, Left(), True
         self.voter.abstains_through = 0
 
     def _readable(self, answers: Iterable[bytes]) -> Iterator[Certificate | SignedVote]:
@@ -205,20 +225,27 @@ class Rejoining:
         """Whether this is a vote of ours in an open slot that our own disk does not know."""
         if self._key is None or signed.by != self._key.public:
             return False
+        if signed.vote.epoch > self.voter.epoch:
+            return signed not in self._said_later
         place = (self.voter.epoch, self.voter.base)
         return signed.vote.place > place and not self.voter.has_heard(signed)
 
     def _lose(self, through: tuple[int, int]) -> None:
         """Up to here we may have said what our disk does not hold."""
-        self._lost_through = max(self._lost_through, through)
+        self.left = self.left._replace(lost=max(self.left.lost, through))
         self._abstain(through)
+
+    def _let_go(self, final: tuple[int, int]) -> None:
+        """Up to here all is final, and nothing to be left any more."""
+        self.left = Left(*(NOWHERE if one <= final else one for one in self.left))
 
     def _lose_beginning(self, epoch: int) -> None:
         """An epoch begins. If we may have seen the one before end, with nobody who told us of it, we may have
         come as far as the second slot of this one."""
         last = self.last
-        if last is not None and (epoch - 1, last.checkpoint.slot) <= self._lost_through:
-            self._abstains_through = max(self._abstains_through, (epoch, UNSHOWN))
+        if last is not None and (epoch - 1, last.checkpoint.slot) <= self.left.lost:
+            self.left = self.left._replace(beginning=max(self.left.beginning, (epoch, UNSHOWN)))
+            self._abstains_through = max(self._abstains_through, self.left.beginning)
 
     def _abstain(self, through: tuple[int, int]) -> None:
         self._abstains_through = max(self._abstains_through, through)

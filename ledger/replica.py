@@ -212,13 +212,15 @@ class Replica(Memory):
         """After a start, before the first vote: what other nodes (by key) hold of open slots (`ballots`).
 
         False: those who answered are too few yet, or they are epochs ahead. Harmless for who is no validator.
+        What was learnt is durable on return. Raises StoreFull.
         """
-        with self._serving():
+        with self._serving(), self._voting_writes():
             return self._voting.rejoin(answers, now)
 
     def forget_votes(self) -> None:
         """Vote in slots again that `abstains` leaves to others. Only an operator can know that this is safe:
-        see `Voting.forget`. Raises UsageError (`not_abstaining`, `votes_not_asked`)."""
+        see `Voting.forget`. Durable on return. Raises UsageError (`not_abstaining`, `votes_not_asked`),
+        StoreFull."""
         with self._serving():
             if not self.abstains:
                 raise UsageError(
@@ -232,7 +234,8 @@ class Replica(Memory):
                     code="votes_not_asked",
                     next_step="wait until more than two thirds of the stake are here, this node included",
                 )
-            self._voting.forget()
+            with self._voting_writes():
+                self._voting.forget()
 
     def ballots(self, epoch: int, slot: int) -> list[bytes]:
         """What is known here of open slots from (epoch, slot) on, for `hear` and `rejoin` of another node."""

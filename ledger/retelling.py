@@ -68,17 +68,14 @@ def repeated(voter: Voter, proposals: Proposals) -> list[bytes]:
 
 
 def recalled(ballots: Iterable[Ballot], voter: Voter, net: Cid) -> tuple[list[SignedVote], list[Message]]:
-    """What the disk holds of open slots: what we said ourselves, and all of it in order.
+    """What the disk holds of open slots: what we said ourselves, in later epochs too, and all of it in order.
 
     It was judged before it was written, and is told on as it stands. Raises StoreCorrupt.
     """
-    kept = [
-        (ballot, _as_written(ballot, net))
-        for ballot in ballots
-        if ballot.epoch == voter.epoch and ballot.slot > voter.base
-    ]
-    ours = [one for ballot, one in kept if ballot.ours and isinstance(one, SignedVote)]
-    return ours, [message for _, message in kept]
+    final = (voter.epoch, voter.base)
+    kept = [one for one in (_as_written(ballot, net) for ballot in ballots) if _place(one) > final]
+    ours = [one for one in kept if isinstance(one, SignedVote)]
+    return ours, [one for one in kept if _place(one)[0] == voter.epoch]
 
 
 def _as_written(ballot: Ballot, net: Cid) -> Message:
@@ -89,4 +86,15 @@ def _as_written(ballot: Ballot, net: Cid) -> Message:
     signed = message.vote if isinstance(message, Proposal) else message
     if isinstance(signed, SignedVote) and not signed.is_genuine():
         raise corrupt("the store", f"what it heard in slot {ballot.slot} has another signature")
+    if _place(message) != (ballot.epoch, ballot.slot) or isinstance(message, SignedVote) != ballot.ours:
+        raise corrupt("the store", f"what it heard in slot {ballot.slot} is of another, or of somebody else")
     return message
+
+
+def _place(message: Message) -> tuple[int, int]:
+    match message:
+        case Certificate():
+            return message.place
+        case SignedVote():
+            return message.vote.place
+    return message.vote.vote.place

@@ -24,7 +24,7 @@ import sqlalchemy as sa
 
 from ledger import ballot_box, beginning, canonical, opening, outcomes, pruning, tiles, votes
 from ledger import event as events
-from ledger.ballot_box import Ballot
+from ledger.ballot_box import Ballot, Left
 from ledger.checkpoint import parse_checkpoint
 from ledger.cid import Cid
 from ledger.database import Synchronous, connect, corrupt, reading, writing
@@ -162,6 +162,7 @@ class Store(EventRows):
             opening.put(connection, "frontier", run[-1].frontier)
             ballot_box.forget(connection, final.epoch, final.slot)
             self._note_vote(connection, voted)
+        self._voted |= voted
 
     def prune(self, lane: int, before: int) -> int | None:
         """Let go of the bodies of some old final events, see `ledger.pruning`; None when none is left."""
@@ -174,16 +175,20 @@ class Store(EventRows):
         with reading(self.engine) as connection:
             return self.base is None and pruning.is_whole(connection)
 
-    def keep(self, ballots: Sequence[Ballot]) -> None:
-        """Make what was said and heard in open slots durable, on the disk on return."""
-        if ballots:
-            with self._writing() as connection:
-                ballot_box.keep(connection, ballots)
-                self._note_vote(connection, any(ballot.ours for ballot in ballots))
+    def keep(self, ballots: Sequence[Ballot], *, left: Left | None = None, voted: bool = False) -> None:
+        """Make what was said and heard in open slots durable, on the disk on return. `left`: which slots are
+        left to others now, where that changed; `voted`: see `has_voted`."""
+        with self._writing() as connection:
+            ballot_box.keep(connection, ballots)
+            if left is not None:
+                ballot_box.leave(connection, left)
+            self._note_vote(connection, voted)
+        self._voted |= voted
 
     @property
     def has_voted(self) -> bool:
-        """Whether this node ever cast a vote out of this store."""
+        """Whether this node ever cast a vote out of this store, or its operator answers for what is not here.
+        Votes of ours that others told us are no sign of it."""
         with reading(self.engine) as connection:
             return opening.get(connection, "voted") is not None
 
@@ -191,6 +196,12 @@ class Store(EventRows):
         """All that was kept and not forgotten, in order of epoch and slot."""
         with reading(self.engine) as connection:
             return ballot_box.all_of(connection)
+
+    @property
+    def left(self) -> Left:
+        """Up to where slots are left to others. Raises StoreCorrupt."""
+        with reading(self.engine) as connection:
+            return ballot_box.left(connection)
 
     def closed_below(self) -> set[Lane]:
         """The lanes that had had their last event by the snapshot that this store began from."""
@@ -335,7 +346,6 @@ class Store(EventRows):
     def _note_vote(self, connection: sa.Connection, voted: bool) -> None:
         if voted and not self._voted:
             opening.put(connection, "voted", b"1")
-            self._voted = True
 
     def _require_bytes(self, rows: Sequence[Any]) -> None:
         """A damaged file may have something else in their place."""

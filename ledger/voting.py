@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ledger import retelling, simplex, votes
 from ledger import validators as sets
 from ledger.admission import Admission
-from ledger.ballot_box import Ballot
+from ledger.ballot_box import NOWHERE, Ballot, Left
 from ledger.candidates import DEPTH_MAX, Candidate, Candidates, Root
 from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.cid import Cid
@@ -37,7 +37,7 @@ from ledger.judging import Judging
 from ledger.occasion import Occasion, Standstill
 from ledger.pace import Pace
 from ledger.proposals import Proposals, checked
-from ledger.rejoining import NEVER, NOWHERE, Rejoining
+from ledger.rejoining import NEVER, Rejoining
 from ledger.signing import SigningKey
 from ledger.simplex import Voter, vote_of
 from ledger.voter_actions import Action, Cast, Decision, Fault, Judge, Keep, Lacking, Propose, Repeat
@@ -58,11 +58,11 @@ class Voting(Rejoining):
         *,
         interval_ms: int,
         ballots: Iterable[Ballot],
+        left: Left,
         has_voted: bool,
         voter: Callable[..., Voter] = Voter,
     ) -> None:
-        """`has_voted`: this store has ever kept a vote of ours. `voter` makes a Voter, or for
-        tests a liar."""
+        """`left`, `has_voted`: what the store says of it. `voter` makes a Voter, or for tests a liar."""
         self.genesis = genesis
         self.net = genesis.net
         self.last = last
@@ -82,11 +82,12 @@ class Voting(Rejoining):
         self._occasion = Occasion(rules, self.candidates, self._pace, interval_ms)
         self._clock = 0
         self.has_voted = has_voted
+        self.left = left
+        self._said_later = []
         self._abstains_through = NOWHERE
         self._queue: deque[Action] = deque()
         self.voter = self._new_voter()
-        if not self._is_alone:
-            self._abstain(NEVER)
+        self._abstain(max(self.left) if self._is_alone else NEVER)
         self._recall(ballots)
 
     # -- what comes in --------------------------------------------------------------------------------------
@@ -323,6 +324,7 @@ class Voting(Rejoining):
             self.voter = self._new_voter()
         else:
             self._queue += self.voter.settle(final.slot, candidate.checkpoint.id)
+        self._let_go((final.epoch, final.slot))
         self.judging.finished()
 
     # -- when -----------------------------------------------------------------------------------------------
@@ -384,12 +386,13 @@ class Voting(Rejoining):
             self._abstains_through = min(self._abstains_through, (epoch - 1, 0))
         self._lose_beginning(epoch)
         voter.abstains_through = self._abstains_in(epoch)
+        self._take_up_later(voter)
         return voter
 
     def _recall(self, ballots: Iterable[Ballot]) -> None:
         """Take up what the disk holds of open slots: first what we said ourselves."""
         ours, kept = retelling.recalled(ballots, self.voter, self.net)
-        self.voter.restore(ours)
+        self._stand_by(ours)
         self._clock = max((one.vote.ts for one in ours), default=0)
         for message in kept:
             match message:

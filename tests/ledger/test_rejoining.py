@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from ledger import retelling, validators
-from ledger.errors import UsageError
+from ledger import opening, retelling, validators
+from ledger.ballot_box import Left
+from ledger.cid import Cid
+from ledger.database import writing
+from ledger.errors import StoreCorrupt, UsageError
 from ledger.execution import Context, Receipt
 from ledger.pace import Pace
 from ledger.proposals import Proposals
@@ -18,6 +22,7 @@ from ledger.replica import Replica
 from ledger.simplex import Voter
 from ledger.state import State
 from ledger.store import Store
+from ledger.tables import BALLOT
 from ledger.validators import ValidatorSet
 from ledger.votes import Certificate, Phase, SignedVote, Vote, parse_message
 from tests.ledger.council import Council, council_genesis
@@ -275,3 +280,172 @@ def test_who_is_a_quorum_alone_does_not_begin_anew_what_others_show_it():
     council.meet()
     assert lost.height == council.nodes["v1"].height
     assert lost.rejoin(said_by(council, "v1", "v2", "v3"), now=council.now)
+
+
+# -- started again before what it learnt is final ------------------------------------------------------------
+
+
+def word(council: Council, name: str, slot: int, phase: Phase, about: Cid | None = None) -> SignedVote:
+    return SignedVote.make(key_of(name), Vote(council.genesis.net, 0, slot, phase, about, START))
+
+
+def finalizes(council: Council, node: Replica, slot: int) -> bool:
+    """Whether it says that a slot is final when the three others show it that they notarized one there."""
+    name = Cid.of(b"what they notarized in slot %d" % slot)
+    shown = Certificate.of([word(council, one, slot, Phase.NOTARIZE, name) for one in ("v0", "v1", "v2")])
+    said = [
+        parse_message(data, net=council.genesis.net)
+        for data in node.hear(shown.encode(), now=council.now).send
+    ]
+    mine = [one.vote for one in said if isinstance(one, SignedVote) and one.by == key_of("v3").public]
+    return any(vote.phase == Phase.FINALIZE and vote.slot == slot for vote in mine)
+
+
+def old_copy(council: Council) -> int:
+    """v3 comes back, and v0 heard that it skipped the open slot, which its disk does not know: the slot."""
+    alice = Author(council.genesis, "alice")
+    decide(council, alice, 2)
+    council.run(3_000)
+    slot = council.nodes["v3"]._voting.voter.slot
+    assert all(node._voting.voter.slot == slot for node in council.nodes.values())
+    council.nodes["v0"].hear(word(council, "v3", slot, Phase.SKIP).encode(), now=council.now)
+    council.start("v3", council.stop("v3"))
+    return slot
+
+
+def takes_no_votes(store: Store, *, full: bool) -> None:
+    """From here on the disk refuses, or takes again, what is said in open slots."""
+    stop = "CREATE TRIGGER full BEFORE INSERT ON ballot BEGIN SELECT RAISE(ABORT, 'no room'); END"
+    with writing(store.engine) as connection:
+        connection.exec_driver_sql(stop if full else "DROP TRIGGER full")
+
+
+@pytest.mark.parametrize("then", ["nothing", "started again", "a write failed", "twice"])
+def test_what_others_told_it_of_its_words_is_known_after_the_next_start_as_well(then: str):
+    """Though whoever told it is not there any more to tell it again."""
+    council = Council(4)
+    slot = old_copy(council)
+    assert council.rejoin("v3")
+    if then == "a write failed":
+        node = council.nodes["v3"]
+        takes_no_votes(node.store, full=True)
+        lost = Certificate.of([word(council, one, slot + 9, Phase.SKIP) for one in ("v0", "v1", "v2")])
+        with pytest.raises(sa.exc.IntegrityError, match="no room"):
+            node.hear(lost.encode(), now=council.now)
+        takes_no_votes(node.store, full=False)
+    for _ in range({"started again": 1, "twice": 2}.get(then, 0)):
+        council.start("v3", council.stop("v3"))
+        assert council.nodes["v3"].rejoin(said_by(council, "v1", "v2"), now=council.now)
+    node = council.nodes["v3"]
+    if then == "a write failed":
+        node.step(council.now)  # from the store
+        assert node.is_silent
+        assert node.rejoin(said_by(council, "v1", "v2"), now=council.now)
+    assert not finalizes(council, node, slot)
+    assert not finalizes(council, node, slot + 1)
+    assert finalizes(council, node, slot + 2)
+
+
+def test_the_slots_that_a_lost_disk_leaves_are_left_after_the_next_start_as_well():
+    """It voted in a later one meanwhile, so that its new disk is believed."""
+    council = Council(4)
+    decide(council, Author(council.genesis, "alice"), 2)
+    council.run(3_000)
+    council.stop("v3")
+    council.start("v3")
+    council.meet()
+    assert council.rejoin("v3")
+    node = council.nodes["v3"]
+    left = node._voting.voter.abstains_through
+    assert left >= node._voting.voter.slot
+    assert finalizes(council, node, left + 1)
+    council.start("v3", council.stop("v3"))
+    node = council.nodes["v3"]
+    assert node.store.has_voted
+    assert node.rejoin(said_by(council, "v1", "v2"), now=council.now)
+    assert not any(finalizes(council, node, slot) for slot in range(node._voting.voter.base + 1, left + 1))
+    assert finalizes(council, node, left + 2)
+
+
+def test_to_be_told_of_one_s_words_is_not_to_have_voted():
+    """An empty disk still asks everybody after the next start."""
+    council = Council(4)
+    decide(council, Author(council.genesis, "alice"), 2)
+    council.run(3_000)
+    slot = council.nodes["v3"]._voting.voter.slot
+    council.nodes["v0"].hear(word(council, "v3", slot, Phase.SKIP).encode(), now=council.now)
+    council.stop("v3")
+    council.start("v3")
+    council.meet()
+    assert council.rejoin("v3")
+    council.start("v3", council.stop("v3"))
+    node = council.nodes["v3"]
+    assert not node.rejoin(said_by(council, "v1", "v2"), now=council.now)
+    assert node.rejoin(said_by(council, "v0", "v1", "v2"), now=council.now)
+
+
+def test_a_disk_that_does_not_take_what_was_learnt_keeps_it_silent():
+    council = Council(4)
+    slot = old_copy(council)
+    node = council.nodes["v3"]
+    takes_no_votes(node.store, full=True)
+    with pytest.raises(sa.exc.IntegrityError, match="no room"):
+        council.rejoin("v3")
+    takes_no_votes(node.store, full=False)
+    assert not node.step(council.now).send
+    assert node.is_silent
+    assert council.rejoin("v3")
+    assert not finalizes(council, node, slot)
+
+
+def test_what_is_final_is_left_no_longer():
+    council = Council(4)
+    slot = old_copy(council)
+    assert council.rejoin("v3")
+    assert council.nodes["v3"].store.left == Left(lost=(0, slot + 1))
+    decide(council, Author(council.genesis, "bob"), 4)
+    council.run(10_000)
+    assert council.nodes["v3"]._voting.voter.base > slot
+    assert council.nodes["v3"].store.left == Left()
+    assert not council.faults
+
+
+def test_the_operator_s_word_holds_after_the_next_start_and_what_was_told_too():
+    council = Council(4)
+    slot = old_copy(council)
+    assert council.rejoin("v3")
+    council.nodes["v3"].forget_votes()
+    assert council.nodes["v3"].store.left == Left()
+    council.start("v3", council.stop("v3"))
+    node = council.nodes["v3"]
+    assert node.rejoin(said_by(council, "v1", "v2"), now=council.now)
+    assert not node.abstains
+    assert not finalizes(council, node, slot)
+    assert finalizes(council, node, slot + 1)
+
+
+@pytest.mark.parametrize("at", [0, 31, 32, -1])
+def test_slots_left_to_others_that_the_disk_changed_are_damage(at: int):
+    council = Council(4)
+    old_copy(council)
+    assert council.rejoin("v3")
+    store = council.stop("v3")
+    with writing(store.engine) as connection:
+        bent = bytearray(opening.get(connection, "left") or b"")
+        bent[at] ^= 1
+        opening.put(connection, "left", bytes(bent))
+    with pytest.raises(StoreCorrupt, match="which slots it leaves to others"):
+        council.start("v3", store)
+
+
+@pytest.mark.parametrize("column", ["epoch", "slot", "ours"])
+def test_a_word_that_the_disk_moved_is_damage(column: str):
+    council = Council(4)
+    old_copy(council)
+    assert council.rejoin("v3")
+    store = council.stop("v3")
+    with writing(store.engine) as connection:
+        moved = BALLOT.update().where(BALLOT.c.ours == 1).values({column: 1 - BALLOT.c[column]})
+        assert connection.execute(moved).rowcount
+    with pytest.raises(StoreCorrupt, match="what it heard in slot"):
+        council.start("v3", store)
