@@ -17,6 +17,9 @@ said by how grave it is, and each sort has places of its own:
 Decides nothing: the rules judge the evidence. Knows what would be in vain: what was punished, whoever has
 nothing to lose by it, and ourselves.
 
+Of one lane more than one fork may be worth saying: each for others who answer for it. Whether its lane is
+closed already does not matter then.
+
 What must always hold: an offence is said at most once while this node runs; what waits is bounded, and what
 finds no place is counted; nothing that costs nobody a bond takes the place or the turn of what does. Forks
 are in the store, and looked at again on the next start.
@@ -38,6 +41,7 @@ from domain.rules.evidence import (
     answerable,
     answers_in,
     is_closed,
+    is_done_with,
     is_punished,
     vote_offence,
     warrant_offence,
@@ -61,11 +65,11 @@ GRAVE_MAX: Final = 256
 """Those of votes, and those of others with a bond: as many as may be checked in a checkpoint
 (`domain.rules.checks`); there are 100 validators at most. 2.5 MB if all are as large as they may be."""
 
-GRAVE_OF_ONE_MAX: Final = 8
-"""Of one key, of those with a bond: a liar has many places to lie about, and pays for each."""
+OF_ONE_MAX: Final = 8
+"""Of one key, of each sort: a liar has many places to lie about, and accounts to name."""
 
 KNOWN_MAX: Final = 4_096
-"""Offences remembered, so that they are said once: some 300 KB."""
+"""Offences remembered, so that they are said once: under a megabyte."""
 
 PATIENCE_S: Final = 3.0
 """The longest wait before saying what others saw too: some checkpoints."""
@@ -89,7 +93,7 @@ class Accuser:
         self._say = say
         self._patience = patience
         self._known: OrderedDict[bytes, None] = OrderedDict()
-        self._waiting = {sort: deque[tuple[bytes, Evidence]]() for sort in PLACES}
+        self._waiting = {sort: deque[tuple[bytes, bytes, Evidence]]() for sort in PLACES}
         self._ready = trio.Semaphore(0)
         self.counts: Counter[str] = Counter()
 
@@ -109,7 +113,7 @@ class Accuser:
 
     def _take(self, evidence: Evidence) -> None:
         replica = self._ledger.replica
-        name = offence_of(evidence, replica.net)
+        name = offence_of(evidence, replica.state, replica.net)
         if name in self._known:
             return
         sort = _sort_of(evidence, replica.state, replica.net)
@@ -117,7 +121,7 @@ class Accuser:
         if not self._has_place(author, sort):
             self.counts["dropped"] += 1
             return
-        self._waiting[sort].append((author, evidence))
+        self._waiting[sort].append((author, name, evidence))
         self._ready.release()
         self._known[name] = None
         if len(self._known) > KNOWN_MAX:
@@ -125,8 +129,8 @@ class Accuser:
 
     def _has_place(self, author: bytes, sort: Sort) -> bool:
         waiting = self._waiting[sort]
-        of_one = sum(other == author for other, _ in waiting) if sort == "bonds" else 0
-        return len(waiting) < PLACES[sort] and of_one < GRAVE_OF_ONE_MAX
+        of_one = sum(other == author for other, _, _ in waiting)
+        return len(waiting) < PLACES[sort] and of_one < OF_ONE_MAX
 
     # -- what is said ---------------------------------------------------------------------------------------
 
@@ -135,12 +139,12 @@ class Accuser:
         self.forks(await self._ledger.call(self._left_over))
         while True:
             await self._ready.acquire()
-            _, evidence = next(waiting for waiting in self._waiting.values() if waiting).popleft()
+            _, name, evidence = next(waiting for waiting in self._waiting.values() if waiting).popleft()
             await trio.sleep(self._patience())
             if await self._ledger.call(self._is_worth_saying, evidence):
                 await self._accuse(evidence)
             else:  # it may be worth it when it is found again
-                self._known.pop(offence_of(evidence, self._ledger.replica.net), None)
+                self._known.pop(name, None)
 
     async def _accuse(self, evidence: Evidence) -> None:
         try:
@@ -171,8 +175,7 @@ def is_worth_saying(evidence: Evidence, state: State, net: Cid, account: bytes) 
 
     A fork closes its lane by itself as soon as both branches are ordered: only a bond is worth more words.
     """
-    offenders = _offenders(evidence, state, net)
-    closes = False
+    closes = done = False
     match evidence:
         case EvidenceVotes():
             done = is_punished(state, vote_offence(evidence.one.by, evidence.one.vote.epoch))
@@ -181,12 +184,12 @@ def is_worth_saying(evidence: Evidence, state: State, net: Cid, account: bytes) 
             done = is_punished(state, warrant_offence(header.by, header.lane, header.seq))
         case EvidenceFork():
             header = evidence.proof.header(net)
-            done = is_closed(state, header.by, header.lane)
             head = lane_head(state, header.by, header.lane)
-            closes = head is None or not head.closed
-    if done or account in offenders:
+            is_open = head is None or not head.closed
+            closes = is_open and not is_closed(state, header.by, header.lane)
+    if done or account in _offenders(evidence, state, net):
         return False
-    return closes or _has_stake(state, offenders)
+    return closes or bool(_payers(evidence, state, net))
 
 
 def _offenders(evidence: Evidence, state: State, net: Cid) -> list[bytes]:
@@ -201,18 +204,27 @@ def _offenders(evidence: Evidence, state: State, net: Cid) -> list[bytes]:
             return answerable(answers, *evidence.proof.headers(net))
 
 
-def _has_stake(state: State, offenders: Sequence[bytes]) -> bool:
-    return any(bond_in(state, offender).at_stake for offender in offenders)
+def _payers(evidence: Evidence, state: State, net: Cid) -> list[bytes]:
+    """Those of them who have something at stake, and were not punished for that lane."""
+    offenders = _offenders(evidence, state, net)
+    if isinstance(evidence, EvidenceFork):
+        header = evidence.proof.header(net)
+        offenders = [one for one in offenders if not is_done_with(state, one, header)]
+    return [one for one in offenders if bond_in(state, one).at_stake]
 
 
 def _sort_of(evidence: Evidence, state: State, net: Cid) -> Sort:
-    if not _has_stake(state, _offenders(evidence, state, net)):
+    if not _payers(evidence, state, net):
         return "strangers"
     return "votes" if isinstance(evidence, EvidenceVotes) else "bonds"
 
 
-def offence_of(evidence: Evidence, net: Cid) -> bytes:
-    """A name for what the evidence is about: two pieces of one offence have one name."""
+def offence_of(evidence: Evidence, state: State, net: Cid) -> bytes:
+    """A name for what the evidence is about: two pieces of one offence have one name.
+
+    Forks of one lane are told apart by who would pay for them as things are; or, if nobody would, by whom
+    they name, who may yet turn out to.
+    """
     match evidence:
         case EvidenceVotes():
             return vote_offence(evidence.one.by, evidence.one.vote.epoch)
@@ -220,8 +232,10 @@ def offence_of(evidence: Evidence, net: Cid) -> bytes:
             header = evidence.warrant.header(net)
             return warrant_offence(header.by, header.lane, header.seq)
         case EvidenceFork():
-            header = evidence.proof.header(net)
-            return b"f" + header.by + bytes((header.lane,))
+            one, other = evidence.proof.headers(net)
+            payers = _payers(evidence, state, net)
+            named = [b"?", *sorted({acct for acct in (one.acct, other.acct) if acct is not None})]
+            return b"f" + one.by + bytes((one.lane,)) + b"".join(payers or named)
 
 
 def author_of(evidence: Evidence, net: Cid) -> bytes:

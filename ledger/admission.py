@@ -34,6 +34,7 @@ from ledger.forks import ForkProof
 from ledger.heads import Head, Lane, Place
 from ledger.order import Node, node_of
 from ledger.pending import FUTURE_MS_MAX, PENDING_MAX, Pending
+from ledger.rivals import Rivals
 from ledger.store import Store
 from ledger.verifying import count_signed
 from ledger.warrants import Warrant
@@ -100,6 +101,7 @@ class Admission:
         self._events_size = 0
         self._tips: dict[Cid, Lane] = {}  # oldest first
         self._rivals: Counter[Lane] = Counter()
+        self._late_rivals = Rivals()
         self.forked: set[Lane] = set()
         for proof in store.fork_proofs():
             header = proof.header(self.net)
@@ -149,6 +151,9 @@ class Admission:
         if self._is_on_chain(event):
             self.heads[event.lane] = (event.header.seq, event.id)
             batch.chain.append(event)
+            rival = self._late_rivals.at(event) if event.lane in self.forked else None
+            if rival is not None:
+                batch.forks.append(ForkProof.of(rival, event))
         else:
             self._stand_as_rival(event, batch)
         batch.admitted.append(event)
@@ -314,19 +319,23 @@ class Admission:
         return header.seq == 0 if head is None else head == (header.seq - 1, header.prev)
 
     def _stand_as_rival(self, event: Event, batch: Batch) -> None:
+        """Each place of a lane that forked is proven by itself: who answers for it may be somebody else."""
         batch.rivals.append(event)
         self._rivals[event.lane] += 1
-        if event.lane not in self.forked:
-            # Its prev is on the chain, or the lane would be known as forked: so its own place is taken.
-            other = self._on_chain(event.lane, event.header.seq, batch)
-            if other is not None:  # below a snapshot it need not be here; others have it, and the proof
-                batch.forks.append(ForkProof.of(other, event))
-            self.forked.add(event.lane)
+        # Its prev is on the chain, or the lane is known as forked: so its own place is taken, or it follows a
+        # rival. Below a snapshot the other need not be here; others have it, and the proof.
+        other = self._on_chain(event.lane, event.header.seq, batch) or self._late_rivals.at(event)
+        if other is not None:
+            batch.forks.append(ForkProof.of(other, event))
+        self._late_rivals.keep(event)
+        self.forked.add(event.lane)
 
     def _on_chain(self, lane: Lane, seq: int, batch: Batch) -> Event | None:
         for event in batch.chain:
             if event.lane == lane and event.header.seq == seq:
                 return event
+        if lane in self.forked and seq > self.heads[lane][0]:
+            return None
         wires = self.store.lane_range(*lane, seq, seq, bytes_max=0) or self.store.ancestors_at(*lane, seq)
         assert wires or self.store.base is not None, f"nothing at {seq} of a lane that goes on"
         return events.parse(wires[0], net=self.net, verify_signature=False) if wires else None
@@ -351,6 +360,7 @@ class Admission:
             self._remember(event, node_of(event))
             if event.lane in self.forked:
                 self._rivals[event.lane] += 1  # or one of its chain: such a lane may as well be full early
+                self._late_rivals.keep(event)
 
     def _remember(self, event: Event, node: Node) -> None:
         self.unordered[event.id] = node

@@ -45,11 +45,13 @@ ENDS_PER_CLOSE_MAX: Final = 256
 """Escrows that end in one close by either clock: some 20 ms. So an `until` is at most 40 heights later than
 it might be."""
 
-AHEAD_MAX: Final = 2**26
-"""Heights to an expiry: 39 days when checkpoints come as fast as they can, twenty a second."""
+AHEAD_MAX: Final = 365 * 24 * 60
+"""Heights to an expiry: a year in a network in which nothing happens, which makes a checkpoint a minute.
+Where they come faster, it is the time that is waited for."""
 
 AHEAD_MS_MAX: Final = 365 * DAY_MS
-"""Ledger time to an expiry: no mistake locks credits up for longer, in a network that goes on."""
+"""Ledger time to an expiry: with the heights, no mistake locks credits up for longer, but for the grace, in a
+network that goes on."""
 
 
 def open(draft: Draft, order: EscrowOpen) -> None:

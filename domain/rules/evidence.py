@@ -1,7 +1,8 @@
 """Evidence: a fault that anybody can check is punished once, whoever brings it.
 
     votes     two votes of one validator that contradict each other      once an epoch of the votes; jail
-    fork      two events of one author at one place of a lane            once a lane; jail; the lane is closed
+    fork      two events of one author at one place of a lane            once a lane, each who answers; jail;
+                                                                         the first closes the lane
     warrant   an event placed where it cannot stand                      once a place
 
 An offender loses a part of all it has at stake, bonded first and then what is leaving, earliest first:
@@ -15,9 +16,12 @@ correlation penalty). One part in BOUNTY_PART goes to the reporter, the rest is 
 
 Of an event, the key that signed answers for it with its own bond, if it has one, and so does the account that
 it acted for, if that delegates to it when the evidence comes or answers for it still (`domain.rules.former`).
+Two forks of one lane need not be answered for by the same, so to close a lane is not to punish for it. Who
+answers for the fork that closes it is done with that lane, also with nothing at stake; after that, who pays.
 
-What must always hold: no evidence is punished twice; whoever signed nothing wrong loses nothing; checking is
-bounded by the sizes of the payloads (10 signatures at most) and by how many are checked in a checkpoint.
+What must always hold: nobody is punished twice for one offence; whoever signed nothing wrong loses nothing;
+checking is bounded by the sizes of the payloads (10 signatures at most) and by how many are checked in a
+checkpoint; what is remembered of a lane is that it is closed, two accounts at most, and those that paid.
 """
 
 from __future__ import annotations
@@ -82,7 +86,7 @@ def votes(draft: Draft, order: EvidenceVotes) -> None:
 
 
 def fork(draft: Draft, order: EvidenceFork) -> None:
-    """Close the lane, whatever its author has at stake.
+    """Close the lane, whatever its author has at stake, and punish whoever answers for this fork.
 
     Refused without effect: `already_punished`, `checks_spent`, `bad_evidence`.
     """
@@ -92,14 +96,27 @@ def fork(draft: Draft, order: EvidenceFork) -> None:
     except RemoteError as error:
         raise Refused("bad_evidence", why) from error
     lane = cut.lane_key(header.by, header.lane)
-    _require_new(draft, CLOSED, lane)
     accounts = answerable(partial(_answers, draft), header, rival)
+    was_closed = draft.get(CLOSED, lane) is not None
+    if was_closed:
+        accounts = [one for one in accounts[1:] if _may_be_punished(draft, one, header)]
+        if not accounts:
+            raise Refused("already_punished", "the lane is closed, and nobody is left to pay for this fork")
     with _looking(draft, 2, *accounts, otherwise=why):
         forks.check(order.proof, net=draft.context.net)
-    draft.put(CLOSED, lane, b"")
-    draft.tell(LaneClosed(header.by, header.lane))
+    if not was_closed:
+        draft.put(CLOSED, lane, b"")
+        draft.tell(LaneClosed(header.by, header.lane))
     for account in accounts:
+        if account != header.by:  # of the key itself, the closed lane tells
+            draft.put(OFFENCE, fork_offence(account, header.by, header.lane), b"")
         _punish(draft, account, "fork", jail=True)
+
+
+def _may_be_punished(draft: Draft, account: bytes, header: Header) -> bool:
+    """For a fork of a lane that is closed."""
+    offence = fork_offence(account, header.by, header.lane)
+    return _has_stake(draft, account) and draft.get(OFFENCE, offence) is None
 
 
 def warrant(draft: Draft, order: EvidenceWarrant) -> None:
@@ -143,6 +160,11 @@ def warrant_offence(by: bytes, lane: int, seq: int) -> bytes:
     return b"w" + by + bytes((lane,)) + seq.to_bytes(8, "big")
 
 
+def fork_offence(account: bytes, by: bytes, lane: int) -> bytes:
+    """Of an account that the key acted for."""
+    return b"f" + account + cut.lane_key(by, lane)
+
+
 def is_punished(state: State, offence: bytes) -> bool:
     """For whoever would report it."""
     return state.get(OFFENCE.name, offence) is not None
@@ -151,6 +173,13 @@ def is_punished(state: State, offence: bytes) -> bool:
 def is_closed(state: State, by: bytes, lane: int) -> bool:
     """Whether a fork of that lane was reported already."""
     return state.get(CLOSED.name, cut.lane_key(by, lane)) is not None
+
+
+def is_done_with(state: State, account: bytes, header: Header) -> bool:
+    """Whether the account, which answers for forks of that lane, cannot be punished for another one."""
+    if account == header.by:
+        return is_closed(state, header.by, header.lane)
+    return is_punished(state, fork_offence(account, header.by, header.lane))
 
 
 def _require_new(draft: Draft, table: Table[bytes], key: bytes) -> None:

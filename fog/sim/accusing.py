@@ -42,9 +42,9 @@ class Accusing:
         self._take([EvidenceVotes(fault.one, fault.other) for fault in faults])
 
     def _take(self, found: Sequence[Evidence]) -> None:
-        net = self._node.ground.genesis.net
+        state, net = self._node.replica.state, self._node.ground.genesis.net
         for evidence in found:
-            name = offence_of(evidence, net)
+            name = offence_of(evidence, state, net)
             if name not in self._known and self._may_accuse(evidence):
                 self._known[name] = None
                 self._node.later(self._draw.randrange(PATIENCE_MS), partial(self._say, evidence))

@@ -42,7 +42,7 @@ class Node:
             v=1,
             name="test",
             created=START,
-            rules=5,
+            rules=6,
             validators=(Validator(validator, 1),),
             accounts=(Allocation(validator, 1_000),),
             params=params,

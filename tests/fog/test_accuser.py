@@ -10,7 +10,7 @@ import trio
 
 from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant, Payload
 from domain.rules import FogRules
-from fog.accuser import GRAVE_MAX, GRAVE_OF_ONE_MAX, WAITING_MAX, Accuser, is_worth_saying, offence_of
+from fog.accuser import GRAVE_MAX, OF_ONE_MAX, WAITING_MAX, Accuser, is_worth_saying, offence_of
 from fog.replica_thread import ReplicaThread
 from ledger import event as events
 from ledger.cid import Cid
@@ -61,10 +61,14 @@ def test_nobody_accuses_itself() -> None:
 def test_two_proofs_of_one_offence_have_one_name() -> None:
     court = Court(stakes={"a": 1_000})
     net = court.genesis.net
-    assert offence_of(court.fork("a"), net) == offence_of(court.fork("a", seq=9), net)
-    assert offence_of(court.double_vote("a"), net) == offence_of(court.double_vote("a", slot=7), net)
+    assert offence_of(court.fork("a"), court.state, net) == offence_of(
+        court.fork("a", seq=9), court.state, net
+    )
+    assert offence_of(court.double_vote("a"), court.state, net) == offence_of(
+        court.double_vote("a", slot=7), court.state, net
+    )
     others = {
-        offence_of(evidence, net)
+        offence_of(evidence, court.state, net)
         for evidence in (
             court.fork("a"),
             court.fork("a", lane=2),
@@ -90,7 +94,7 @@ class Desk:
     def __init__(self) -> None:
         validators = sorted((key_of(name).public, 1_000) for name in "abcd")
         self.genesis = Genesis(
-            1, "test", 0, 5, tuple(Validator(*row) for row in validators), (Allocation(US, 5),), {}
+            1, "test", 0, 6, tuple(Validator(*row) for row in validators), (Allocation(US, 5),), {}
         )
         self.store = Store.create("sqlite://", self.genesis)
         self.replica = Replica.open(self.store, FogRules(), key_of("us"), validator=False)
@@ -227,11 +231,11 @@ async def test_one_liar_with_a_bond_leaves_places_to_others(desk: Desk) -> None:
         return Warrant.of(desk.event(name, seq=seq + 1, prev=before.id, lc=99), [before])
 
     desk.accuser.warrants([lie("a", seq) for seq in range(1, GRAVE_MAX + 1)])
-    assert desk.accuser.counts["dropped"] == GRAVE_MAX - GRAVE_OF_ONE_MAX
+    assert desk.accuser.counts["dropped"] == GRAVE_MAX - OF_ONE_MAX
     desk.accuser.warrants([lie("b", 1)])
-    assert desk.accuser.counts["dropped"] == GRAVE_MAX - GRAVE_OF_ONE_MAX
+    assert desk.accuser.counts["dropped"] == GRAVE_MAX - OF_ONE_MAX
     async with desk.sitting(desk.accuser):
-        said = [await desk.heard.receive() for _ in range(GRAVE_OF_ONE_MAX + 1)]
+        said = [await desk.heard.receive() for _ in range(OF_ONE_MAX + 1)]
     assert said[-1] == EvidenceWarrant(lie("b", 1))
 
 

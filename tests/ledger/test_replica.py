@@ -278,7 +278,7 @@ def test_rivals_beyond_the_bound_stay_out_unless_somebody_honest_needs_them(monk
     alice, bob = Author(GENESIS, "alice"), Author(GENESIS, "bob")
     rivals = [alice.says(pay("carol", n), after=None) for n in range(1, 10)]
     taken = feed(node, *rivals)
-    assert (len(taken.admitted), len(taken.forks)) == (6, 1)
+    assert (len(taken.admitted), len(taken.forks)) == (6, 5)
     assert node.metrics["dropped.rivals_full"] == 3
     [left_out, *_] = [event for event in rivals if event not in taken.admitted]
     honest = bob.says(pay("carol", 1), seen=[left_out])
@@ -313,6 +313,28 @@ def test_a_follower_of_one_branch_of_a_fork_takes_a_long_other_one_that_was_orde
     follow(follower, leader)
     assert follower.state.root == leader.state.root
     assert follower.metrics["pending"] == 0
+
+
+def test_each_place_of_a_lane_that_forked_is_proven_in_whatever_order_it_is_heard_of():
+    """Who answers for the second fork need not be who answers for the first."""
+    alice = Author(GENESIS, "alice")
+    one, rival = alice.fork(pay("bob", 1), pay("carol", 1))
+    after_one = alice.says(pay("bob", 2), after=one)
+    after_rival = alice.says(pay("carol", 2), after=rival)
+    both = {tuple(sorted(event.id for event in place)) for place in ((one, rival), (after_one, after_rival))}
+    for heard in (
+        [one, rival, after_one, after_rival],
+        [one, after_one, rival, after_rival],
+        [one, rival, after_rival, after_one],
+        [rival, one, after_one, after_rival],
+    ):
+        node = replica(GENESIS)
+        found = [proof for event in heard for proof in feed(node, event).forks]
+        assert {proof.ids for proof in found} == both
+        together = replica(GENESIS)
+        assert {proof.ids for proof in feed(together, *heard).forks} == both
+        for each in (node, together):
+            assert {proof.ids for proof in each.store.fork_proofs()} == both
 
 
 def test_nobody_appends_to_a_lane_that_forked():

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant, IdentityDelegate, Payload
 from domain.rules.bonds import bond_in
-from domain.rules.evidence import is_closed, is_punished, vote_offence, warrant_offence
+from domain.rules.evidence import (
+    CLOSED,
+    OFFENCE,
+    fork_offence,
+    is_closed,
+    is_punished,
+    vote_offence,
+    warrant_offence,
+)
 from domain.rules.records import ONLY, SUPPLY
+from ledger.forks import ForkProof
 from ledger.votes import Phase
 from tests.domain.rules.court import Court
 
@@ -146,6 +159,129 @@ def test_an_account_answers_for_the_devices_that_it_delegates_to_and_for_no_othe
     assert [(world.name(one.account), one.amount) for one in world.slashed] == [("a", 350)]
     world.check("holds a 650 0 jailed")
     assert world.closed == [("stranger", 0), ("phone", 0)]
+
+
+# -- forks of one lane that are answered for by others -------------------------------------------------------
+
+
+def delegating(*accounts: str, stakes: dict[str, int] | None = None) -> Court:
+    """These accounts act through one phone."""
+    world = Court(stakes=TEN if stakes is None else stakes, **dict.fromkeys(accounts, 200))
+    for name in accounts:
+        assert world.do(name, IdentityDelegate(world.account("phone"))) == "ok"
+    return world
+
+
+def paid(world: Court) -> list[tuple[str, int]]:
+    return [(world.name(one.account), one.amount) for one in world.slashed]
+
+
+def test_a_worthless_fork_that_is_told_of_first_shelters_nobody_from_the_one_that_mattered() -> None:
+    """At a free place, for nobody with a bond: what its author reports of itself."""
+    world = delegating("a")
+    assert world.do("phone", world.fork("phone", seq=99)) == "ok"
+    assert (world.closed, world.slashed) == ([("phone", 0)], [])
+    assert world.do("rita", world.fork("phone", acct="a")) == "ok"
+    assert paid(world) == [("a", 350)]
+    world.check("holds a 650 0 jailed")
+    assert world.closed == [("phone", 0)], "it was closed before"
+    assert is_punished(world.state, fork_offence(world.account("a"), world.account("phone"), 0))
+    for seq in (5, 6, 99):
+        assert world.do("rita", world.fork("phone", seq=seq, acct="a")) == "already_punished"
+    assert world.do("rita", world.fork("phone", lane=2, acct="a")) == "ok"
+    assert paid(world) == [("a", 350), ("a", 228)]
+
+
+def test_who_stands_by_a_lane_pays_for_it_in_whatever_order_its_forks_come() -> None:
+    """One names nobody, one a, one b and nobody else, one a stranger that answers for nothing."""
+    for order in permutations([(7, None), (5, "a"), (6, "b"), (8, "stranger")]):
+        world = delegating("a", "b")
+        for seq, acct in order:
+            world.do("rita", world.fork("phone", seq=seq, acct=acct))
+        assert sorted(name for name, _ in paid(world)) == ["a", "b"]
+        assert world.closed == [("phone", 0)]
+
+
+def test_a_fork_of_two_accounts_costs_the_one_that_has_not_paid() -> None:
+    world = delegating("a", "b")
+    assert world.do("rita", world.fork("phone", acct="a")) == "ok"
+    one, other = (world.header("phone", seq=9, acct=world.account(name)) for name in "ab")
+    assert world.do("rita", EvidenceFork(ForkProof.of(one, other))) == "ok"
+    assert [name for name, _ in paid(world)] == ["a", "b"]
+    assert world.do("rita", EvidenceFork(ForkProof.of(one, other))) == "already_punished"
+
+
+def test_the_key_itself_pays_for_the_fork_that_closes_its_lane_and_for_no_other() -> None:
+    world = delegating("b", stakes=TEN | {"phone": 1000})
+    assert world.do("rita", world.fork("phone")) == "ok"
+    assert world.do("rita", world.fork("phone", seq=6)) == "already_punished"
+    assert world.do("rita", world.fork("phone", seq=6, acct="b")) == "ok"
+    assert [name for name, _ in paid(world)] == ["phone", "b"]
+
+
+def test_who_had_nothing_when_its_fork_closed_the_lane_is_not_made_to_pay_for_it_later() -> None:
+    """It lost its disk, say. It goes on with another device, and has a bond one day."""
+    world = delegating("olga")
+    assert world.do("rita", world.fork("phone", acct="olga")) == "ok"
+    world.check("bond olga 200 ok")
+    assert world.do("rita", world.fork("phone", seq=9, acct="olga")) == "already_punished"
+    assert world.do("rita", world.fork("phone", lane=2, acct="olga")) == "ok"
+    assert len(world.slashed) == 1
+
+
+def test_what_is_false_closes_nothing_and_takes_nobodys_turn() -> None:
+    """Also where the lane is closed already."""
+    world = delegating("a")
+    good = world.fork("phone", acct="a")
+    false = EvidenceFork(replace(good.proof, s2=bytes(64)))
+    assert world.do("rita", false) == "bad_evidence"
+    assert world.do("rita", world.fork("phone", seq=99)) == "ok"
+    assert world.do("rita", false) == "bad_evidence"
+    assert not world.slashed
+    assert world.do("rita", good) == "ok"
+
+
+def test_a_closed_lane_is_told_of_as_often_as_anybody_likes_at_no_cost() -> None:
+    """Of who paid, and of who has nothing: refused before a signature is looked at, and no row is left."""
+    world = delegating("a")
+    assert world.do("rita", world.fork("phone", acct="a")) == "ok"
+    rows = world.state.items(OFFENCE.name), world.state.items(CLOSED.name)
+    for seq in range(6, 40):
+        acct = "a" if seq % 2 else f"stranger{seq}"
+        assert world.do("rita", world.fork("phone", seq=seq, acct=acct)) == "already_punished"
+    assert (world.state.items(OFFENCE.name), world.state.items(CLOSED.name)) == rows
+    assert len(rows[0]) == len(rows[1]) == 1
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["phone", "a"]),
+            st.sampled_from([0, 2]),
+            st.integers(5, 9),
+            st.sampled_from([None, "a", "b", "olga", "z"]),
+        ),
+        max_size=12,
+    )
+)
+def test_each_pays_once_a_lane_and_each_row_but_a_few_was_paid_for(
+    reports: list[tuple[str, int, int, str | None]],
+) -> None:
+    """And who pays is who answers for one of the forks that were told of, and had something to lose."""
+    world = delegating("a", "b", "olga")
+    guilty = set()
+    for device, lane, seq, acct in reports:
+        world.do("rita", world.fork(device, lane=lane, seq=seq, acct=None if acct == device else acct))
+        guilty |= {("a", "a", lane)} if device == "a" else set()
+        guilty |= {(acct, "phone", lane)} if device == "phone" and acct in ("a", "b") else set()
+    assert len(world.slashed) == len(guilty)
+    assert {name for name, _ in paid(world)} == {name for name, _, _ in guilty}
+    lanes = {(device, lane) for device, lane, _, _ in reports}
+    assert sorted(world.closed) == sorted(lanes)
+    assert len(world.state.items(OFFENCE.name)) <= len(guilty) + 2 * len(lanes)
+
+
+# -- other offences ------------------------------------------------------------------------------------------
 
 
 def test_a_lie_about_a_place_costs_stake_and_no_term_in_jail() -> None:
