@@ -252,6 +252,7 @@ def test_what_is_refused_is_refused_for_its_reason() -> None:
         open     alice E bob 10 expiry=+5 ms=0         expiry_too_soon
         open     alice E bob 10 expiry=+5 ms={AHEAD_MS_MAX + 1} expiry_too_far
         open     alice E bob 10 expiry=+{AHEAD_MAX} ms={AHEAD_MS_MAX} ok
+        escrow   E open expiry=525601 until=525604
         redeem   bob none 5                            unknown_escrow
         redeem   carol E 5                             not_yours
         redeem   bob E 11                              over_escrow
