@@ -188,7 +188,9 @@ class _Composer:
         value = self._anchors.get(anchor)
         if value is None:
             raise _refused(
-                line, f"*{anchor} stands for nothing that is complete", f"put &{anchor} before, elsewhere"
+                line,
+                f"the alias {shown(anchor)} stands for nothing that is complete",
+                "put its anchor (&) before, elsewhere",
             )
         self._count += value.weight
         self._check_count(line)

@@ -48,9 +48,11 @@ ROWS: dict[str, Row] = {
     ),
     "a merge key": Row("a: &a {price: 1}\n<<: *a\n", 2, "", "merge keys", "at the top of the file"),
     "an alias of nothing": Row(
-        P + "args: *common\n", 2, "", "*common stands for nothing", "put &common before"
+        P + "args: *common\n", 2, "", "the alias 'common' stands for nothing", "put its anchor"
     ),
-    "an alias within itself": Row(P + "args: &a [*a]\n", 2, "", "*a stands for nothing", "put &a before"),
+    "an alias within itself": Row(
+        P + "args: &a [*a]\n", 2, "", "the alias 'a' stands for nothing", "put its anchor"
+    ),
     "a billion laughs": Row(
         "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
         + "".join(
