@@ -15,13 +15,14 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from ledger.archive import Section, Sections, SignedEvent
+from ledger.archive import Entry, Section, Sections, Unread
 from ledger.cid import Cid
 from ledger.errors import RemoteError
+from ledger.event import Event
 from ledger.verifying_processes import Batch, Judges
 
 BYTES_MAX: Final = 16 * 1024 * 1024
-"""Of bodies that were read and not taken; the usual ones are a hundred bytes. Headers are 1 KiB at most."""
+"""Of events that were read and not taken; the usual ones are 700 bytes."""
 
 
 class Unproven(RemoteError):
@@ -30,8 +31,19 @@ class Unproven(RemoteError):
     code = "unproven"
 
 
+class _Run:
+    """Events that come one after the other, all of one batch, not taken yet."""
+
+    __slots__ = ("batch", "count", "size")
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.count = 0
+        self.size = 0  # bytes
+
+
 class Ahead:
-    """An iterator as `Sections` is, which must not prove events itself."""
+    """An iterator as `Sections` is, which must not read events itself; they come as what they are."""
 
     reading: Final = ""
 
@@ -39,50 +51,63 @@ class Ahead:
         self.roots = sections.roots
         self._sections = sections
         self._judges = judges
-        self._queue: deque[tuple[Section, Batch | None]] = deque()
-        self._size = 0  # bytes of the bodies in it
+        self._queue: deque[Section | _Run] = deque()
+        self._events = 0  # in it
+        self._size = 0  # bytes of them
         self._filling: Batch | None = None
         self._net: Cid | None = None  # of genesis, which comes first
-        self._has_ended = False
+        self._in_order = self._taken()
 
-    def __iter__(self) -> Iterator[Section]:
+    def __iter__(self) -> Iterator[Section | Event]:
         return self
 
-    def __next__(self) -> Section:
+    def __next__(self) -> Section | Event:
         """Raises RemoteError: Unproven, or what reading raises, which may lie further on."""
+        return next(self._in_order)
+
+    def _taken(self) -> Iterator[Section | Event]:
         self._read_ahead()
-        if not self._queue:
-            raise StopIteration
-        section, batch = self._queue.popleft()
-        if isinstance(section, SignedEvent):
-            assert batch is not None, "an event that nobody judges"
-            self._size -= len(section.body.data)
-            if batch.good is not True:
-                self._answer(batch)
-        return section
+        while self._queue:
+            section = self._queue.popleft()
+            if isinstance(section, _Run):
+                batch = section.batch
+                if batch.good is not True:
+                    self._answer(batch)
+                for _ in range(section.count):
+                    yield batch.take()
+                self._events -= section.count
+                self._size -= section.size
+            else:
+                yield section
+            self._read_ahead()
 
     def _read_ahead(self) -> None:
-        while not self._has_ended and len(self._queue) < self._judges.room and self._size < BYTES_MAX:
+        while self._events < self._judges.room and self._size < BYTES_MAX:
             section = next(self._sections, None)
             if section is None:
-                self._has_ended = True
                 return
-            batch = None
-            if isinstance(section, SignedEvent):
-                self._size += len(section.body.data)
-                batch = self._batch_with(section)
-            elif self._net is None:
+            if isinstance(section, Unread):
+                self._add(section.data)
+                continue
+            if self._net is None:
+                assert isinstance(section, Entry)
                 self._net = section.block.cid
-            self._queue.append((section, batch))
+            self._queue.append(section)
 
-    def _batch_with(self, section: SignedEvent) -> Batch:
+    def _add(self, sections: bytes) -> None:
         assert self._net is not None, "an event before genesis"
-        header, signature, body = section
         batch = self._filling = self._filling or Batch(self._net)
-        batch.add((header.cid, signature.cid, body.cid), (header.data, signature.data, body.data))
+        run = self._queue[-1]
+        if not isinstance(run, _Run) or run.batch is not batch:
+            run = _Run(batch)
+            self._queue.append(run)
+        batch.add(sections)
+        run.count += 1
+        run.size += len(sections)
+        self._events += 1
+        self._size += len(sections)
         if batch.is_full:
             self._hand_on(batch)
-        return batch
 
     def _hand_on(self, batch: Batch) -> None:
         self._filling = None
@@ -96,4 +121,4 @@ class Ahead:
             raise Unproven("an event is not what an archive has there")
 
     def __repr__(self) -> str:
-        return f"<Ahead {len(self._queue)} sections, {self._size} bytes>"
+        return f"<Ahead {self._events} events, {self._size} bytes>"

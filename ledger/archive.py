@@ -54,6 +54,8 @@ Kind = Literal[
 
 HEIGHTS_AT_ONCE: Final = 100
 
+BLOCKS_OF_AN_EVENT: Final = 3
+
 _ID_SIZE: Final = 5 + CID_SIZE
 """A link in DAG-CBOR: tag 42, and a byte string of 37 bytes that begins with a zero."""
 
@@ -80,7 +82,13 @@ class SignedEvent(NamedTuple):
     body: Block
 
 
-Section: TypeAlias = Entry | Delta | SignedEvent
+class Unread(NamedTuple):
+    """The three blocks of an event as they lie in the file, under their names; nobody looked at them."""
+
+    data: bytes
+
+
+Section: TypeAlias = Entry | Delta | SignedEvent | Unread
 
 
 def write(store: Store, out: BinaryIO) -> int:
@@ -118,16 +126,16 @@ def read(stream: BinaryIO) -> tuple[tuple[Cid, ...], Iterator[Entry]]:
 
 
 class Sections:
-    """`read` with the blocks of each event together: an iterator over Entry, Delta and SignedEvent.
+    """`read` with the blocks of each event together: an iterator over Entry, Delta, SignedEvent or Unread.
 
     `roots` are known from the start; `reading` is the kind of the block that is read, or was read last.
     """
 
-    def __init__(self, stream: BinaryIO, *, proves_events: bool = True) -> None:
-        """`proves_events`: compare the three blocks of each event with their Cids, as it is done with all
-        others. Raises RemoteError (`bad_archive`), as the iterator does."""
+    def __init__(self, stream: BinaryIO, *, reads_events: bool = True) -> None:
+        """`reads_events`: else the blocks of events come as they are, for others to read, and are not counted
+        (`Block.number`). Raises RemoteError (`bad_archive`), as the iterator does."""
         self._reader = car.Reader(stream)
-        self._proves_events = proves_events
+        self._reads_events = reads_events
         self.roots = self._reader.roots
         self.reading: Kind = "genesis"
         self._blocks = iter(self._reader)
@@ -159,10 +167,11 @@ class Sections:
             delta = self._next("delta")
             ids = _parse_delta(delta)
             yield Delta(delta, ids)
-            self._reader.proves = self._proves_events
             for _ in ids:
-                yield SignedEvent(self._next("event"), self._next("signature"), self._next("body"))
-            self._reader.proves = True
+                if self._reads_events:
+                    yield SignedEvent(self._next("event"), self._next("signature"), self._next("body"))
+                else:
+                    yield Unread(self._reader.unread(BLOCKS_OF_AN_EVENT))
             height += 1
             self.reading = "checkpoint"
             block = _there(self._blocks, "finality")
@@ -247,6 +256,7 @@ def _one_by_one(found: Iterator[Section]) -> Iterator[Entry]:
         elif isinstance(entry, Delta):
             yield Entry("delta", entry.block)
         else:
+            assert isinstance(entry, SignedEvent)
             yield Entry("event", entry.event)
             yield Entry("signature", entry.signature)
             yield Entry("body", entry.body)

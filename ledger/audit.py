@@ -42,7 +42,7 @@ from ledger.cid import Cid
 from ledger.dag import check_structure, place_of
 from ledger.errors import RemoteError, UsageError
 from ledger.event import Event
-from ledger.events_of_archives import judged, known_good
+from ledger.events_of_archives import judged
 from ledger.execution import Rules
 from ledger.garbage import seldom_collected
 from ledger.genesis import Genesis
@@ -176,7 +176,7 @@ class _Audit:
     def _opened(self, stream: BinaryIO) -> archive.Sections | Ahead:
         if self._judges is None:
             return archive.Sections(stream)
-        return Ahead(archive.Sections(stream, proves_events=False), self._judges)
+        return Ahead(archive.Sections(stream, reads_events=False), self._judges)
 
     def _begin(self, roots: tuple[Cid, ...]) -> Genesis:
         """Step 2. The root is compared first: it tells a damaged genesis from another network."""
@@ -247,23 +247,31 @@ class _Audit:
 
     def _event(self, id: Cid, net: Cid) -> Event:
         """Steps 4 and 5. Its parents come before it, in canonical order."""
-        section = self._next()
-        assert isinstance(section, SignedEvent)
-        header, signature, body = section
-        self._block, self._id = header, id
+        event = self._judged(id, net)
         places = self._places
-        if header.cid != id or id in places:
-            raise RemoteError("not the event that the delta has here, or once more", code="bad_delta")
-        if self._judges is None:
-            event = judged(id, header.data, signature.data, body.data, body.cid, net=net)
-        else:
-            event = known_good(id, header.data, signature.data, body.data, net=net)
         for parent in event.parents:
             if parent not in places:
                 raise RemoteError(f"its parent {parent} is not before it", code="not_closed")
         check_structure(event, places)
         places[id] = place_of(event)
         return event
+
+    def _judged(self, id: Cid, net: Cid) -> Event:
+        """Step 4, done here or elsewhere."""
+        section = self._next()
+        self._id = id
+        if isinstance(section, Event):
+            self._require_next(section.id, id)
+            return section
+        assert isinstance(section, SignedEvent)
+        header, signature, body = section
+        self._block = header
+        self._require_next(header.cid, id)
+        return judged(id, header.data, signature.data, body.data, body.cid, net=net)
+
+    def _require_next(self, found: Cid, id: Cid) -> None:
+        if found != id or id in self._places:
+            raise RemoteError("not the event that the delta has here, or once more", code="bad_delta")
 
     def _check_cut(self, checkpoint: Checkpoint, new: list[Event]) -> None:
         """Step 6. Raises RemoteError (`bad_delta`, `bad_checkpoint`, `cut_too_large`)."""
@@ -289,7 +297,7 @@ class _Audit:
             self._block = entry.block
         return entry
 
-    def _next(self) -> Section | None:
+    def _next(self) -> Section | Event | None:
         """None at the end of the archive."""
         self._reading, self._block, self._id = "", None, None
         return next(self._sections, None)

@@ -71,19 +71,14 @@ def _varint(n: int) -> bytes:
     return bytes(out)
 
 
-class Reader:
-    """Blocks of a file, in order, once. `roots` are known from the start.
-
-    `proves`: whether the bytes of a block are compared with its Cid. Who turns it off has it done elsewhere.
-    """
+class Blocks:
+    """Blocks that lie one behind the other in a stream, in order, once."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self.proves = True
         self._ahead = b""  # bytes of the stream from `_base` on, read ahead
         self._base = 0
         self.offset = 0
-        self.roots = self._read_header()
 
     def __iter__(self) -> Iterator[Block]:
         number = 0
@@ -109,8 +104,7 @@ class Reader:
         if size < CID_SIZE or end > len(ahead):
             return None
         name, data = ahead[begin : begin + CID_SIZE], ahead[begin + CID_SIZE : end]
-        known = DAG_CBOR_PREFIX + sha256(data).digest() if self.proves else DAG_CBOR_PREFIX
-        if not name.startswith(known):
+        if name != DAG_CBOR_PREFIX + sha256(data).digest():
             return None
         block = Block(Cid(name), data, self.offset, number)
         self.offset = self._base + end
@@ -136,21 +130,36 @@ class Reader:
             raise self._broken(f"the block's bytes are not those of {cid}")
         return cid
 
-    def _read_header(self) -> tuple[Cid, ...]:
-        size = self._length(HEADER_SIZE_MAX, at_end=False)
-        assert size is not None
-        try:
-            value = canonical.decode(self._exactly(size), size_max=HEADER_SIZE_MAX)
-        except RemoteError as error:
-            raise self._broken(f"header: {error}") from error
-        if type(value) is not dict or value.keys() != {"roots", "version"}:
-            raise self._broken("not the header of a CAR")
-        roots, version = value["roots"], value["version"]
-        if type(version) is not int or version != 1:  # `true` equals 1
-            raise self._broken("not the header of a CAR version 1")
-        if type(roots) is not list or not all(type(root) is Cid for root in roots):
-            raise self._broken("header: roots must be a list of Cids")
-        return tuple(roots)
+    def unread(self, count: int) -> bytes:
+        """The next `count` sections as they lie there; nothing but their lengths is looked at.
+
+        Whoever iterates meanwhile goes on behind them, and does not count them.
+        """
+        ahead, first = self._ahead, self.offset - self._base
+        at, end = first, len(ahead)
+        for _ in range(count):
+            if at + 2 > end:
+                return self._unread(count)
+            size, high = ahead[at], ahead[at + 1]
+            if size < 0x80:
+                at += 1 + size
+            elif 0 < high < 0x80:
+                at += 2 + (size & 0x7F | high << 7)
+            else:
+                return self._unread(count)
+        if at > end:
+            return self._unread(count)
+        self.offset = self._base + at
+        return ahead[first:at]
+
+    def _unread(self, count: int) -> bytes:
+        """`unread` for sections that are long, or not whole in what was read ahead."""
+        sections = []
+        for _ in range(count):
+            size = self._length(CID_SIZE + BLOCK_SIZE_MAX, at_end=False)
+            assert size is not None
+            sections.append(_section(self._exactly(size)))
+        return b"".join(sections)
 
     def _length(self, most: int, *, at_end: bool) -> int | None:
         """The length that begins a section; None at the end of the file, where that is allowed."""
@@ -201,4 +210,28 @@ class Reader:
         return RemoteError(f"{what}, in the section at byte {self._start}", code="bad_archive")
 
     def __repr__(self) -> str:
-        return f"<Reader at byte {self.offset}>"
+        return f"<{type(self).__name__} at byte {self.offset}>"
+
+
+class Reader(Blocks):
+    """The blocks of a file. `roots` are known from the start."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__(stream)
+        self.roots = self._read_header()
+
+    def _read_header(self) -> tuple[Cid, ...]:
+        size = self._length(HEADER_SIZE_MAX, at_end=False)
+        assert size is not None
+        try:
+            value = canonical.decode(self._exactly(size), size_max=HEADER_SIZE_MAX)
+        except RemoteError as error:
+            raise self._broken(f"header: {error}") from error
+        if type(value) is not dict or value.keys() != {"roots", "version"}:
+            raise self._broken("not the header of a CAR")
+        roots, version = value["roots"], value["version"]
+        if type(version) is not int or version != 1:  # `true` equals 1
+            raise self._broken("not the header of a CAR version 1")
+        if type(roots) is not list or not all(type(root) is Cid for root in roots):
+            raise self._broken("header: roots must be a list of Cids")
+        return tuple(roots)

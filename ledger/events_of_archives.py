@@ -1,18 +1,25 @@
 """One event of an archive, as three blocks, judged by their bytes alone: what needs no history and no state.
 
-What must always hold: `judged` raises nothing but RemoteError, and `is_good` says that it raises nothing.
+What must always hold: what is judged good is the event that its bytes are; `judged` and `all_judged` raise
+nothing but RemoteError.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import marshal
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
+
+from msgspec.structs import astuple
 
 from ledger import canonical
 from ledger import event as events
+from ledger.car import Blocks
 from ledger.cid import Cid
 from ledger.errors import RemoteError
-from ledger.event import Event
+from ledger.event import Event, Header
 from ledger.signing import Domain, verify_alone
 
 SIGNATURE_BLOCK_SIZE_MAX: Final = 128
@@ -29,22 +36,43 @@ def judged(id: Cid, header: bytes, signature: bytes, body: bytes, body_id: Cid, 
     return event
 
 
-def known_good(id: Cid, header: bytes, signature: bytes, body: bytes, *, net: Cid) -> Event:
-    """`judged`, of what `is_good` said yes to."""
-    wire = canonical.encode({"h": header, "s": signature[-64:], "b": body})
-    return Event(id, events.parse_header(header, net=net), header, signature[-64:], body, wire)
+def all_judged(data: bytes, count: int, *, net: Cid) -> list[Event]:
+    """`count` events, from the sections of their blocks as these lie in an archive, after all checks.
+
+    Raises RemoteError: those of `judged`, or `bad_archive`.
+    """
+    blocks = iter(Blocks(io.BytesIO(data)))
+    found: list[Event] = []
+    for _ in range(count):
+        parts = [block for block in islice(blocks, 3) if not block.cid.is_raw]
+        if len(parts) != 3:
+            raise RemoteError("not the three blocks of an event", code="bad_archive")
+        header, signature, body = parts
+        found.append(judged(header.cid, header.data, signature.data, body.data, body.cid, net=net))
+    if next(blocks, None) is not None:
+        raise RemoteError("more than these events", code="bad_archive")
+    return found
 
 
-def is_good(net: Cid, names: Sequence[Cid], parts: Sequence[bytes]) -> bool:
-    """Whether these blocks (header, signature, body) have the names they bear, and are an event."""
-    if any(Cid.of(part) != name for name, part in zip(names, parts, strict=True)):
-        return False
-    header, signature, body = parts
-    try:
-        judged(names[0], header, signature, body, names[2], net=net)
-    except RemoteError:
-        return False
-    return True
+def told(events: Sequence[Event]) -> bytes:
+    """Events for another process of this program, which need not parse them again (`heard`)."""
+    return marshal.dumps(
+        [
+            (one.id, one.header_bytes, one.signature, one.body, one.wire, astuple(one.header))
+            for one in events
+        ],
+        _WITHOUT_REFERENCES,
+    )
+
+
+def heard(data: bytes, *, net: Cid) -> Iterator[Event]:
+    """What a process of ours `told`: equal to what it had."""
+    for id, header_bytes, signature, body, wire, fields in marshal.loads(data):
+        v, _, by, lane, seq, lc, ts, k, kv, body_id, bl, prev, par, acct, exp = fields
+        prev = None if prev is None else Cid(prev)
+        par = tuple([Cid(parent) for parent in par])
+        header = Header(v, net, by, lane, seq, lc, ts, k, kv, Cid(body_id), bl, prev, par, acct, exp)
+        yield Event(Cid(id), header, header_bytes, signature, body, wire)
 
 
 def signature_in(data: bytes, id: Cid) -> bytes:
@@ -62,3 +90,5 @@ _BEFORE_ID, _BEFORE_SIGNATURE = canonical.encode({"h": Cid.of(b""), "s": bytes(6
 """What the canonical block has around its two parts, both of fixed length."""
 
 _DOMAIN: Final = Domain.EVENT.value
+_WITHOUT_REFERENCES: Final = 2
+"""The last version of marshal's format that does not look for what comes twice."""

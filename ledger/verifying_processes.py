@@ -2,15 +2,16 @@
 
 Everything that the bytes of an event can be asked without knowing another one is asked here: the hashes of
 its three blocks, canonical form, schema, limits, its signature (`ledger.events_of_archives`). Batches go to
-workers through memory that both sides map; a byte through a pipe says that a batch is there, two bytes say
-what became of it. When every worker has all the work it can hold, this process judges the batch itself. So
-the work divides itself, nothing here waits before it must, and what is held is bounded.
+workers through memory that both sides map, as they lie in the archive, and events come back through it in
+parts, so that nobody parses them again; a byte through a pipe says that a batch is there, two bytes say what
+became of it. When every worker has all the work it can hold, this process judges the batch itself. So the
+work divides itself, nothing here waits before it must, and what is held is bounded.
 
 Knows blocks and processes. Does not know what stands where in a history, or what is wrong with what is not
 good: that is for one process to say, which looks at everything in order.
 
-What must always hold: a batch is good exactly when `is_good` says so of each of its events, whichever process
-was asked. A worker that died is not missed: what it had is judged here.
+What must always hold: a batch is good exactly when `all_judged` takes it, and its events are those that it
+gives, whichever process was asked. A worker that died is not missed: what it had is judged here.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from struct import Struct
 from typing import Final, Self
 
-from ledger import events_of_archives
 from ledger.cid import CID_SIZE, Cid
+from ledger.errors import RemoteError
+from ledger.event import Event
+from ledger.events_of_archives import all_judged, heard, told
 
 BATCH: Final = 64
 """Events in a batch, some 3 ms of work: a hundred times what handing it over takes."""
@@ -41,11 +44,14 @@ SLOTS: Final = 32
 WORTH_WORKERS: Final = 2_000
 """Events, 0.1 s, before workers are started: it takes 0.1 s until one has loaded what it needs."""
 
-RECORD_SIZE_MAX: Final = 128 * 1024
-"""Of an event with its names: twice what its limits allow. More is no event."""
+EVENT_BYTES_MAX: Final = 128 * 1024
+"""Of the blocks of an event with their names: twice what its limits allow. More is no event."""
 
-_LENGTHS: Final = Struct(">III")
-_SLOT_SIZE: Final = CID_SIZE + 2 + BATCH_BYTES + RECORD_SIZE_MAX
+_HEAD: Final = Struct(f">{CID_SIZE}sHI")  # network; number of events; bytes behind this
+_ANSWER: Final = Struct(">I")  # bytes behind this
+_SLOT_SIZE: Final = 3 * (BATCH_BYTES + EVENT_BYTES_MAX)
+"""A batch, and then what comes of it: an event's bytes twice, whole and in parts, and its fields."""
+
 assert SLOTS < 256, "a slot must have a byte for its name"
 assert BATCH < 2**16, "and a count two bytes"
 
@@ -53,32 +59,51 @@ assert BATCH < 2**16, "and a count two bytes"
 class Batch:
     """Events to be judged together. `good`: whether all of them are, once that is known."""
 
-    __slots__ = ("good", "net", "records", "size")
+    __slots__ = ("_answer", "_events", "_sections", "good", "net", "size")
 
     def __init__(self, net: Cid) -> None:
         self.net = net
-        self.records: list[bytes] = []
         self.size = 0
         self.good: bool | None = None
+        self._sections: list[bytes] = []  # of the blocks of one event each
+        self._answer: bytes | None = None
+        self._events: Iterator[Event] | None = None
 
-    def add(self, names: Sequence[Cid], parts: Sequence[bytes]) -> None:
-        """The blocks of an event (header, signature, body), and the names that they bear."""
-        record = b"".join((_LENGTHS.pack(*map(len, parts)), *names, *parts))
-        if len(record) > RECORD_SIZE_MAX:
+    def __len__(self) -> int:
+        return len(self._sections)
+
+    def add(self, sections: bytes) -> None:
+        """Those of the three blocks of an event, as they lie in an archive."""
+        if len(sections) > EVENT_BYTES_MAX:
             self.good = False
             return
-        self.records.append(record)
-        self.size += len(record)
+        self._sections.append(sections)
+        self.size += len(sections)
 
     @property
     def is_full(self) -> bool:
-        return len(self.records) == BATCH or self.size >= BATCH_BYTES
+        return len(self) == BATCH or self.size >= BATCH_BYTES
 
     def packed(self) -> bytes:
-        return b"".join((self.net, len(self.records).to_bytes(2, "big"), *self.records))
+        return _HEAD.pack(self.net, len(self), self.size) + b"".join(self._sections)
 
     def judge(self) -> None:
-        self.good = are_good(self.packed())
+        found = _judged(self.packed())
+        self.good = found is not None
+        self._events = iter(found or ())
+
+    def answered(self, answer: bytes | None) -> None:
+        """By a worker: what `told` says of its events; None when one of them is not good."""
+        self.good = answer is not None
+        self._answer = answer
+        self._sections.clear()
+
+    def take(self) -> Event:
+        """The next event of a good one, from the first on."""
+        if self._events is None:
+            assert self._answer is not None, "an event of a batch that is not good"
+            self._events, self._answer = heard(self._answer, net=self.net), None
+        return next(self._events)
 
 
 class Judges:
@@ -100,12 +125,13 @@ class Judges:
 
     @property
     def room(self) -> int:
-        """How many events it is of use to give before one waits for an answer."""
-        return SLOTS * BATCH * max(1, self._jobs - 1)
+        """How many events it is of use to give before one waits for an answer: twice what the workers hold,
+        so that there is some to judge here when they are behind."""
+        return 2 * SLOTS * BATCH * max(1, self._jobs - 1)
 
     def give(self, batch: Batch) -> None:
         """To a worker that has room; else it is judged here."""
-        self._given += len(batch.records)
+        self._given += len(batch)
         if batch.good is not None:
             return
         if self._jobs > 1 and not self._workers and self._given >= self._workers_after:
@@ -175,11 +201,15 @@ class _Worker:
         if not answers or len(answers) % 2:
             return self._give_up()
         for at in range(0, len(answers), 2):
-            batch = self.busy.pop(answers[at])
-            batch.good = answers[at + 1] == 1
-            batch.records.clear()
-            self.free.append(answers[at])
+            slot, is_good = answers[at], answers[at + 1] == 1
+            self.busy.pop(slot).answered(self._answer_in(slot) if is_good else None)
+            self.free.append(slot)
         return None
+
+    def _answer_in(self, slot: int) -> bytes:
+        first = slot * _SLOT_SIZE + _ANSWER.size
+        [size] = _ANSWER.unpack_from(self._memory, first - _ANSWER.size)
+        return self._memory[first : first + size]
 
     def _give_up(self) -> None:
         """It is dead, by somebody else's hand: do what it had, and give it no more."""
@@ -200,23 +230,13 @@ def _by_room(worker: _Worker) -> int:
     return len(worker.free)
 
 
-def are_good(data: bytes) -> bool:
-    """Whether all events of a packed batch are good."""
-    net, at = Cid(data[:CID_SIZE]), CID_SIZE + 2
-    for _ in range(int.from_bytes(data[CID_SIZE:at], "big")):
-        lengths = _LENGTHS.unpack_from(data, at)
-        at += _LENGTHS.size
-        names = []
-        for _ in lengths:
-            names.append(Cid(data[at : at + CID_SIZE]))
-            at += CID_SIZE
-        parts = []
-        for length in lengths:
-            parts.append(data[at : at + length])
-            at += length
-        if not events_of_archives.is_good(net, names, parts):
-            return False
-    return True
+def _judged(data: bytes) -> list[Event] | None:
+    """The events of a packed batch; None when one of them is not good."""
+    net, count, size = _HEAD.unpack_from(data)
+    try:
+        return all_judged(data[_HEAD.size : _HEAD.size + size], count, net=Cid(net))
+    except RemoteError:
+        return None
 
 
 def work(memory_fd: int) -> None:
@@ -224,7 +244,15 @@ def work(memory_fd: int) -> None:
     memory = mmap.mmap(memory_fd, SLOTS * _SLOT_SIZE)
     while request := os.read(0, 1):
         first = request[0] * _SLOT_SIZE
-        os.write(1, request + bytes((are_good(memory[first : first + _SLOT_SIZE]),)))
+        *_, size = _HEAD.unpack_from(memory, first)
+        found = _judged(memory[first : first + _HEAD.size + size])
+        if found is not None:
+            answer = told(found)
+            assert _ANSWER.size + len(answer) <= _SLOT_SIZE, "an answer that the next slot would suffer from"
+            begin = first + _ANSWER.size
+            _ANSWER.pack_into(memory, first, len(answer))
+            memory[begin : begin + len(answer)] = answer
+        os.write(1, request + bytes((found is not None,)))
 
 
 _PACKAGES: Final = str(Path(__file__).resolve().parents[1])

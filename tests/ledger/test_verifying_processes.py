@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from ledger import archive, canonical, car
 from ledger.ahead import Ahead, Unproven
-from ledger.archive import SignedEvent
 from ledger.cid import Cid
-from ledger.event import Event
-from ledger.events_of_archives import is_good, judged, known_good
+from ledger.errors import RemoteError
+from ledger.event import LANE_BULK, Event
+from ledger.events_of_archives import all_judged, heard, told
 from ledger.signing import verify_alone, verify_raw
-from ledger.verifying_processes import BATCH, BATCH_BYTES, RECORD_SIZE_MAX, SLOTS, Batch, Judges
+from ledger.verifying_processes import BATCH, BATCH_BYTES, EVENT_BYTES_MAX, SLOTS, Batch, Judges
 from tests.ledger.world import Author, make_genesis, pay
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "ed25519-zip215.json"
@@ -45,36 +45,78 @@ def bent(event: Event, what: int) -> Blocks:
     return ([*names[:1], Cid.of(parts[1]), *names[2:]] if what == 1 else names), parts
 
 
+def sections(given: Blocks) -> bytes:
+    """As they lie in an archive."""
+    return b"".join(car._section(name + part) for name, part in zip(*given, strict=True))
+
+
 def batches(given: list[Blocks]) -> list[Batch]:
     made = [Batch(NET)]
-    for names, parts in given:
+    for one in given:
         if made[-1].is_full:
             made.append(Batch(NET))
-        made[-1].add(names, parts)
+        made[-1].add(sections(one))
     return made
 
 
-def answers(given: list[Blocks], jobs: int) -> list[bool]:
-    """Of each batch; with workers from the first one on."""
+def answers(given: list[Blocks], jobs: int) -> list[list[Event] | None]:
+    """Of each batch its events, None when it is not good; with workers from the first one on."""
     made = batches(given)
+    sizes = [len(batch) for batch in made]
     with Judges(jobs, workers_after=0) as judges:
         for batch in made:
             judges.give(batch)
-        return [judges.is_good(batch) for batch in made]
+        return [
+            [batch.take() for _ in range(size)] if judges.is_good(batch) else None
+            for batch, size in zip(made, sizes, strict=True)
+        ]
 
 
 @given(st.integers(0, len(GOOD) - 1), st.integers(0, 2))
 @settings(max_examples=20, deadline=None)
 def test_a_bit_anywhere_makes_an_event_bad(which: int, what: int):
-    assert is_good(NET, *blocks(GOOD[which]))
-    assert not is_good(NET, *bent(GOOD[which], what))
+    assert all_judged(sections(blocks(GOOD[which])), 1, net=NET) == [GOOD[which]]
+    with pytest.raises(RemoteError):
+        all_judged(sections(bent(GOOD[which], what)), 1, net=NET)
 
 
-def test_what_is_good_is_the_event_that_judging_gives():
-    for event in GOOD[:5]:
-        (id, _, body_id), (header, signature, body) = blocks(event)
-        assert known_good(id, header, signature, body, net=NET) == event
-        assert judged(id, header, signature, body, body_id, net=NET) == event
+@given(st.binary(max_size=600), st.integers(0, 3))
+@settings(max_examples=200, deadline=None)
+def test_bytes_that_are_no_blocks_are_refused_and_nothing_else(data: bytes, count: int):
+    if data or count:
+        with pytest.raises(RemoteError):
+            all_judged(data, count, net=NET)
+
+
+def test_blocks_too_few_or_too_many_are_no_events():
+    data = b"".join(sections(blocks(event)) for event in GOOD[:3])
+    assert all_judged(data, 3, net=NET) == GOOD[:3]
+    for count in (2, 4):
+        with pytest.raises(RemoteError, match="event"):
+            all_judged(data, count, net=NET)
+
+
+def test_a_raw_block_is_no_part_of_an_event():
+    names, parts = blocks(GOOD[0])
+    for what in range(3):
+        raw = [
+            Cid.of_raw(part) if n == what else name
+            for n, (name, part) in enumerate(zip(names, parts, strict=True))
+        ]
+        with pytest.raises(RemoteError, match="three blocks"):
+            all_judged(sections((raw, parts)), 1, net=NET)
+
+
+def test_what_a_process_tells_of_events_is_what_it_has():
+    """With every field that a header can have: another `acct`, `exp`, parents of other lanes, none at all."""
+    bob = Author(GENESIS, "bob")
+    odd = [
+        bob.says(pay("alice", 1), lane=LANE_BULK, seen=[GOOD[0]]),
+        bob.says(pay("alice", 1), seen=[GOOD[0], GOOD[1]], acct=GOOD[0].header.by, exp=2**62),
+    ]
+    assert list(heard(told([*GOOD, *odd]), net=NET)) == [*GOOD, *odd]
+    for event in heard(told(odd), net=NET):
+        assert {type(id) for id in (event.id, event.header.body, *event.parents)} == {Cid}
 
 
 @pytest.mark.slow
@@ -82,15 +124,19 @@ def test_what_is_good_is_the_event_that_judging_gives():
 @pytest.mark.parametrize("jobs", [1, 2, 3])
 def test_workers_do_not_change_the_answer(jobs: int, bad: set[int]):
     given = [bent(event, n % 3) if n in bad else blocks(event) for n, event in enumerate(GOOD)]
-    due = [not any(n // BATCH == batch for n in bad) for batch in range(len(batches(given)))]
+    due = [
+        None if any(n // BATCH == batch for n in bad) else GOOD[batch * BATCH :][:BATCH]
+        for batch in range(len(batches(given)))
+    ]
     assert answers(given, jobs) == due
 
 
 @pytest.mark.slow
 def test_what_a_worker_cannot_hold_is_judged_here():
     """More than it has room for, added faster than it judges."""
-    many = [blocks(event) for event in GOOD] * (2 * SLOTS * BATCH // len(GOOD) + 2)
-    assert all(answers(many, 2))
+    times = 2 * SLOTS * BATCH // len(GOOD) + 2
+    found = answers([blocks(event) for event in GOOD] * times, 2)
+    assert [event for batch in found for event in batch or ()] == GOOD * times
 
 
 @pytest.mark.slow
@@ -117,8 +163,7 @@ def test_few_events_start_no_process():
 
 def test_blocks_that_are_too_large_for_any_event_are_bad_unseen():
     batch = Batch(NET)
-    large = bytes(RECORD_SIZE_MAX)
-    batch.add([Cid.of(large)] * 3, [large] * 3)
+    batch.add(bytes(EVENT_BYTES_MAX + 1))
     with Judges(2) as judges:
         judges.give(batch)
         assert not judges.is_good(batch)
@@ -135,12 +180,24 @@ def written(given: list[Blocks]) -> io.BytesIO:
     out.write(car.block(GENESIS.encode()))
     out.write(car.block(canonical.encode({"no": "checkpoint"})))
     out.write(car.block(canonical.encode([names[0] for names, _ in given])))
-    for names, parts in given:
-        for name, part in zip(names, parts, strict=True):
-            out.write(car._section(name + part))
+    for one in given:
+        out.write(sections(one))
     out.write(car.block(canonical.encode({"t": "certificate"})))
     out.seek(0)
     return out
+
+
+def test_unread_sections_are_the_bytes_of_the_file():
+    """Short ones, long ones, and those that lie across what is read at once; a file that ends is refused."""
+    sizes = [0, 90, 91, 92, 16_300, 16_348, 100_000, car.AHEAD - 40, 5, 250_000, 7] * 3
+    whole = b"".join(car.block(bytes(size)) for size in sizes)
+    for count in (1, 3, 11):
+        reader = car.Blocks(io.BytesIO(whole))
+        assert b"".join(reader.unread(count) for _ in range(len(sizes) // count)) == whole
+        with pytest.raises(RemoteError, match="ends"):
+            reader.unread(1)
+    with pytest.raises(RemoteError, match="shortest"):
+        car.Blocks(io.BytesIO(bytes((0x80 | 40, 0)) + bytes(40))).unread(1)
 
 
 def taken(stream: io.BytesIO, jobs: int) -> tuple[list[bytes], bool]:
@@ -148,8 +205,8 @@ def taken(stream: io.BytesIO, jobs: int) -> tuple[list[bytes], bool]:
     found: list[bytes] = []
     with Judges(jobs, workers_after=0) as judges:
         try:
-            ahead = Ahead(archive.Sections(stream, proves_events=False), judges)
-            found.extend(section.event.data for section in ahead if isinstance(section, SignedEvent))
+            ahead = Ahead(archive.Sections(stream, reads_events=False), judges)
+            found.extend(section.header_bytes for section in ahead if isinstance(section, Event))
         except Unproven:
             return found, False
     return found, True
