@@ -126,6 +126,9 @@ class Sessions:
         (self._excused if is_first else self._failed).add(peer)
         return is_first
 
+    def is_whole(self, peer: str) -> bool:
+        return peer in self._whole
+
     def heard(
         self,
         here: Iterable[str],

@@ -9,6 +9,7 @@ answering halves of sync. Only what is not theirs is made here: clocks, links, d
     node          one honest node: what `fog.exchange` and `fog.validating` do, without waiting
     sessions      sync between two nodes over those links
     accusing      what nodes found out about others, said;  beginning  a start from a snapshot
+    listening     a start that hears where its lane ends
     adversaries   all liars, and which of those that the design names each is; they hold real keys and use the
                   real encoders (`habits`, `liars*`)
     faults        what befalls the honest ones

@@ -23,6 +23,7 @@ from fog.sim.accusing import Accusing
 from fog.sim.beginning import Shown, fetch, invite
 from fog.sim.disk import Disk, PowerCut
 from fog.sim.ground import EVENTS, Ground
+from fog.sim.listening import Listening
 from fog.sim.sessions import Session, replies
 from fog.sim.voice import Voice
 from ledger import archive, audit
@@ -52,9 +53,6 @@ BATCH_MS: Final = 0
 INTERVAL_MS: Final = 50
 """Least time between two proposals (`finality.checkpoint_interval_ms`)."""
 
-FIRST_SYNC_MS: Final = 5_000
-"""How long a node that starts waits to hear where its lane ends (`fog.own_head`)."""
-
 SEEN_MAX: Final = 4_096
 """Names of gossip messages remembered, so that each is looked at once: some minutes of them."""
 
@@ -79,10 +77,11 @@ class Node:
         self.replica: Replica = None  # type: ignore[assignment]
         self.voice: Voice = None  # type: ignore[assignment]
         self.accusing: Accusing = None  # type: ignore[assignment]
+        self.listening: Listening = None  # type: ignore[assignment]
         self.begins_fresh = False  # its disk is empty, and it begins from a snapshot
         self.is_damaged = False  # its disk was changed by something else than its store
         self._draw = ground.draw("node", index)
-        self._ready = False
+        self.is_ready = False  # it knows where its lane ends
         self._cut_after = False
         self._told_height = 0
         self._seen: OrderedDict[bytes, None] = OrderedDict()
@@ -113,13 +112,13 @@ class Node:
             self._open()
         self.note(f"start at {self.replica.height}")
         self.ground.observer.started(self)
-        self._ready = self.life == 1
+        self.is_ready = self.life == 1
+        self.listening = Listening(self)
         self.later(self._draw.randrange(SYNC_MS), self._sync_sometimes)
-        if self._ready:
+        if self.is_ready:
             self.voice.start()
         else:
-            self.sync_with(self.somebody(), ())
-            self.later(FIRST_SYNC_MS, self._be_ready)
+            self.listening.look_again()
 
     def _begin(self) -> None:
         """From a snapshot, if it lost its disk and somebody trusted told it of a checkpoint."""
@@ -158,10 +157,10 @@ class Node:
         if not report.ok:
             raise StoreCorrupt(str(report.problem))
 
-    def _be_ready(self) -> None:
-        if not self._ready:
-            self._ready = True
-            self.voice.start()
+    def be_ready(self) -> None:
+        """It knows where its lane ends: it may speak."""
+        self.is_ready = True
+        self.voice.start()
 
     def crash(self) -> None:
         """Gone, with all that was not on the disk. Whoever calls says when it starts again."""
@@ -296,7 +295,7 @@ class Node:
         return said[0] if said else None
 
     def _append(self, payload: Payload, said: list[Event]) -> None:
-        if not self._ready:
+        if not self.is_ready:
             return
         try:
             event: Event = self.write(self.replica.append, *kind_of(payload), payload, now=self.now)
@@ -346,12 +345,14 @@ class Node:
         self._sessions.pop(peer, None)
         self._synced_at[peer] = self.ground.scheduler.now
         self.ground.counts[f"sync.{code}"] += 1
-        if code in ("equal", "synced"):
-            self._be_ready()
+        self.listening.ended(peer, code, is_empty=session.met_nothing)
         if code == "synced":
             self.voice.wake(BATCH_MS)
         if peer in self._wanted:
             self.later(AGAIN_MS, lambda: self._sync_if_wanted(peer))
+
+    def is_syncing(self, peer: int) -> bool:
+        return peer in self._sessions
 
     def differs_from(self, peer: int) -> None:
         """A peer asked us, and turned out to hold something else: it may hold what we lack."""

@@ -82,6 +82,11 @@ class Session:
     def start(self) -> None:
         self._perform(self._puller.start())
 
+    @property
+    def met_nothing(self) -> bool:
+        """Whether the peer said that it holds nothing at all."""
+        return self._puller.met_nothing
+
     # -- the asking side
 
     def _perform(self, actions: Sequence[Action]) -> None:
