@@ -152,9 +152,9 @@ def execute_events(
         else:
             receipt = Receipt(event.id, code)
         receipts.append(receipt)
-    for key in sorted(lanes):
-        state = state.put(LANE, key, canonical.encode(lanes[key]))
-    return state, receipts
+    moved = sorted(lanes)
+    heads = canonical.encode_all([lanes[key] for key in moved])
+    return state.change([((LANE, key), head) for key, head in zip(moved, heads, strict=True)]), receipts
 
 
 def lane_key(by: bytes, lane: int) -> bytes:
