@@ -51,7 +51,7 @@ class Storm:
         self.ground.calm()
         for node in self.honest():
             node.skew = 0
-            node.disk.mend()
+            node.keep_power()
             if not node.up:
                 node.start()
 

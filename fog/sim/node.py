@@ -178,6 +178,11 @@ class Node:
         else:
             self.disk.cut_power_before(before)
 
+    def keep_power(self) -> None:
+        """What was going to be cut, is not."""
+        self._cut_after = False
+        self.disk.mend()
+
     def enter(self, action: Callable[[], None]) -> None:
         """Everything that happens in a node happens in here."""
         if not self.up:
