@@ -50,7 +50,7 @@ from ledger.heads import Place
 from ledger.merkle import Frontier
 from ledger.state import State
 from ledger.validators import epoch_length, genesis_set, parse_set, validators_of
-from ledger.verifying_processes import Judges
+from ledger.verifying_processes import Judges, worth
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,9 @@ def _audit(stream: BinaryIO, rules: Rules, net: Cid | None, jobs: int) -> AuditR
     with seldom_collected():
         if jobs > 1 and stream.seekable():
             begin = stream.tell()
-            with Judges(jobs) as judges:
+            size = stream.seek(0, io.SEEK_END) - begin
+            stream.seek(begin)
+            with Judges(worth(jobs, size)) as judges:
                 report = _Audit(rules, net, judges).run(stream)
             if report.ok:
                 return report

@@ -17,6 +17,7 @@ from ledger.errors import UsageError
 from ledger.genesis import Genesis
 from ledger.state import State
 from ledger.store import Store
+from ledger.verifying_processes import WORTH_WORKERS
 from tests.ledger.histories import CREATED, CountingRules, History, certify, key, talk
 from tests.ledger.paying import PayingRules
 from tests.ledger.test_archive import archive_of, blocks_of, roots_of, written
@@ -429,6 +430,7 @@ def test_the_report_does_not_depend_on_how_many_processes_there_are(number: int 
     """A log long enough for other processes to be started, true or with one or two lies."""
     history = lying(1_200, 1_200, lie=lie)
     data = archive_of(history) if number is None else rebuilt(history, unsigned(history, number))
+    assert len(data) >= WORTH_WORKERS
     alone = audited(data)
     assert [audit(data, CountingRules(), net=None, jobs=jobs) for jobs in (2, 3)] == [alone, alone]
     assert alone.ok is (number is None and lie == 0)

@@ -19,7 +19,16 @@ from ledger.errors import RemoteError
 from ledger.event import LANE_BULK, Event
 from ledger.events_of_archives import all_judged, heard, told
 from ledger.signing import verify_alone, verify_raw
-from ledger.verifying_processes import BATCH, BATCH_BYTES, EVENT_BYTES_MAX, SLOTS, Batch, Judges
+from ledger.verifying_processes import (
+    BATCH,
+    BATCH_BYTES,
+    EVENT_BYTES_MAX,
+    SLOTS,
+    WORTH_WORKERS,
+    Batch,
+    Judges,
+    worth,
+)
 from tests.ledger.world import Author, make_genesis, pay
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "ed25519-zip215.json"
@@ -60,10 +69,10 @@ def batches(given: list[Blocks]) -> list[Batch]:
 
 
 def answers(given: list[Blocks], jobs: int) -> list[list[Event] | None]:
-    """Of each batch its events, None when it is not good; with workers from the first one on."""
+    """Of each batch its events, None when it is not good."""
     made = batches(given)
     sizes = [len(batch) for batch in made]
-    with Judges(jobs, workers_after=0) as judges:
+    with Judges(jobs) as judges:
         for batch in made:
             judges.give(batch)
         return [
@@ -142,7 +151,7 @@ def test_what_a_worker_cannot_hold_is_judged_here():
 @pytest.mark.slow
 def test_a_worker_that_dies_is_not_missed():
     made = batches([blocks(event) for event in GOOD] + [bent(GOOD[0], 1)])
-    with Judges(2, workers_after=0) as judges:
+    with Judges(2) as judges:
         for batch in made[:2]:
             judges.give(batch)
         [worker] = judges._workers
@@ -153,8 +162,10 @@ def test_a_worker_that_dies_is_not_missed():
         assert [judges.is_good(batch) for batch in made] == [True] * (len(made) - 1) + [False]
 
 
-def test_few_events_start_no_process():
-    with Judges(8) as judges:
+def test_a_short_archive_starts_no_process():
+    assert worth(8, WORTH_WORKERS - 1) == 1
+    assert worth(8, WORTH_WORKERS) == 8
+    with Judges(1) as judges:
         for batch in batches([blocks(event) for event in GOOD]):
             judges.give(batch)
             assert judges.is_good(batch)
@@ -203,7 +214,7 @@ def test_unread_sections_are_the_bytes_of_the_file():
 def taken(stream: io.BytesIO, jobs: int) -> tuple[list[bytes], bool]:
     """Headers of the events that are given out, and whether all sections were."""
     found: list[bytes] = []
-    with Judges(jobs, workers_after=0) as judges:
+    with Judges(jobs) as judges:
         try:
             ahead = Ahead(archive.Sections(stream, reads_events=False), judges)
             found.extend(section.header_bytes for section in ahead if isinstance(section, Event))
