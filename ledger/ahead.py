@@ -15,14 +15,14 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from ledger.archive import Entry, Section, Sections, Unread
+from ledger.archive import Delta, Entry, Section, Sections, SignedEvent, Unread
 from ledger.cid import Cid
 from ledger.errors import RemoteError
 from ledger.event import Event
 from ledger.verifying_processes import Batch, Judges
 
 BYTES_MAX: Final = 16 * 1024 * 1024
-"""Of events that were read and not taken; the usual ones are 700 bytes."""
+"""Of what was read and not taken. A usual event is 700 bytes; a checkpoint in a doctored archive, a block."""
 
 
 class Unproven(RemoteError):
@@ -51,9 +51,9 @@ class Ahead:
         self.roots = sections.roots
         self._sections = sections
         self._judges = judges
-        self._queue: deque[Section | _Run] = deque()
+        self._queue: deque[Entry | Delta | _Run] = deque()
         self._events = 0  # in it
-        self._size = 0  # bytes of them
+        self._size = 0  # bytes of all that is in it
         self._filling: Batch | None = None
         self._net: Cid | None = None  # of genesis, which comes first
         self._in_order = self._taken()
@@ -78,20 +78,24 @@ class Ahead:
                 self._events -= section.count
                 self._size -= section.size
             else:
+                self._size -= len(section.block.data)
                 yield section
             self._read_ahead()
 
     def _read_ahead(self) -> None:
-        while self._events < self._judges.room and self._size < BYTES_MAX:
+        room = self._judges.room  # a quiet history has more sections than events
+        while self._events < room and len(self._queue) < room and self._size < BYTES_MAX:
             section = next(self._sections, None)
             if section is None:
                 return
             if isinstance(section, Unread):
                 self._add(section.data)
                 continue
+            assert not isinstance(section, SignedEvent), "an event that was read already"
             if self._net is None:
                 assert isinstance(section, Entry)
                 self._net = section.block.cid
+            self._size += len(section.block.data)
             self._queue.append(section)
 
     def _add(self, sections: bytes) -> None:
@@ -121,4 +125,4 @@ class Ahead:
             raise Unproven("an event is not what an archive has there")
 
     def __repr__(self) -> str:
-        return f"<Ahead {self._events} events, {self._size} bytes>"
+        return f"<Ahead {len(self._queue)} sections, {self._events} events, {self._size} bytes>"

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import archive, canonical, car
-from ledger.ahead import Ahead, Unproven
+from ledger.ahead import BYTES_MAX, Ahead, Unproven
 from ledger.cid import Cid
 from ledger.errors import RemoteError
 from ledger.event import LANE_BULK, Event
@@ -233,6 +233,52 @@ def test_no_event_is_given_out_that_is_not_good(jobs: int):
         for what in range(3):
             stream = written([bent(e, what) if n == bad else blocks(e) for n, e in enumerate(GOOD)])
             assert taken(stream, jobs) == (headers[: bad // BATCH * BATCH], False)
+
+
+class Watched(archive.Sections):
+    """Notes how much it gave out that nobody has taken yet, at most."""
+
+    def __init__(self, stream: io.BytesIO) -> None:
+        super().__init__(stream, reads_events=False)
+        self.count = self.size = self.most = self.largest = 0
+
+    def __next__(self) -> archive.Section:
+        section = super().__next__()
+        self._note(section, 1)
+        return section
+
+    def taken(self, section: archive.Section) -> None:
+        self._note(section, -1)
+
+    def _note(self, section: archive.Section, sign: int) -> None:
+        assert isinstance(section, archive.Entry | archive.Delta)
+        self.count += sign
+        self.size += sign * len(section.block.data)
+        self.most, self.largest = max(self.most, self.count), max(self.largest, self.size)
+
+
+@pytest.mark.parametrize(("heights", "padding"), [(3_000, 100), (40, car.BLOCK_SIZE_MAX - 100)])
+def test_what_is_read_ahead_is_bounded_where_there_are_no_events(heights: int, padding: int):
+    """In a quiet history, which is as long as one likes, and in a doctored one of blocks as large as may be."""
+    empty = car.block(canonical.encode([]))
+    out = io.BytesIO()
+    out.write(car.header([NET]))
+    out.write(car.block(GENESIS.encode()))
+    for height in range(heights):
+        out.write(car.block(canonical.encode({"no": "checkpoint", "x": bytes(padding)})))
+        out.write(car.block(canonical.encode({"no": "certificate", "x": bytes(padding)})) if height else b"")
+        out.write(empty)
+    out.write(car.block(canonical.encode({"t": "certificate"})))
+    out.seek(0)
+    with Judges(2) as judges:
+        watched = Watched(out)
+        for section in Ahead(watched, judges):
+            assert not isinstance(section, Event)
+            watched.taken(section)
+        assert watched.count == watched.size == 0
+        assert watched.most <= judges.room + 1  # the one that is taken
+    assert watched.largest <= BYTES_MAX + 2 * car.BLOCK_SIZE_MAX
+    assert watched.largest > BYTES_MAX or watched.most > judges.room / 2, "too short to show anything"
 
 
 def test_the_quick_rule_is_the_rule():
