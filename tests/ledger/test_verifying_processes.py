@@ -259,7 +259,7 @@ class Watched(archive.Sections):
 
 @pytest.mark.parametrize(("heights", "padding"), [(3_000, 100), (40, car.BLOCK_SIZE_MAX - 100)])
 def test_what_is_read_ahead_is_bounded_where_there_are_no_events(heights: int, padding: int):
-    """In a quiet history, which is as long as one likes, and in a doctored one of blocks as large as may be."""
+    """In a quiet history, as long as one likes, and in a doctored one of blocks as large as may be."""
     empty = car.block(canonical.encode([]))
     out = io.BytesIO()
     out.write(car.header([NET]))
