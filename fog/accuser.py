@@ -22,7 +22,8 @@ closed already does not matter then.
 
 What must always hold: an offence is said at most once while this node runs; what waits is bounded, and what
 finds no place is counted; nothing that costs nobody a bond takes the place or the turn of what does. Forks
-are in the store, and looked at again on the next start.
+are in the store: what found no place is looked for there when its sort has been said, and on the next start,
+what costs most first.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from typing import Final, Literal, TypeAlias
 import trio
 
 from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant, Payload
+from domain.rules.accounts import is_known
 from domain.rules.bonds import bond_in
 from domain.rules.evidence import (
     answerable,
@@ -95,6 +97,7 @@ class Accuser:
         self._known: OrderedDict[bytes, None] = OrderedDict()
         self._waiting = {sort: deque[tuple[bytes, bytes, Evidence]]() for sort in PLACES}
         self._ready = trio.Semaphore(0)
+        self._crowded: set[Sort] = set()  # sorts of which something found no place since they were empty
         self.counts: Counter[str] = Counter()
 
     # -- what was found -------------------------------------------------------------------------------------
@@ -120,6 +123,7 @@ class Accuser:
         author = author_of(evidence, replica.net)
         if not self._has_place(author, sort):
             self.counts["dropped"] += 1
+            self._crowded.add(sort)
             return
         self._waiting[sort].append((author, name, evidence))
         self._ready.release()
@@ -139,12 +143,16 @@ class Accuser:
         self.forks(await self._ledger.call(self._left_over))
         while True:
             await self._ready.acquire()
-            _, name, evidence = next(waiting for waiting in self._waiting.values() if waiting).popleft()
+            sort = next(sort for sort, waiting in self._waiting.items() if waiting)
+            _, name, evidence = self._waiting[sort].popleft()
             await trio.sleep(self._patience())
             if await self._ledger.call(self._is_worth_saying, evidence):
                 await self._accuse(evidence)
             else:  # it may be worth it when it is found again
                 self._known.pop(name, None)
+            if sort in self._crowded and not self._waiting[sort]:
+                self._crowded.discard(sort)
+                self.forks(await self._ledger.call(self._left_over))
 
     async def _accuse(self, evidence: Evidence) -> None:
         try:
@@ -157,9 +165,11 @@ class Accuser:
             self.counts["said"] += 1
 
     def _left_over(self) -> list[ForkProof]:
-        """Forks that an earlier run saw and that nobody punished. In the replica's thread."""
-        proofs = self._ledger.replica.store.fork_proofs()
-        return [proof for proof in proofs if self._is_worth_saying(EvidenceFork(proof))]
+        """Forks that were seen and that nobody punished, what costs most first. In the replica's thread."""
+        replica = self._ledger.replica
+        left = [one for one in map(EvidenceFork, replica.store.fork_proofs()) if self._is_worth_saying(one)]
+        left.sort(key=lambda one: -_stake_of(one, replica.state, replica.net))
+        return [one.proof for one in left]
 
     def _is_worth_saying(self, evidence: Evidence) -> bool:
         replica = self._ledger.replica
@@ -173,23 +183,28 @@ class Accuser:
 def is_worth_saying(evidence: Evidence, state: State, net: Cid, account: bytes) -> bool:
     """Whether evidence that was checked would change something in `state`; `account` is our own.
 
-    A fork closes its lane by itself as soon as both branches are ordered: only a bond is worth more words.
+    A fork closes its lane by itself as soon as both branches are ordered, and then only accounts are worth
+    more words: one with a bond pays, and one without is done with that lane, before it has one.
     """
-    closes = done = False
+    offenders = _offenders(evidence, state, net)
+    if account in offenders:
+        return False
     match evidence:
         case EvidenceVotes():
-            done = is_punished(state, vote_offence(evidence.one.by, evidence.one.vote.epoch))
+            if is_punished(state, vote_offence(evidence.one.by, evidence.one.vote.epoch)):
+                return False
         case EvidenceWarrant():
             header = evidence.warrant.header(net)
-            done = is_punished(state, warrant_offence(header.by, header.lane, header.seq))
+            if is_punished(state, warrant_offence(header.by, header.lane, header.seq)):
+                return False
         case EvidenceFork():
             header = evidence.proof.header(net)
-            head = lane_head(state, header.by, header.lane)
-            is_open = head is None or not head.closed
-            closes = is_open and not is_closed(state, header.by, header.lane)
-    if done or account in _offenders(evidence, state, net):
-        return False
-    return closes or bool(_payers(evidence, state, net))
+            if not is_closed(state, header.by, header.lane):
+                head = lane_head(state, header.by, header.lane)
+                is_open = head is None or not head.closed
+                if is_open or any(is_known(state, one) for one in offenders):
+                    return True
+    return bool(_payers(evidence, state, net))
 
 
 def _offenders(evidence: Evidence, state: State, net: Cid) -> list[bytes]:
@@ -213,6 +228,11 @@ def _payers(evidence: Evidence, state: State, net: Cid) -> list[bytes]:
     return [one for one in offenders if bond_in(state, one).at_stake]
 
 
+def _stake_of(evidence: Evidence, state: State, net: Cid) -> int:
+    """What they have at stake, in micro-credits."""
+    return sum(bond_in(state, one).at_stake for one in _payers(evidence, state, net))
+
+
 def _sort_of(evidence: Evidence, state: State, net: Cid) -> Sort:
     if not _payers(evidence, state, net):
         return "strangers"
@@ -222,8 +242,8 @@ def _sort_of(evidence: Evidence, state: State, net: Cid) -> Sort:
 def offence_of(evidence: Evidence, state: State, net: Cid) -> bytes:
     """A name for what the evidence is about: two pieces of one offence have one name.
 
-    Forks of one lane are told apart by who would pay for them as things are; or, if nobody would, by whom
-    they name, who may yet turn out to.
+    Forks of one lane are told apart by who would pay for them as things are. If nobody would, the first
+    closes the lane, and another does no more.
     """
     match evidence:
         case EvidenceVotes():
@@ -232,10 +252,8 @@ def offence_of(evidence: Evidence, state: State, net: Cid) -> bytes:
             header = evidence.warrant.header(net)
             return warrant_offence(header.by, header.lane, header.seq)
         case EvidenceFork():
-            one, other = evidence.proof.headers(net)
-            payers = _payers(evidence, state, net)
-            named = [b"?", *sorted({acct for acct in (one.acct, other.acct) if acct is not None})]
-            return b"f" + one.by + bytes((one.lane,)) + b"".join(payers or named)
+            header = evidence.proof.header(net)
+            return b"f" + header.by + bytes((header.lane,)) + b"".join(_payers(evidence, state, net))
 
 
 def author_of(evidence: Evidence, net: Cid) -> bytes:

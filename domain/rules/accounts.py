@@ -31,6 +31,11 @@ def account_of(draft: Draft, account: bytes) -> Account:
     return draft.get(ACCOUNT, account) or NOBODY
 
 
+def is_known(state: State, account: bytes) -> bool:
+    """Whether it ever held a credit."""
+    return state.get(ACCOUNT.name, account) is not None
+
+
 def balance(state: State, account: bytes) -> tuple[int, int]:
     """(free, escrow) micro-credits of an account, for whoever looks at a state from outside."""
     free, escrow, _ = holdings(state, account)

@@ -15,7 +15,8 @@ among many is cheap, and whoever is one of a third that fails together loses eve
 correlation penalty). One part in BOUNTY_PART goes to the reporter, the rest is burned.
 
 Of an event, the key that signed answers for it with its own bond, if it has one, and so does the account that
-it acted for, if that delegates to it when the evidence comes or answers for it still (`domain.rules.former`).
+it acted for: each if the key acts for it when the evidence comes (a retired one does not act for its own
+account), or if it answers for the key still (`domain.rules.former`).
 Two forks of one lane need not be answered for by the same, so to close a lane is not to punish for it. Who
 answers for the fork that closes it is done with that lane, also with nothing at stake; after that, who pays.
 
@@ -39,10 +40,11 @@ from domain.effects import LaneClosed, Slashed
 from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant
 from domain.rules import bonds, checks, former
 from domain.rules.accounts import move
+from domain.rules.acting import acts, acts_in
 from domain.rules.bonds import Bond
 from domain.rules.codes import Refused
 from domain.rules.draft import Draft
-from domain.rules.records import DELEGATION, ONLY, Table, flat, raw
+from domain.rules.records import ONLY, Table, flat, raw
 from ledger import cut, forks, warrants
 from ledger.errors import RemoteError
 from ledger.event import Header
@@ -67,6 +69,12 @@ class Guilt(msgspec.Struct, frozen=True):
 
 
 CLOSED: Final[Table[bytes]] = raw(cut.CLOSED)
+"""The value says whether the key that signed is done with its lane: empty, or SPARED."""
+
+SPARED: Final = b"s"
+"""Of a lane that a fork closed for which its key did not answer: it was retired before. A fork from the time
+before that may still come."""
+
 OFFENCE: Final[Table[bytes]] = raw("offence")
 """Key: a letter, the offender, and what tells its offences of that sort apart; a row: it was punished."""
 
@@ -78,7 +86,7 @@ def votes(draft: Draft, order: EvidenceVotes) -> None:
     fault = VoteFault(order.one, order.other)
     offence = vote_offence(fault.by, fault.one.vote.epoch)
     _require_new(draft, OFFENCE, offence)
-    _require_stake(draft, fault.by)
+    _require_stake(draft, fault.by, fault.by)
     with _looking(draft, 2, fault.by, otherwise=f"the votes prove no fault of {fault.by.hex()}"):
         check_vote_fault(fault, net=draft.context.net)
     draft.put(OFFENCE, offence, b"")
@@ -99,24 +107,29 @@ def fork(draft: Draft, order: EvidenceFork) -> None:
     accounts = answerable(partial(_answers, draft), header, rival)
     was_closed = draft.get(CLOSED, lane) is not None
     if was_closed:
-        accounts = [one for one in accounts[1:] if _may_be_punished(draft, one, header)]
+        accounts = [one for one in accounts if _may_be_punished(draft, one, header)]
         if not accounts:
             raise Refused("already_punished", "the lane is closed, and nobody is left to pay for this fork")
     with _looking(draft, 2, *accounts, otherwise=why):
         forks.check(order.proof, net=draft.context.net)
     if not was_closed:
-        draft.put(CLOSED, lane, b"")
+        draft.put(CLOSED, lane, SPARED)
         draft.tell(LaneClosed(header.by, header.lane))
     for account in accounts:
-        if account != header.by:  # of the key itself, the closed lane tells
+        if account == header.by:
+            draft.put(CLOSED, lane, b"")
+        else:
             draft.put(OFFENCE, fork_offence(account, header.by, header.lane), b"")
         _punish(draft, account, "fork", jail=True)
 
 
 def _may_be_punished(draft: Draft, account: bytes, header: Header) -> bool:
     """For a fork of a lane that is closed."""
-    offence = fork_offence(account, header.by, header.lane)
-    return _has_stake(draft, account) and draft.get(OFFENCE, offence) is None
+    if account == header.by:
+        is_done = draft.get(CLOSED, cut.lane_key(header.by, header.lane)) != SPARED
+    else:
+        is_done = draft.get(OFFENCE, fork_offence(account, header.by, header.lane)) is not None
+    return not is_done and _has_stake(draft, account)
 
 
 def warrant(draft: Draft, order: EvidenceWarrant) -> None:
@@ -129,7 +142,7 @@ def warrant(draft: Draft, order: EvidenceWarrant) -> None:
     offence = warrant_offence(header.by, header.lane, header.seq)
     _require_new(draft, OFFENCE, offence)
     accounts = answerable(partial(_answers, draft), header)
-    _require_stake(draft, *accounts)
+    _require_stake(draft, header.by, *accounts)
     with _looking(draft, 1 + len(order.warrant.parents), *accounts, otherwise=why):
         warrants.check(order.warrant, net=draft.context.net)
     draft.put(OFFENCE, offence, b"")
@@ -178,7 +191,7 @@ def is_closed(state: State, by: bytes, lane: int) -> bool:
 def is_done_with(state: State, account: bytes, header: Header) -> bool:
     """Whether the account, which answers for forks of that lane, cannot be punished for another one."""
     if account == header.by:
-        return is_closed(state, header.by, header.lane)
+        return state.get(CLOSED.name, cut.lane_key(header.by, header.lane)) not in (None, SPARED)
     return is_punished(state, fork_offence(account, header.by, header.lane))
 
 
@@ -187,9 +200,10 @@ def _require_new(draft: Draft, table: Table[bytes], key: bytes) -> None:
         raise Refused("already_punished", "this offence was reported before, and punished")
 
 
-def _require_stake(draft: Draft, *offenders: bytes) -> None:
+def _require_stake(draft: Draft, by: bytes, *offenders: bytes) -> None:
+    """`by` signed it; the offenders answer for it."""
     if not _has_stake(draft, *offenders):
-        raise Refused("nothing_at_stake", f"{offenders[0].hex()} has nothing bonded and nothing unbonding")
+        raise Refused("nothing_at_stake", f"{by.hex()} has nothing bonded and nothing unbonding")
 
 
 def _has_stake(draft: Draft, *offenders: bytes) -> bool:
@@ -199,25 +213,20 @@ def _has_stake(draft: Draft, *offenders: bytes) -> bool:
 def answerable(answers: Callable[[bytes, Header], bool], *headers: Header) -> list[bytes]:
     """Who answers for events of one author: its key first, then the accounts that it acted for, by key.
 
-    `answers` says whether an account does so for a device's event.
+    `answers` says whether an account does so for an event of a device of its own, or of its own key.
     """
+    own = [header.by for header in headers[:1] if answers(header.by, header)]
     acted_for = {one.acct for one in headers if one.acct is not None and answers(one.acct, one)}
-    return [headers[0].by, *sorted(acted_for)]
+    return [*own, *sorted(acted_for)]
 
 
 def _answers(draft: Draft, account: bytes, header: Header) -> bool:
-    return delegates(draft, account + header.by) or former.answers(draft, account, header)
+    return acts(draft, account, header.by) or former.answers(draft, account, header)
 
 
 def answers_in(state: State, account: bytes, header: Header) -> bool:
     """For whoever would report it."""
-    delegated = state.get(DELEGATION.name, account + header.by) is not None
-    return delegated or former.answers_in(state, account, header)
-
-
-def delegates(draft: Draft, key: bytes) -> bool:
-    """Whether the account acts through the device; `key`: the one, then the other."""
-    return draft.get(DELEGATION, key) is not None
+    return acts_in(state, account, header.by) or former.answers_in(state, account, header)
 
 
 # -- what it costs ------------------------------------------------------------------------------------------

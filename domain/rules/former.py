@@ -8,7 +8,8 @@ dropped is therefore remembered as long as a bond that leaves is within reach:
 
 An account answers for a former device at those places and at no others: whatever the device says later has no
 effect for the account (`not_delegated`), and must not cost it anything. A rival that is signed later for an
-earlier place cannot be told from one that was kept back, so it counts as well (docs/decisions/039).
+earlier place cannot be told from one that was kept back, so it counts as well (docs/decisions/039). An
+account's own key is such a device once it is retired: who found it must not cost the account anything either.
 
     former    account     [device, until, taken] of each, sorted; `taken` is empty until that checkpoint ends
 

@@ -40,10 +40,11 @@ from domain.payloads import (
     IdentityRevoke,
 )
 from domain.rules import agenda, bonds, calendar, former, offers, packed
+from domain.rules.acting import IDENTITY, NOBODY, Identity, acts, acts_in, identity_in, identity_of
 from domain.rules.agenda import Entry
 from domain.rules.codes import Refused
 from domain.rules.draft import Draft
-from domain.rules.evidence import CLOSED, delegates
+from domain.rules.evidence import CLOSED
 from domain.rules.records import ACCOUNT, DELEGATION, LANE, flat
 from ledger import cut
 from ledger.event import LANES
@@ -53,15 +54,6 @@ DEVICES_MAX: Final = 16
 """Of one account, beside its own key."""
 
 KEY: Final = 32
-
-
-class Identity(msgspec.Struct, frozen=True):
-    """`devices` and `guardians`: keys, 32 bytes each, sorted. `retired`: 1 once the own key may not act."""
-
-    devices: bytes = b""
-    guardians: bytes = b""
-    threshold: int = 0
-    retired: int = 0
 
 
 class Recovery(msgspec.Struct, frozen=True):
@@ -77,21 +69,18 @@ class Recovery(msgspec.Struct, frozen=True):
     time: int = 0
 
 
-IDENTITY: Final = flat("identity", Identity)
 RECOVERY: Final = flat("recovery", Recovery)
-
-NOBODY: Final = Identity()
 
 
 def require_may_act(draft: Draft) -> None:
     """Whether the author of what is executed may still act for its account: its own key may be retired, and
     a delegation may have ended just before. Refused: `not_delegated`."""
     account, device = draft.author, draft.device
+    if acts(draft, account, device):
+        return
     if device != account:
-        if not delegates(draft, account + device):
-            raise Refused("not_delegated", f"{device.hex()} does not act for {account.hex()} any more")
-    elif identity_of(draft, account).retired:
-        raise Refused("not_delegated", f"the key {device.hex()} is retired from its account")
+        raise Refused("not_delegated", f"{device.hex()} does not act for {account.hex()} any more")
+    raise Refused("not_delegated", f"the key {device.hex()} is retired from its account")
 
 
 # -- by the account -----------------------------------------------------------------------------------------
@@ -217,7 +206,7 @@ def take_effect(draft: Draft, entry: Entry) -> None:
     draft.put(DELEGATION, account + device, b"")
     devices = b"".join(sorted({*kept, device}))
     after = replace(before, devices=devices, retired=before.retired or int(has_forked(draft, account)))
-    if after.retired:
+    if after.retired and not before.retired:
         _dismiss(draft, account, account)
     _write(draft, account, after)
     return _drop_recovery(draft, account, after, "done")
@@ -226,23 +215,15 @@ def take_effect(draft: Draft, entry: Entry) -> None:
 # -- rows ---------------------------------------------------------------------------------------------------
 
 
-def identity_of(draft: Draft, account: bytes) -> Identity:
-    return draft.get(IDENTITY, account) or NOBODY
-
-
 def look(state: State, account: bytes) -> tuple[Identity, Recovery]:
     """An account's identity, and what its guardians ask for, for whoever looks from outside."""
-    identity, recovery = state.get(IDENTITY.name, account), state.get(RECOVERY.name, account)
-    return (
-        NOBODY if identity is None else IDENTITY.decode(identity),
-        Recovery() if recovery is None else RECOVERY.decode(recovery),
-    )
+    recovery = state.get(RECOVERY.name, account)
+    return identity_in(state, account), Recovery() if recovery is None else RECOVERY.decode(recovery)
 
 
 def may_act(state: State, account: bytes, device: bytes) -> bool:
     """Whether the rules would let it, for whoever looks from outside; a closed lane is another matter."""
-    identity, _ = look(state, account)
-    return packed.contains(identity.devices, device) or (device == account and not identity.retired)
+    return acts_in(state, account, device)
 
 
 def asked_in(recovery: Recovery) -> list[tuple[bytes, bytes]]:
@@ -264,7 +245,7 @@ def _dismiss(draft: Draft, account: bytes, device: bytes) -> None:
     """A device, or the account's own key, acts for the account no more: nothing it says, and nothing it
     offered. A bond still answers for what the device said before. The identity is the caller's to write."""
     draft.drop(DELEGATION, account + device)
-    if device != account and bonds.bond_of(draft, account).at_stake:
+    if bonds.bond_of(draft, account).at_stake:
         former.remember(draft, account, device)
     offers.withdraw_dropped(draft, device, account)
 

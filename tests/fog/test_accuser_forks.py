@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from itertools import combinations
 
 import pytest
 import trio
@@ -17,6 +18,7 @@ from fog.accuser import OF_ONE_MAX, Accuser, is_worth_saying
 from fog.replica_thread import ReplicaThread
 from ledger import event as events
 from ledger.cid import Cid
+from ledger.cut import lane_head
 from ledger.event import LANE_LEDGER, Event
 from ledger.forks import ForkProof
 from ledger.genesis import Allocation, Genesis, Validator
@@ -28,14 +30,18 @@ from tests.domain.rules.world import key_of
 START = 1_700_000_000_000
 DEADLINE_S = 10
 BOND = 1_000
-US, ALICE, PHONE = (key_of(name).public for name in ("us", "alice", "phone"))
+US, ALICE, OLGA, PHONE = (key_of(name).public for name in ("us", "alice", "olga", "phone"))
+
+SOCKS = ("sock1", "sock2", "sock3", "sock4")
+"""Accounts of one cheat, with the least that a bond may be."""
 
 
 class Village:
-    """We alone decide what is final. Alice has a bond, and acts through a phone."""
+    """We alone decide what is final. Others act through one phone; alice has a bond, or who `bonds` says."""
 
-    def __init__(self) -> None:
-        accounts = sorted((key, 10 * BOND) for key in (US, ALICE))
+    def __init__(self, **bonds: int) -> None:
+        bonds = bonds or {"alice": BOND}
+        accounts = sorted((key, 10 * BOND) for key in (US, *(key_of(name).public for name in bonds)))
         self.genesis = Genesis(
             v=1,
             name="village",
@@ -49,15 +55,24 @@ class Village:
         self.replica = Replica.open(self.store, FogRules(), key_of("us"), validator=True)
         self.now = START
         assert self.replica.rejoin({}, now=self.now)
-        self.accuser = Accuser(ReplicaThread(self.replica, lambda: self.now), US, self.say, lambda: 0)
-        bond = self.event("alice", 0, StakeBond(BOND))
-        self.hear(bond, self.event("alice", 1, IdentityDelegate(PHONE), after=bond))
+        self.accuser = self.started()
+        self.delegations = {name: self.event(name, 0, IdentityDelegate(PHONE)) for name in bonds}
+        for name, amount in bonds.items():
+            self.hear(self.delegations[name])
+            if amount:
+                self.hear(self.bond(name, amount))
         self.finalize()
-        assert self.at_stake == BOND
+        assert {name: self.held(key_of(name).public) for name in bonds} == bonds
+
+    def started(self) -> Accuser:
+        return Accuser(ReplicaThread(self.replica, lambda: self.now), US, self.say, lambda: 0)
+
+    def held(self, account: bytes) -> int:
+        return bond_in(self.replica.state, account).at_stake
 
     @property
     def at_stake(self) -> int:
-        return bond_in(self.replica.state, ALICE).at_stake
+        return self.held(ALICE)
 
     def finalize(self) -> None:
         """Until nothing waits for an order."""
@@ -92,6 +107,9 @@ class Village:
             body=payload,
             acct=acct,
         )
+
+    def bond(self, name: str, amount: int) -> Event:
+        return self.event(name, 1, StakeBond(amount), after=self.delegations[name])
 
     def phone(self, seq: int, amount: int, *, after: Event | None = None, acct: bytes | None = None) -> Event:
         return self.event("phone", seq, Transfer(US, amount), after=after, acct=acct)
@@ -169,14 +187,122 @@ async def test_it_is_said_on_the_next_start_if_there_was_no_time_before(village:
     assert village.at_stake < BOND
 
 
-def test_one_key_that_names_many_leaves_places_to_others(village: Village) -> None:
-    """A fork for each of them costs it nothing."""
+@pytest.mark.trio
+@pytest.mark.parametrize("forked", ["phone", "olga"])
+async def test_who_forked_before_it_had_a_bond_does_not_pay_later_though_the_lane_closed_by_itself(
+    forked: str,
+) -> None:
+    """She lost a disk, and both branches are ordered before we speak. Later she has a bond, by the key that
+    is left to her, and we start again."""
+    village = Village(olga=0)
+    with closing(village.store):
+        if forked == "phone":
+            rivals = [village.phone(0, amount, acct=OLGA) for amount in (5, 6)]
+            bond = village.bond("olga", BOND)
+        else:
+            before = village.delegations["olga"]
+            rivals = [village.event("olga", 1, Transfer(US, amount), after=before) for amount in (5, 6)]
+            bond = village.event("phone", 0, StakeBond(BOND), acct=OLGA)
+        found = village.hear(*rivals)
+        village.finalize()
+        head = lane_head(village.replica.state, key_of(forked).public, LANE_LEDGER)
+        assert head is not None
+        assert head.closed
+        async with village.accusing():
+            village.accuser.forks(found.forks)
+            await village.said(1)
+        village.finalize()
+        assert is_closed(village.replica.state, key_of(forked).public, LANE_LEDGER)
+        village.hear(bond)
+        village.finalize()
+        assert village.held(OLGA) == BOND
 
-    def fork(name: str, acct: bytes) -> ForkProof:
-        return ForkProof.of(*(village.event(name, 0, Transfer(US, n), acct=acct) for n in (1, 2)))
+        village.accuser = village.started()
+        stranger = [village.event("stranger", 0, Transfer(US, amount)) for amount in (1, 2)]
+        village.accuser.forks(village.hear(*stranger).forks)  # after it, so that had its turn
+        async with village.accusing():
+            await village.said(1)
+        village.finalize()
+        assert is_closed(village.replica.state, key_of("stranger").public, LANE_LEDGER)
+        assert village.held(OLGA) == BOND
 
-    named = [Cid.of(bytes((number,)))[-32:] for number in range(3 * OF_ONE_MAX)]
-    village.accuser.forks([fork("liar", acct) for acct in named])
-    assert village.accuser.counts["dropped"] == 2 * OF_ONE_MAX
-    village.accuser.forks([fork("phone", ALICE), fork("other", named[0])])
-    assert village.accuser.counts["dropped"] == 2 * OF_ONE_MAX
+
+@pytest.mark.trio
+async def test_of_an_open_lane_one_fork_is_said_whomever_it_names(village: Village) -> None:
+    """Nothing is final meanwhile. Nobody has to pay, and one closes the lane; what costs a bond is more."""
+    async with village.accusing():
+        village.hear(village.event("stranger", 0, Transfer(US, 1)))
+        for number in range(60):
+            named = Cid.of(bytes((number,)))[-32:]
+            rival = village.event("stranger", 0, Transfer(US, number + 2), acct=named)
+            village.accuser.forks(village.hear(rival).forks)
+            await village.said(1)
+        village.hear(village.phone(0, 5))
+        village.accuser.forks(village.hear(village.phone(0, 6)).forks)
+        await village.said(2)
+        village.accuser.forks(village.hear(village.phone(0, 7, acct=ALICE)).forks)
+        await village.said(3)
+        last = (village.event("last", 0, Transfer(US, amount)) for amount in (1, 2))
+        village.accuser.forks([ForkProof.of(*last)])  # after all of them, so those had their turn
+        await village.said(4)
+    assert village.accuser.counts == {"said": 4}
+
+
+def crowded(village: Village) -> None:
+    """The phone forks its lane at ten places, each for one or two of the socks; and then for alice."""
+    before = village.phone(0, 1)
+    village.hear(before)
+    found: list[ForkProof] = []
+    pairs = [*((one, one) for one in SOCKS), *combinations(SOCKS, 2)]
+    for seq, names in enumerate(pairs, start=1):
+        one, other = (
+            village.phone(seq, amount, after=before, acct=key_of(name).public)
+            for amount, name in enumerate(names, start=1)
+        )
+        found += village.hear(one, other).forks
+        before = one
+    assert len(found) == len(pairs)
+    village.accuser.forks([*found, *village.hear(village.phone(0, 2, acct=ALICE)).forks])
+    assert village.accuser.counts["dropped"] == len(pairs) + 1 - OF_ONE_MAX
+
+
+@pytest.mark.trio
+async def test_what_found_no_place_is_said_when_the_others_were_what_costs_most_first() -> None:
+    """Four bonds of the least that may be would otherwise shelter any other until we start again."""
+    village = Village(**dict.fromkeys(SOCKS, 100), alice=BOND)
+    with closing(village.store):
+        crowded(village)
+        async with village.accusing():
+            await village.said(OF_ONE_MAX + 1)
+            village.finalize()
+            assert village.at_stake < BOND
+
+
+@pytest.mark.trio
+async def test_a_flood_of_what_costs_nothing_does_not_put_that_off() -> None:
+    """Somebody makes new keys and forks them, as fast as we speak."""
+    village = Village(**dict.fromkeys(SOCKS, 100), alice=BOND)
+
+    def flood(number: int) -> None:
+        forks = (village.event(f"key {number}", 0, Transfer(US, amount)) for amount in (1, 2))
+        village.accuser.forks([ForkProof.of(*forks)])
+
+    with closing(village.store):
+        crowded(village)
+        async with village.accusing():
+            for number in range(OF_ONE_MAX + 1):
+                flood(number)
+                await village.said(number + 1)
+            village.finalize()
+            assert village.at_stake < BOND
+
+
+def test_one_key_that_names_many_leaves_places_to_others() -> None:
+    village = Village(**dict.fromkeys(SOCKS, 100), alice=BOND)
+    with closing(village.store):
+        crowded(village)
+        dropped = village.accuser.counts["dropped"]
+        other = [village.event("alice", 0, Transfer(US, amount)) for amount in (1, 2)]
+        stranger = [village.event("stranger", 0, Transfer(US, amount)) for amount in (1, 2)]
+        village.accuser.forks([ForkProof.of(*other), ForkProof.of(*stranger)])
+        assert village.accuser.counts["dropped"] == dropped

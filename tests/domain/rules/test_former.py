@@ -75,6 +75,77 @@ def test_what_a_device_says_later_costs_the_account_nothing() -> None:
     house.check("holds alice 1000 0")
 
 
+def retired(**given: Any) -> House:
+    """Alice's own key takes three places, and is retired by her phone; that checkpoint ends."""
+    house = House(**given)
+    house.check("""
+        delegate  alice phone        ok
+        pay       alice bob 1        ok
+        pay       alice bob 1        ok
+        revoke    phone@alice alice  ok
+        close
+    """)
+    return house
+
+
+def test_who_finds_the_retired_key_of_an_account_costs_it_nothing() -> None:
+    """What it says is `not_delegated`, so nothing is won by saying it twice, or about a wrong place."""
+    house = retired()
+    house.check("pay alice bob 1 not_delegated")  # it takes place 3
+    assert house.accuse(house.lie("alice", seq=4)) == ("nothing_at_stake", [])
+    assert house.accuse(house.fork_at("alice", seq=3)) == ("ok", [])
+    assert house.closed == [("alice", 0)]
+    house.check("holds alice 1000 0")
+
+
+def test_what_the_own_key_said_twice_before_it_was_retired_is_paid_for() -> None:
+    """Or else who cheated would retire it; as long as for any device, and once."""
+    for ms, cost in ((UNBOND_MS, [350]), (UNBOND_MS + 1, [])):
+        house = retired()
+        house.time += ms - 1000  # the close took a second
+        assert house.accuse(house.fork_at("alice", seq=2)) == ("ok", cost)
+        assert house.accuse(house.fork_at("alice", seq=1)) == ("already_punished", [])
+
+
+def test_a_worthless_fork_of_a_retired_key_shelters_nobody() -> None:
+    """At a place that was free, told of first: the lane is closed, and the key itself did not pay."""
+    house = retired()
+    assert house.accuse(house.fork_at("alice", seq=9)) == ("ok", [])
+    assert house.accuse(house.fork_at("alice", seq=8)) == ("already_punished", [])
+    assert house.accuse(house.fork_at("alice", seq=1)) == ("ok", [350])
+    for seq in (1, 2, 9):
+        assert house.accuse(house.fork_at("alice", seq=seq)) == ("already_punished", [])
+    assert house.closed == [("alice", 0)]
+
+
+def test_a_key_that_paid_before_it_was_retired_does_not_pay_again() -> None:
+    house = House()
+    house.check("delegate alice phone ok")
+    assert house.accuse(house.fork_at("alice", lane=2, seq=1)) == ("ok", [350])
+    house.check("revoke phone@alice alice ok")  # still in that checkpoint: all places count
+    assert house.accuse(house.fork_at("alice", lane=2, seq=2)) == ("already_punished", [])
+
+
+def test_a_later_recovery_does_not_lengthen_what_a_retired_key_is_answered_for() -> None:
+    """The key was retired by the first, as its lane is closed; the second finds it retired."""
+    house = House()
+    house.check("""
+        delegate  alice phone        ok
+        guard     phone@alice 1 gina ok
+        forks     alice
+        recover   gina alice laptop  ok
+        wait
+        retired   alice
+    """)
+    [(_, row)] = house.state.items(FORMER.name)
+    house.check("""
+        recover   gina alice tablet  ok
+        wait
+        acts      alice phone laptop tablet
+    """)
+    assert house.state.items(FORMER.name) == [(house.account("alice"), row)]
+
+
 def test_each_lane_has_its_own_places() -> None:
     house = House()
     house.dropped(says=3)
@@ -183,6 +254,15 @@ def test_a_node_finds_it_worth_saying() -> None:
     worth = is_worth_saying(house.rivals("phone", 2), house.state, house.genesis.net, house.account("rita"))
     later = is_worth_saying(house.rivals("phone", 9), house.state, house.genesis.net, house.account("rita"))
     assert (worth, later) == (True, False)
+
+
+def test_a_node_finds_the_same_of_a_retired_key() -> None:
+    """Also when its lane is closed on proof of a fork that cost it nothing."""
+    house = retired()
+    assert house.accuse(house.fork_at("alice", seq=9)) == ("ok", [])
+    for seq, is_worth in ((9, False), (1, True)):
+        fork = house.fork_at("alice", seq=seq)
+        assert is_worth_saying(fork, house.state, house.genesis.net, house.account("rita")) == is_worth
 
 
 def test_rivals_as_a_lane_has_them_are_what_is_punished() -> None:
