@@ -35,6 +35,10 @@ from ledger.tables import ANCESTOR, EVENT, FORK_PROOF, HEAD, RIVAL
 IDS_AT_ONCE: Final = 300
 """Ids in one lookup, each asked for up to three times: SQLite allows 999 variables on old builds."""
 
+RIVALS_READ_MAX: Final = 4_096 * 64
+"""Rows of rivals looked through at a start: as many as there may be at the places that are kept
+(`ledger.rivals`), if each has all rivals that a lane may have."""
+
 
 class EventRows:
     def __init__(self, engine: sa.Engine, genesis: Genesis) -> None:
@@ -79,19 +83,41 @@ class EventRows:
         with reading(self.engine) as connection:
             return {leaves[leaf] for leaf in tiles.held(connection, leaves)}
 
-    def ancestors_at(self, by: bytes, lane: int, seq: int) -> list[bytes]:
-        """Wires, without bodies, of those kept at this place: one of the lane, or a rival of it as well."""
-        query = sa.select(ANCESTOR.c.wire).where(
-            ANCESTOR.c.by == by, ANCESTOR.c.lane == lane, ANCESTOR.c.seq == seq
-        )
+    def chain_at(self, places: Iterable[tuple[bytes, int, int]]) -> Iterator[bytes]:
+        """Wires of what is in a lane at each of these (by, lane, seq), where something is. Below the snapshot
+        it comes without its body, and perhaps with a rival of it."""
+        wanted = list(dict.fromkeys(places))
+        tables = (EVENT,) if self.base is None else (EVENT, ANCESTOR)
         with reading(self.engine) as connection:
-            return list(connection.execute(query).scalars())
+            for start in range(0, len(wanted), IDS_AT_ONCE):
+                some = wanted[start : start + IDS_AT_ONCE]
+                values = tuple(value for place in some for value in place)
+                for table in tables:
+                    query = _at_places(connection.dialect, table, len(some))
+                    yield from (wire for [wire] in connection.exec_driver_sql(query, values))
 
     def rival_lanes(self) -> set[Lane]:
         """The lanes that have rivals here."""
         with reading(self.engine) as connection:
             rows = connection.execute(sa.select(RIVAL.c.by, RIVAL.c.lane).distinct())
             return {(row.by, row.lane) for row in rows}
+
+    def late_rivals(self, count: int) -> Iterator[Event]:
+        """Those that were the first rival at their place: the newest `count`, oldest first. Raises
+        StoreCorrupt."""
+        newest = sa.select(sa.func.max(RIVAL.c.position)).scalar_subquery()
+        first = sa.func.min(RIVAL.c.position)
+        among = (
+            sa.select(first)
+            .where(RIVAL.c.position > newest - RIVALS_READ_MAX)
+            .group_by(RIVAL.c.by, RIVAL.c.lane, RIVAL.c.seq)
+            .order_by(first.desc())
+            .limit(count)
+        )
+        query = sa.select(RIVAL.c.wire).where(RIVAL.c.position.in_(among)).order_by(RIVAL.c.position)
+        with reading(self.engine) as connection, self._ours("a rival"):
+            for wire in connection.execution_options(yield_per=64).execute(query).scalars():
+                yield events.parse(wire, net=self.net, verify_signature=False)
 
     def wires(self, ids: Iterable[Cid]) -> dict[Cid, bytes]:
         """The wire bytes of those that are here, rivals included; without bodies where those were pruned."""
@@ -157,13 +183,13 @@ class EventRows:
         """The height at which the event became final; None when it is not, or is not here."""
         return next((height for _, height in self._by_id([id], "height")), None)
 
-    def add_fork_proof(self, proof: ForkProof) -> None:
-        """Keep the evidence. One proof for each pair of events is enough: a second one is dropped."""
-        one, other = map(bytes, proof.ids)
-        known = sa.select(sa.func.count()).where(FORK_PROOF.c.one == one, FORK_PROOF.c.other == other)
-        with self._writing() as connection:
-            if not connection.execute(known).scalar():
-                connection.execute(FORK_PROOF.insert(), {"one": one, "other": other, "proof": proof.encode()})
+    def add_fork_proofs(self, proofs: Iterable[ForkProof]) -> None:
+        """Keep the evidence, in one transaction. One proof for each pair of events is enough: a second one is
+        dropped."""
+        rows = [(*map(bytes, proof.ids), proof.encode()) for proof in proofs]
+        if rows:
+            with self._writing() as connection:
+                connection.exec_driver_sql(_proof_insertion(connection.dialect), rows)
 
     def fork_proofs(self) -> list[ForkProof]:
         """All proofs, sorted by the events they are about. Raises StoreCorrupt."""
@@ -222,3 +248,28 @@ class EventRows:
 _LIVE: Final = (EVENT, RIVAL)
 _ADD_RIVALS: Final = RIVAL.insert()
 _ADD_ANCESTORS: Final = ANCESTOR.insert()
+
+
+def _at_places(dialect: sa.Dialect, table: sa.Table, count: int) -> str:
+    """As driver's text, as `ledger.database.lookup` is.
+
+    Asked whether a place is one of so many, SQLite reads the whole table once. Where there is an index it had
+    better go by the places, one after the other: CROSS JOIN makes it do so.
+    """
+    mark = "?" if dialect.paramstyle == "qmark" else "%s"
+    places = "VALUES " + ", ".join([f"({mark}, {mark}, {mark})"] * count)
+    if table is ANCESTOR:
+        return f'SELECT wire FROM {table.name} WHERE ("by", lane, seq) IN ({places})'
+    return f"""
+        WITH place ("by", lane, seq) AS ({places})
+        SELECT t.wire FROM place p CROSS JOIN {table.name} t
+        WHERE t."by" = p."by" AND t.lane = p.lane AND t.seq = p.seq
+    """
+
+
+def _proof_insertion(dialect: sa.Dialect) -> str:
+    mark = "?" if dialect.paramstyle == "qmark" else "%s"
+    return f"""
+        INSERT INTO {FORK_PROOF.name} (one, other, proof) VALUES ({mark}, {mark}, {mark})
+        ON CONFLICT (one, other) DO NOTHING
+    """

@@ -156,8 +156,7 @@ class Replica(Memory):
 
     def _store_batch(self, batch: Batch) -> None:
         # Evidence first: a proof without its rival is still a proof, a rival without a proof is forgotten.
-        for proof in batch.forks:
-            self.store.add_fork_proof(proof)
+        self.store.add_fork_proofs(batch.forks)
         self.store.add_ancestors(batch.ancestors)
         self.store.add(batch.chain, rivals=batch.rivals)
         if batch.admitted:

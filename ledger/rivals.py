@@ -25,15 +25,15 @@ class Rivals:
 
     def keep(self, event: Event) -> None:
         """Unless one is here for its place; the oldest makes room."""
-        self._at.setdefault(_place(event), without_body(event))
+        self._at.setdefault(place_key(event), without_body(event))
         if len(self._at) > KEPT_MAX:
             self._at.popitem(last=False)
 
     def at(self, event: Event) -> Event | None:
         """Another event at its place."""
-        other = self._at.get(_place(event))
+        other = self._at.get(place_key(event))
         return None if other is None or other.id == event.id else other
 
 
-def _place(event: Event) -> tuple[bytes, int, int]:
+def place_key(event: Event) -> tuple[bytes, int, int]:
     return *event.lane, event.header.seq

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +19,7 @@ from ledger.errors import UsageError
 from ledger.event import LANE_BULK, WIRE_SIZE_MAX, Event
 from ledger.execution import Receipt
 from ledger.pending import FUTURE_MS_MAX, PENDING_PER_LANE_MAX
+from ledger.replica import Replica
 from tests.ledger.test_cut import Closing
 from tests.ledger.world import (
     START,
@@ -335,6 +338,36 @@ def test_each_place_of_a_lane_that_forked_is_proven_in_whatever_order_it_is_hear
         assert {proof.ids for proof in feed(together, *heard).forks} == both
         for each in (node, together):
             assert {proof.ids for proof in each.store.fork_proofs()} == both
+
+
+def test_rivals_ask_no_more_of_the_store_than_other_events():
+    """However many come at once, of however many lanes: what is at their places is asked for together, and
+    the proofs are written together."""
+    authors = [Author(GENESIS, f"author {n}") for n in range(20)]
+    first = [author.says(pay("bob", 1)) for author in authors]
+    few, many = replica(GENESIS), replica(GENESIS)
+    for node in (few, many):
+        feed(node, *first)
+    asked: Counter[str] = Counter()
+
+    def statements(node: Replica, *given: Event) -> int:
+        asked.clear()
+        engine = node.store.engine
+        sa.event.listen(engine, "before_cursor_execute", note)
+        sa.event.listen(engine, "commit", note_commit)
+        assert len(feed(node, *given).forks) == len(given)
+        sa.event.remove(engine, "before_cursor_execute", note)
+        sa.event.remove(engine, "commit", note_commit)
+        return asked.total()
+
+    def note(*_: object) -> None:
+        asked["statements"] += 1
+
+    def note_commit(_: object) -> None:
+        asked["commits"] += 1
+
+    rivals = [author.says(pay("bob", n), after=None) for author in authors for n in range(2, 12)]
+    assert statements(many, *rivals) == statements(few, rivals[0])
 
 
 def test_nobody_appends_to_a_lane_that_forked():

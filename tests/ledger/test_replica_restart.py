@@ -48,6 +48,24 @@ def test_a_restart_continues_where_it_stopped(tmp_path: Path):
     assert codes(node)[events[-1].id] == "ok"
 
 
+@pytest.mark.parametrize("is_ordered", [False, True])
+def test_a_rival_that_came_before_a_restart_is_proven_against_what_comes_after(
+    tmp_path: Path, is_ordered: bool
+):
+    """Also when it is final already: its lane forks once more where its chain had not come to."""
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    node, alice = anchor(GENESIS, url=url), Author(GENESIS, "alice")
+    one, rival = alice.fork(pay("bob", 1), pay("carol", 1))
+    after_one, after_rival = alice.says(pay("bob", 2), after=one), alice.says(pay("carol", 2), after=rival)
+    feed(node, one, rival, after_rival)
+    if is_ordered:
+        finalize(node, NOW)
+        assert node.unordered() == []
+    node.store.close()
+    [proof] = feed(reopened(url), after_one).forks
+    assert set(proof.ids) == {after_one.id, after_rival.id}
+
+
 def test_a_crash_between_store_and_publish_loses_nothing(tmp_path: Path):
     """The process dies with a checkpoint on the disk that nobody heard of: it is there to publish, and the
     next one follows it rather than rival it."""

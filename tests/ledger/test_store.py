@@ -9,16 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ledger import event_rows
 from ledger.cid import Cid
 from ledger.cut import differences, genesis_state
 from ledger.errors import UsageError
-from ledger.event import Event
+from ledger.event import Event, without_body
+from ledger.event_rows import IDS_AT_ONCE
 from ledger.finality import Last
 from ledger.forks import ForkProof
 from ledger.heads import Place
 from ledger.merkle import Frontier
 from ledger.state import State
 from ledger.store import Store
+from ledger.tables import ANCESTOR, EVENT
 from tests.ledger.histories import History, Step, talk
 
 MakeUrl = Callable[[], str]
@@ -70,6 +73,37 @@ def test_a_lane_is_served_in_order_and_in_bounded_pieces(database_url: MakeUrl) 
     assert store.lane_range(by, lane, 0, 9, bytes_max=len(wires[0] + wires[1])) == wires[:2]
     assert store.lane_range(by, lane, 4, 9, bytes_max=1) == wires[4:5]
     assert store.lane_range(by, 1, 0, 9, bytes_max=10**6) == []
+
+
+def test_what_is_in_lanes_at_many_places_is_found_at_once(database_url: MakeUrl) -> None:
+    """By the index, and not by reading all events."""
+    history = History()
+    events = [history.say(who) for who in ("alice", "bob") for _ in range(3)]
+    store = history.write_to(Store.create(database_url(), history.genesis))
+    places = [(*event.lane, event.header.seq) for event in events]
+    absent = [(bytes(32), 0, seq) for seq in range(2 * IDS_AT_ONCE)]
+    found = list(store.chain_at([*absent, *places[1:], *places[1:]]))
+    assert sorted(found) == sorted(event.wire for event in events[1:])
+    assert list(store.chain_at([])) == []
+    store.add_ancestors([without_body(event) for event in events[:3]])
+    query = event_rows._at_places(store.engine.dialect, ANCESTOR, 2)
+    with store.engine.connect() as connection:
+        kept = connection.exec_driver_sql(query, (*places[0], *places[4])).scalars().all()
+    assert kept == [without_body(events[0]).wire]
+    if store.engine.dialect.name == "sqlite":
+        query = event_rows._at_places(store.engine.dialect, EVENT, 1)
+        with store.engine.connect() as connection:
+            plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", places[0]).all())
+        assert "SEARCH t USING INDEX event_lane" in plan
+
+
+def test_the_first_rivals_of_their_places_are_read_oldest_first(store: Store, history: History) -> None:
+    """However many more came to those places."""
+    [(rival, second)] = [step.rivals for step in history.steps if step.rivals]
+    more = [history.draft("carol", body={"n": n}, on=rival) for n in range(3)]
+    store.add([], rivals=more)
+    assert list(store.late_rivals(5)) == [rival, second]
+    assert list(store.late_rivals(1)) == [second]
 
 
 def test_what_is_not_final_is_unordered(database_url: MakeUrl) -> None:
@@ -152,8 +186,9 @@ def test_fork_proofs_are_kept_once(store: Store, history: History) -> None:
     """Two proofs about the same two events are one."""
     one, other = history.draft("dave", body={"n": 1}), history.draft("dave", body={"n": 2})
     proof = ForkProof.of(one, other)
-    store.add_fork_proof(proof)
-    store.add_fork_proof(ForkProof.of(other, one))
+    store.add_fork_proofs([proof, proof])
+    store.add_fork_proofs([ForkProof.of(other, one)])
+    store.add_fork_proofs([])
     assert store.fork_proofs() == [proof]
 
 
