@@ -16,6 +16,7 @@ gives, whichever process was asked. A worker that died is not missed: what it ha
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import select
@@ -114,6 +115,7 @@ class Judges:
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
         self._workers: list[_Worker] = []
+        self._is_started = False
 
     def __enter__(self) -> Self:
         return self
@@ -132,12 +134,19 @@ class Judges:
         """To a worker that has room; else it is judged here."""
         if batch.good is not None:
             return
-        if not self._workers:
-            self._workers = [_Worker() for _ in range(self._jobs - 1)]
+        if not self._is_started:
+            self._start()
         self._collect(wait=False)
         free = [worker for worker in self._workers if worker.free]
         if not free or not max(free, key=_by_room).take(batch):
             batch.judge()
+
+    def _start(self) -> None:
+        """As many as there is room for on this machine, which may be none: the rest is judged here."""
+        self._is_started = True
+        with contextlib.suppress(OSError):
+            while len(self._workers) < self._jobs - 1:
+                self._workers.append(_Worker())
 
     def is_good(self, batch: Batch) -> bool:
         """Whether all events of a batch that was given are good; waits until that is known."""
@@ -165,17 +174,22 @@ class _Worker:
     """One process, and the memory shared with it: SLOTS batches, each in a slot of its own."""
 
     def __init__(self) -> None:
+        """Raises OSError when there is no room for one more."""
         with tempfile.TemporaryFile() as file:
-            file.truncate(SLOTS * _SLOT_SIZE)
+            _reserve(file.fileno(), SLOTS * _SLOT_SIZE)
             self._memory = mmap.mmap(file.fileno(), SLOTS * _SLOT_SIZE)
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _START, _PACKAGES, str(file.fileno())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                pass_fds=(file.fileno(),),
-                bufsize=0,
-                start_new_session=True,  # so that Ctrl-C is this process's to answer
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-c", _START, _PACKAGES, str(file.fileno())],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    pass_fds=(file.fileno(),),
+                    bufsize=0,
+                    start_new_session=True,  # so that Ctrl-C is this process's to answer
+                )
+            except OSError:
+                self._memory.close()
+                raise
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._requests = self._process.stdin
@@ -227,6 +241,15 @@ class _Worker:
         self._requests.close()
         self.answers.close()
         self._memory.close()
+
+
+def _reserve(fd: int, size: int) -> None:
+    """Make a file so long, and its room on the disk its own: a hole in it, once the disk is full, would end
+    whoever writes there with a signal. macOS has only the hole."""
+    if sys.platform == "linux":
+        os.posix_fallocate(fd, 0, size)
+    else:
+        os.ftruncate(fd, size)
 
 
 def _by_room(worker: _Worker) -> int:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,6 +31,7 @@ from ledger.verifying_processes import (
     WORTH_WORKERS,
     Batch,
     Judges,
+    _reserve,
     worth,
 )
 from tests.ledger.world import Author, make_genesis, pay
@@ -160,6 +165,40 @@ def test_a_worker_that_dies_is_not_missed():
         for batch in made[2:]:
             judges.give(batch)
         assert [judges.is_good(batch) for batch in made] == [True] * (len(made) - 1) + [False]
+
+
+@contextmanager
+def few_files(count: int) -> Iterator[None]:
+    """This process may open so many more files at once."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = {int(name) for name in os.listdir("/proc/self/fd")}
+    free = [number for number in range(len(used) + count + 1) if number not in used]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[count - 1] + 1, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("files", "workers"), [(3, 0), (8, 1)])
+def test_workers_that_cannot_start_are_not_missed(files: int, workers: int):
+    """One takes some eight files to start and keeps three."""
+    made = batches([blocks(event) for event in GOOD] + [bent(GOOD[0], 1)])
+    with Judges(3) as judges:
+        with few_files(files):
+            for batch in made:
+                judges.give(batch)
+            assert [judges.is_good(batch) for batch in made] == [True] * (len(made) - 1) + [False]
+        processes = [worker._process for worker in judges._workers]
+        assert len(processes) == workers
+    assert None not in [process.poll() for process in processes]
+
+
+def test_the_memory_of_a_worker_has_its_room_on_the_disk():
+    with tempfile.TemporaryFile() as file:
+        _reserve(file.fileno(), 1024 * 1024)
+        assert os.fstat(file.fileno()).st_blocks * 512 >= 1024 * 1024
 
 
 def test_a_short_archive_starts_no_process():
