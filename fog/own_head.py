@@ -12,15 +12,23 @@ first sessions of sync: one that ended whole has brought all that this peer hold
     then still, if the disk was empty           without a single answer nothing is said
 
 Who may be there: whoever is connected, the validators, and whoever has a lane in our store. Who failed once
-is asked once more before it counts as absent; who holds nothing itself tells nothing while others are still
-heard. A key that was in use goes on with its lane where others say that it ends; what nobody else had was
-never said (decision 042).
+is asked once more before it counts as absent. A key that was in use goes on with its lane where others say
+that it ends; what nobody else had was never said (decision 042).
+
+Who holds nothing itself has no news of our lane, and is no answer:
+
+    our lane came, or is named                  never
+    the disk was empty                          unless everybody who may be there holds nothing; or, after
+                                                LISTEN_S, so many that the network may not have begun
+                                                (`Sessions.is_unbegun`); or FINISH_S more are over
+    the disk holds something                    it is gone on with after LISTEN_S, answered or not
 
 Knows sessions, links and heads. Does not judge events, and asks nobody itself: `network.sync` does.
 `Sessions` and `Heard` wait for nothing: the simulator's nodes come back by them as well.
 
 What must always hold: one peer that lags, lies or is silent decides nothing while others are there; a disk
-that others showed to be older than our word is not gone on with before one of them was heard to the end.
+that others showed to be older than our word is not gone on with before one who holds something was heard to
+the end.
 """
 
 from __future__ import annotations
@@ -39,6 +47,7 @@ from fog.replica_thread import ReplicaThread
 from ledger.cid import Cid
 from ledger.errors import UsageError
 from ledger.heads import Head, Lane
+from ledger.validators import ValidatorSet
 from network.host import Host
 from network.identity import peer_of
 
@@ -62,11 +71,13 @@ JUST_FOUNDED_MS: Final = 10_000
 class Heard:
     """What others told until now; peers by id.
 
-    here    connected;  whole, failed   their last session ended so, failed: twice;  empty   holding nothing
+    here    connected;  whole, failed   their last session ended so, failed: twice
+    empty   holding nothing, or only what they have of us
     others  keys that may be there
     came    something of our own lane that the disk did not hold
     lacks   our lane's last event, which a snapshot names and nobody gave yet
     is_new  the disk held nothing at all, in a network where others are
+    is_unbegun   so many hold nothing that this network may not have begun (`Sessions.is_unbegun`)
     """
 
     here: frozenset[str]
@@ -77,11 +88,12 @@ class Heard:
     lacks: bool = False
     is_new: bool = False
     empty: frozenset[str] = frozenset()
+    is_unbegun: bool = False
 
     def is_enough(self, waited_s: float) -> bool:
         """Whether our lane ends where our store says, as far as anybody can know."""
-        if waited_s < LISTEN_S + FINISH_S:
-            told = self.whole - self.empty if self.under_way else self.whole
+        told, is_over = self._told(waited_s), waited_s >= LISTEN_S + FINISH_S
+        if not is_over:
             if self.lacks:
                 return False
             if waited_s < LISTEN_S:
@@ -89,7 +101,20 @@ class Heard:
                 return two or (bool(told) and self._is_everybody)
             if self.under_way and (self.came or not told):
                 return False
-        return bool(self.whole) or not (self.came or self.lacks or self.is_new)
+        return bool(told) or not (self.came or self.lacks or self.is_new)
+
+    def ends(self) -> bool:
+        """Whether it is enough after FINISH_S at the latest, whoever comes."""
+        return bool(self.under_way or (self.is_new and self.whole and not self.came))
+
+    def _told(self, waited_s: float) -> frozenset[str]:
+        """Whose answer counts: who holds nothing is asked in vain where others may hold something."""
+        if not (self.came or self.lacks):
+            is_nobody_left = self._is_everybody and bool(self.others)
+            is_beginning = self.is_unbegun and waited_s >= LISTEN_S and not self.under_way
+            if is_nobody_left or is_beginning or waited_s >= LISTEN_S + FINISH_S:
+                return self.whole
+        return self.whole - self.empty
 
     @property
     def under_way(self) -> frozenset[str]:
@@ -118,7 +143,10 @@ class Sessions:
         if code in ("equal", "synced"):
             self._whole.add(peer)
             self._failed.discard(peer)
-            (self._empty.add if is_empty else self._empty.discard)(peer)
+            if is_empty:
+                self._empty.add(peer)
+            elif code == "synced":  # when equal, it may hold what it has of us
+                self._empty.discard(peer)
             return False
         if code == "stalled":
             return True
@@ -129,6 +157,17 @@ class Sessions:
     def is_whole(self, peer: str) -> bool:
         return peer in self._whole
 
+    def is_unbegun(self, validators: ValidatorSet, device: bytes) -> bool:
+        """Whether a network of these may not have begun, as those tell who hold nothing: they are a quorum
+        with `device`, and more than a third of the stake without it.
+
+        A network that begins while a third is absent must not wait for it. In one that goes on, all but a
+        third would have lost their disks. It is what lets a lost disk vote, too (`ledger.rejoining`).
+        """
+        weight = validators.weight(key for key in validators.stakes if peer_of(key) in self._empty)
+        own = validators.weight([device])
+        return validators.is_quorum(weight + own) and 3 * weight > validators.total
+
     def heard(
         self,
         here: Iterable[str],
@@ -137,9 +176,11 @@ class Sessions:
         came: bool = False,
         lacks: bool = False,
         is_new: bool = False,
+        is_unbegun: bool = False,
     ) -> Heard:
         whole, failed, empty = map(frozenset, (self._whole, self._failed, self._empty))
-        return Heard(frozenset(here), whole, failed, frozenset(others), came, lacks, is_new, empty)
+        those = frozenset(here), whole, failed, frozenset(others)
+        return Heard(*those, came, lacks, is_new, empty, is_unbegun)
 
 
 def lanes_of(heads: Mapping[Lane, Head], device: bytes) -> dict[int, Head]:
@@ -177,8 +218,8 @@ class OwnHead:
         return self.is_empty and now - self._ledger.replica.genesis.created < JUST_FOUNDED_MS
 
     async def learn(self, *, unless: trio.Event) -> None:
-        """Return when our lane may be gone on with, or `unless` this happens first. An empty disk waits for a
-        peer, and says so."""
+        """Return when our lane may be gone on with, or `unless` this happens first. If it has to wait for
+        somebody to come, it says so."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch)
             nursery.start_soon(_cancel_after, unless, nursery.cancel_scope)
@@ -193,7 +234,7 @@ class OwnHead:
             waited_s = trio.current_time() - begun
             if heard.is_enough(waited_s):
                 break
-            if waited_s >= LISTEN_S and not (heard.under_way or self._told.is_set()):
+            if waited_s >= LISTEN_S and not (heard.ends() or self._told.is_set()):
                 log.warning("nobody tells where our lane ends: nothing is said on it until somebody does")
                 self._told.set()
             marks = (LISTEN_S, LISTEN_S + FINISH_S, math.inf)
@@ -203,7 +244,7 @@ class OwnHead:
             log.warning(
                 "this disk was older than our word: %d peers told how our lane went on", len(heard.whole)
             )
-        elif not heard.whole:
+        elif not heard.whole - heard.empty:
             log.warning("nobody told where our lane ends: going on from what the disk holds")
         self.settle()
 
@@ -213,13 +254,13 @@ class OwnHead:
         self._told.set()
 
     async def known(self) -> None:
-        """Wait until we may speak. Raises UsageError (`head_unknown`) while nobody is there to ask."""
+        """Wait until we may speak. Raises UsageError (`head_unknown`) while nobody is there who can tell."""
         await self._told.wait()
         if not self.is_known:
             raise UsageError(
-                "this key may have been in use before, and nobody is there to tell what it said last",
+                "this key may have been in use before, and nobody is there who can tell what it said last",
                 code="head_unknown",
-                next_step="wait until a node of the network is connected, and try again",
+                next_step="wait until a node that holds the network's events is connected, and try again",
             )
 
     # -- what sync and links tell ------------------------------------------------------------------------
@@ -247,13 +288,14 @@ class OwnHead:
         for peer in here - self._asked if lacking else ():
             self._asked.add(peer)
             self._sync.need(lacking, peer)
-        device = self._ledger.device
+        device, validators = self._ledger.device, self._ledger.replica.validators
         return self._sessions.heard(
             here,
-            others_in(heads, self._ledger.replica.validators.stakes, device),
+            others_in(heads, validators.stakes, device),
             came=lanes_of(heads, device) != self._before,
             lacks=bool(lacking),
             is_new=self._is_new,
+            is_unbegun=self._sessions.is_unbegun(validators, device),
         )
 
     def _stand(self) -> tuple[dict[Lane, Head], list[Cid]]:

@@ -46,13 +46,14 @@ class Listening:
         here = [one for one in node.ground.nodes if self._is_here(one)]
         lacking = tuple(node.replica.heads_lacking())
         self._ask(here, lacking)
-        heads, key = node.replica.heads, node.key.public
+        heads, key, validators = node.replica.heads, node.key.public, node.replica.validators
         heard = self._sessions.heard(
             (self._names[one.index] for one in here),
-            others_in(heads, node.replica.validators.stakes, key),
+            others_in(heads, validators.stakes, key),
             came=lanes_of(heads, key) != self._before,
             lacks=bool(lacking),
             is_new=self._is_new,
+            is_unbegun=self._sessions.is_unbegun(validators, key),
         )
         waited_ms = node.ground.scheduler.now - self._begun
         if heard.is_enough(waited_ms / 1_000):

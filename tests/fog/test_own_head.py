@@ -24,6 +24,7 @@ from ledger.genesis import Allocation, Genesis, Validator
 from ledger.replica import Replica
 from ledger.signing import SigningKey
 from ledger.store import Store
+from ledger.validators import ValidatorSet
 from network.host import Host, open_host
 from network.identity import peer_of
 
@@ -101,7 +102,9 @@ def test_an_empty_peer_tells_nothing_while_others_are_heard() -> None:
     assert not told.is_enough(0)
     assert not told.is_enough(LISTEN_S + FINISH_S - 0.1)
     assert told.is_enough(LISTEN_S + FINISH_S)  # nobody drags it out for ever
-    assert replace(told, failed=frozenset([peer_of(THREE.public)])).is_enough(0)
+    alone = replace(told, failed=frozenset([peer_of(THREE.public)]))
+    assert not alone.is_enough(LISTEN_S - 0.1)  # somebody who holds something may come
+    assert alone.is_enough(LISTEN_S)
     one_of_two = heard(ONE, TWO, THREE, whole=(ONE, TWO), empty=[ONE])
     assert not one_of_two.is_enough(0)
     assert one_of_two.is_enough(LISTEN_S)
@@ -110,6 +113,64 @@ def test_an_empty_peer_tells_nothing_while_others_are_heard() -> None:
 def test_where_everybody_is_empty_nobody_waits() -> None:
     told = heard(ONE, TWO, whole=(ONE, TWO), others=[ONE, TWO], empty=[ONE, TWO], is_new=True)
     assert told.is_enough(0)
+    assert not replace(told, others=frozenset()).is_enough(0)  # an only founder knows of nobody
+
+
+def test_an_empty_peer_is_no_answer_to_a_disk_older_than_our_word() -> None:
+    """Though it is everybody who may be there: whoever told us of it holds more."""
+    told = heard(ONE, whole=(ONE,), others=[ONE], empty=[ONE])
+    for known in ({"came": True}, {"lacks": True}, {"came": True, "is_new": True}):
+        older = replace(told, **known)
+        assert not older.is_enough(LISTEN_S - 0.1)
+        assert not older.is_enough(1_000)
+        assert not replace(older, is_unbegun=True).is_enough(1_000)
+        holds = frozenset(map(peer_of, (ONE.public, TWO.public)))
+        assert replace(older, here=holds, whole=holds).is_enough(LISTEN_S + FINISH_S)
+
+
+def test_an_empty_disk_waits_longer_than_for_others_who_lost_theirs() -> None:
+    told = heard(ONE, whole=(ONE,), others=[ONE, TWO, THREE], empty=[ONE], is_new=True)
+    assert not told.is_enough(LISTEN_S + FINISH_S - 0.1)
+    assert told.is_enough(LISTEN_S + FINISH_S)
+    both = frozenset(map(peer_of, (ONE.public, TWO.public)))
+    assert replace(told, here=both, whole=both).is_enough(LISTEN_S)  # TWO holds something, nothing of ours
+
+
+def test_a_network_that_begins_does_not_wait_for_who_is_absent() -> None:
+    told = heard(ONE, TWO, whole=(ONE, TWO), others=[ONE, TWO, THREE], empty=[ONE, TWO], is_new=True)
+    begins = replace(told, is_unbegun=True)
+    assert not begins.is_enough(LISTEN_S - 0.1)
+    assert begins.is_enough(LISTEN_S)
+    assert not told.is_enough(LISTEN_S)
+    under_way = replace(begins, here=begins.here | {peer_of(THREE.public)})
+    assert not under_way.is_enough(LISTEN_S)
+    assert under_way.is_enough(LISTEN_S + FINISH_S)
+
+
+@pytest.mark.parametrize(
+    ("stakes", "empty", "is_unbegun"),
+    [
+        ([1, 1, 1, 1], 1, False),
+        ([1, 1, 1, 1], 2, True),
+        ([1, 1, 1], 1, False),
+        ([1, 1], 1, True),
+        ([1], 0, False),
+        ([1, 1, 1, 1, 1, 1, 1], 3, False),
+        ([1, 1, 1, 1, 1, 1, 1], 4, True),
+        ([70, 10, 10, 10], 2, False),  # it would be a quorum with nobody's word
+        ([10, 70, 10, 10], 1, True),
+    ],
+)
+def test_how_many_hold_nothing_where_a_network_has_not_begun(
+    stakes: list[int], empty: int, is_unbegun: bool
+) -> None:
+    """We are the first of them, and the next ones hold nothing."""
+    keys = [SigningKey(bytes([number]) * 32).public for number in range(1, len(stakes) + 1)]
+    validators = ValidatorSet.of(Validator(key, stake) for key, stake in zip(keys, stakes, strict=True))
+    sessions = Sessions()
+    for key in keys[1 : 1 + empty]:
+        sessions.ended(peer_of(key), "equal", is_empty=True)
+    assert sessions.is_unbegun(validators, keys[0]) is is_unbegun
 
 
 # -- how sessions went --------------------------------------------------------------------------------------
@@ -139,6 +200,8 @@ def test_a_session_cut_short_is_gone_on_with() -> None:
 def test_a_peer_is_empty_until_it_holds_something() -> None:
     sessions, here = Sessions(), [peer_of(ONE.public)]
     sessions.ended(here[0], "equal", is_empty=True)
+    assert sessions.heard(here, ()).empty == frozenset(here)
+    sessions.ended(here[0], "equal")  # it got from us what we have
     assert sessions.heard(here, ()).empty == frozenset(here)
     sessions.ended(here[0], "synced")
     assert not sessions.heard(here, ()).empty
@@ -259,6 +322,31 @@ async def test_two_empty_peers_do_not_decide_while_another_is_heard(lane: list[E
                 await us.meets(other)
             await us.head.learn(unless=trio.Event())
             assert us.seq == len(lane) - 1
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(("kept", "came"), [(2, 1), (0, 0)], ids=["part of our lane came", "lost"])
+async def test_an_empty_peer_alone_decides_nothing(lane: list[Event], kept: int, came: int) -> None:
+    """It lost its disk as well. Who knows our lane comes only after the time in which others are waited for;
+    it used to be too late, and the next event was the rival of one that it had."""
+    with trio.fail_after(DEADLINE_S):
+        async with (
+            running(ONE, []) as empty,
+            running(TWO, lane) as knows,
+            running(US, lane[:kept]) as us,
+        ):
+            us.ledger.replica.ingest([event.wire for event in lane[kept:][:came]], peer="gone", now=NOW)
+            await us.meets(empty)
+            learnt = trio.Event()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(learn, us, learnt)
+                await us.first_session()
+                with trio.move_on_after(LISTEN_S + 1):  # how long it waits is what is shown
+                    await learnt.wait()
+                assert not learnt.is_set()
+                await us.meets(knows)
+                await learnt.wait()
+            assert await next_seq(us) == len(lane)
 
 
 @pytest.mark.trio
