@@ -8,8 +8,9 @@ How many, and what follows, depends on our disk:
                    unless an answer holds a vote of ours that it does not know
     it never did   more than two thirds of the stake WITHOUT us (if we have a third or more ourselves: all
                    others). We leave every slot that we may have seen
-    it never did, and need not have: our first epoch, of which nobody shows a certificate
-                   a quorum, itself included, and no slot is left
+    it never did, and need not have: our first epoch, of which nobody shows a certificate, nor a vote of ours
+                   above its first slot, which takes one
+                   a quorum, itself included, and no slot is left but for votes of ours in the first
 
 Why that is enough for a lost disk. Say that we had come as far as slot s. Then more than two thirds of the
 stake had voted in slot s-1. More than two thirds other than us answer, so they share more than a third with
@@ -129,10 +130,10 @@ class Rejoining:
         if not self.has_voted and any(map(self._shows_us_ahead, chain.from_iterable(answers.values()))):
             return False
         self.was_answered = True
-        is_lost = not self.has_voted and not self._may_begin(shown)
+        seen = max([shown, *((one.vote.epoch, one.vote.slot - 1) for one in forgotten)])
+        is_lost = not self.has_voted and not self._may_begin(seen)
         if forgotten or is_lost:
-            epoch, slot = max([shown, *((one.vote.epoch, one.vote.slot - 1) for one in forgotten)])
-            self._lose((epoch, slot + UNSHOWN))
+            self._lose((seen[0], seen[1] + UNSHOWN))
         self._keep_to(forgotten)
         for one in forgotten:
             if one.vote.epoch == self.voter.epoch:
@@ -143,12 +144,16 @@ class Rejoining:
         self._abstain(max(final, *self.left))
         return True
 
-    def _may_begin(self, shown: tuple[int, int]) -> bool:
+    def _may_begin(self, seen: tuple[int, int]) -> bool:
         """Whether this is our first epoch, and nothing was decided in it as far as anybody shows or ever told
-        us."""
+        us. `seen`: the last certificate that there must have been.
+
+        Votes of ours in the first slot take none. If nothing else was learnt before an earlier start, UNSHOWN
+        slots are left and not more, and what was enough then still is.
+        """
         epoch = self.voter.epoch
         assert self._key is not None
-        if shown != (epoch, 0) or self.left.lost != NOWHERE:
+        if seen != (epoch, 0) or self.left.lost > (epoch, UNSHOWN):
             return False
         return not epoch or self._key.public not in sets.validators_of(self.candidates.root.state, epoch - 1)
 

@@ -101,11 +101,13 @@ ABSTAINS = {
     "asking": "\nthis validator casts no vote yet: more than two thirds of the stake must first be here and"
     " say what it voted before: itself included, or without it if its disk is new. If they never will be, see"
     " `fog stake forget --help`",
+    "alone": "\nthis validator casts no vote in the open slot, and nobody else can end it: its disk is older"
+    " than what it voted there. Put back its data directory as it was last, or see `fog stake forget --help`",
     "lost": "\nthis validator casts no vote in the open slot: it lost what its disk held, and may have voted"
     " there. It will when others have ended that slot. If they cannot without it: put back its data directory"
     " as it was last, or see `fog stake forget --help`",
 }
-"""By what `FinalityState.abstains` says."""
+"""By what `FinalityState.abstains` says; `alone`: `lost` where there is no other validator."""
 
 
 def finality_text(state: Status) -> str:
@@ -121,7 +123,8 @@ def finality_text(state: Status) -> str:
             f"\nhalted: nothing becomes final; only {still.weight} of {still.total} stake is heard,"
             f" and more than two thirds are needed; silent: {', '.join(silent) or 'nobody'}"
         )
-    halted += ABSTAINS[state.finality.abstains]
+    abstains = state.finality.abstains
+    halted += ABSTAINS["alone" if abstains == "lost" and len(seats) == 1 else abstains]
     return (
         f"finality: {state.finality.kind}, {len(seats)} validator{'s' * (len(seats) > 1)}"
         f"{' (this node is one)' if here else ''}; f = {state.finality.tolerates} may fail; {need}{halted}"

@@ -163,6 +163,19 @@ def test_status_says_who_must_be_up(socket: Path, capsys: Capture) -> None:
     assert f"solo, 1 validator (this node is one); f = 0 may fail; must be up: {ME[:16]}" in said
 
 
+@pytest.mark.parametrize(("seats", "why"), [(1, "nobody else can end it"), (2, "when others have ended")])
+def test_status_says_what_ends_it_when_a_validator_may_not_vote(
+    socket: Path, capsys: Capture, seats: int, why: str
+) -> None:
+    validators = [ValidatorSeat(account=f"{n:064x}", stake=1, here=not n) for n in range(seats)]
+    finality = structs.replace(STATUS.finality, validators=validators, abstains="lost")
+    with node(socket, "status", structs.replace(STATUS, finality=finality)):
+        assert run(["status"]) == Exit.OK
+    said = capsys.readouterr().out
+    assert why in said
+    assert "fog stake forget" in said
+
+
 @pytest.mark.parametrize(
     ("bond", "streak", "ppm", "said"),
     [

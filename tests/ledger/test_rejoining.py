@@ -384,6 +384,48 @@ def test_to_be_told_of_one_s_words_is_not_to_have_voted():
     assert node.rejoin(said_by(council, "v0", "v1", "v2"), now=council.now)
 
 
+@pytest.mark.parametrize(("told", "begins"), [(1, True), (2, False)])
+def test_who_was_told_of_its_word_at_the_beginning_needs_no_more_after_the_next_start(
+    told: int, begins: bool
+):
+    """Four founders, of whom one is silent; v3 lost its disk. A quorum with it used to be enough
+    once, and never again. In the second slot it voted only if the first had a certificate."""
+    council = Council(4)
+    for name in council.names:
+        council.stop(name)
+    for name in ("v0", "v1"):
+        council.start(name)
+    skipped = word(council, "v3", told, Phase.SKIP)
+    council.nodes["v0"].hear(skipped.encode(), now=council.now)
+    council.start("v3")
+    for _ in range(3):
+        node = council.nodes["v3"]
+        assert node.rejoin(said_by(council, "v0", "v1"), now=council.now) is begins
+        assert not node.store.has_voted
+        assert node.store.left == Left(lost=(0, told + 1))
+        council.start("v3", council.stop("v3"))
+    node = council.nodes["v3"]
+    assert node.rejoin(said_by(council, "v0", "v1"), now=council.now) is begins
+    assert not finalizes(council, node, told)
+
+
+def test_a_certificate_of_the_beginning_is_not_forgotten_by_the_next_start():
+    """Though only whoever did not see it is there then."""
+    council = Council(4)
+    for name in council.names:
+        council.stop(name)
+    for name in ("v0", "v1", "v2", "v3"):
+        council.start(name)
+    skips = [word(council, name, 1, Phase.SKIP) for name in ("v0", "v1", "v2")]
+    council.nodes["v2"].hear(Certificate.of(skips).encode(), now=council.now)
+    node = council.nodes["v3"]
+    assert not node.rejoin(said_by(council, "v0", "v2"), now=council.now)
+    council.start("v3", council.stop("v3"))
+    node = council.nodes["v3"]
+    assert not node.rejoin(said_by(council, "v0", "v1"), now=council.now)
+    assert node.rejoin(said_by(council, "v0", "v1", "v2"), now=council.now)
+
+
 def test_a_disk_that_does_not_take_what_was_learnt_keeps_it_silent():
     council = Council(4)
     slot = old_copy(council)
@@ -422,6 +464,28 @@ def test_the_operator_s_word_holds_after_the_next_start_and_what_was_told_too():
     assert not node.abstains
     assert not finalizes(council, node, slot)
     assert finalizes(council, node, slot + 1)
+
+
+def test_the_only_validator_stops_at_a_word_that_its_disk_does_not_know_until_its_operator_says_so():
+    """Its disk is an older copy, and nobody else can end the slot in which it has spoken."""
+    council = Council(1)
+    alice = Author(council.genesis, "alice")
+    decide(council, alice)
+    council.run(3_000)
+    node = council.nodes["v0"]
+    node.hear(word(council, "v0", node._voting.voter.slot, Phase.SKIP).encode(), now=council.now)
+    for _ in range(2):
+        decide(council, alice)
+        council.run(10_000)
+        assert paid(council.nodes["v0"]) == 1
+        assert council.nodes["v0"].abstains
+        assert not council.nodes["v0"].is_silent
+        council.start("v0", council.stop("v0"))
+    council.nodes["v0"].forget_votes()
+    decide(council, alice)
+    council.run(10_000)
+    assert paid(council.nodes["v0"]) == 4
+    assert not council.faults
 
 
 @pytest.mark.parametrize("at", [0, 31, 32, -1])
