@@ -73,8 +73,15 @@ class Exchange:
         forked: Callable[[Sequence[ForkProof]], None],
         lied: Callable[[Sequence[Warrant]], None],
     ) -> None:
-        """`forked` hears of lanes that what arrived showed to be forked, `lied` of lies about places."""
+        """`forked` hears of lanes that what stands here showed to be forked, `lied` of lies about places."""
         self._forked, self._lied = forked, lied
+
+    def tell_faults(self, forks: Sequence[ForkProof], warrants: Sequence[Warrant]) -> None:
+        """What the ledger brought to light, in whatever it answered."""
+        if forks:
+            log.warning("%d proofs of forked lanes, the first: %r", len(forks), forks[0])
+        self._forked(forks)
+        self._lied(warrants)
 
     @classmethod
     async def open(cls, host: Host, ledger: ReplicaThread, *, flush_ms: int) -> Exchange:
@@ -124,10 +131,7 @@ class Exchange:
         for code, message in result.rejected:
             log.info("from %s: %s (%s)", peer, message, code)
             self._host.blame(peer, code)
-        for proof in result.forks:
-            log.warning("a forked lane: %r", proof)
-        self._forked(result.forks)
-        self._lied(result.warrants)
+        self.tell_faults(result.forks, result.warrants)
         if result.admitted:
             ledger.arrived.advance()
         return result

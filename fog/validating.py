@@ -141,6 +141,7 @@ class Validating:
             self._ledger.advanced.advance()
         if reaction.faults:
             self._faults(reaction.faults)
+        self._exchange.tell_faults(reaction.forks, reaction.warrants)
         if reaction.missing:
             self._exchange.sync.need(reaction.missing, peer or "")
         if reaction.is_behind:

@@ -17,6 +17,7 @@ from ledger.candidates import Root
 from ledger.errors import RemoteError
 from ledger.execution import Rules
 from ledger.finality import Diverged
+from ledger.found import Found
 from ledger.holdings import Holdings
 from ledger.restart import frontier_after, state_after
 from ledger.signing import SigningKey
@@ -57,6 +58,7 @@ class Memory(Standing):
         self._is_behind = False  # the store may know more than memory: rebuild before anything else
         self._diverged: Diverged | None = None
         self._moved = False  # something became final since the last reaction
+        self._found = Found()  # by a checkpoint that needed what waited
         self._interval_ms = interval_ms
         self._make_voter = voter
         self._epoch_length = epoch_length(store.genesis)

@@ -19,8 +19,8 @@ class Ingested:
     pending   how many of this call wait;  missing  ids to fetch so that they can stand
     rejected  (code, message): broken rules, to be held against the peer
     unjudged  how many of this call do not stand, for whatever reason: whoever passes them on answers for them
-    forks     proofs of forks that this call brought to light
-    warrants  proofs that events were signed for places where they cannot stand
+    forks     proofs of forks that this call brought to light, or a checkpoint did since the last answer
+    warrants  proofs that events were signed for places where they cannot stand, likewise
     """
 
     admitted: list[Event]
@@ -59,6 +59,7 @@ class Reaction:
     ask_votes  (epoch, slot): certificates or proposals from there on are missing; ask others for `ballots`
     is_behind  others are further: ask them for checkpoints
     faults     validators that contradicted themselves
+    forks, warrants   what a checkpoint brought to light since the last answer, as in `Ingested`
     next       call `step` again at this moment (unix ms), or when something arrives
     """
 
@@ -69,4 +70,6 @@ class Reaction:
     ask_votes: tuple[int, int] | None
     is_behind: bool
     faults: list[VoteFault]
+    forks: list[ForkProof]
+    warrants: list[Warrant]
     next: int | None

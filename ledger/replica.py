@@ -96,14 +96,15 @@ class Replica(Memory):
         with self._serving(), self._writing():
             batch = self._admission.take(wires, peer=peer, now=now, asked=asked)
             self._store_batch(batch)
+            forks, warrants = self._found.take()
             return Ingested(
                 admitted=batch.admitted,
                 pending=sum(event.id in self._admission.pending for event in batch.waiting),
                 missing=self._to_fetch(batch),
                 rejected=batch.rejected,
-                forks=batch.forks,
+                forks=forks + batch.forks,
                 unjudged=batch.unjudged,
-                warrants=batch.warrants,
+                warrants=warrants + batch.warrants,
             )
 
     def append(
@@ -308,6 +309,7 @@ class Replica(Memory):
         missing = list(voting.judging.missing)
         if missing and voting.voter.unsettled is not None:
             missing = self._lacking(missing, now)
+        forks, warrants = self._found.take()
         reaction = Reaction(
             send=voting.to_send,
             is_new=is_new,
@@ -316,6 +318,8 @@ class Replica(Memory):
             ask_votes=voting.asks,
             is_behind=voting.is_behind,
             faults=voting.faults,
+            forks=forks,
+            warrants=warrants,
             next=voting.next(now),
         )
         voting.to_send, voting.faults = [], []
@@ -328,7 +332,9 @@ class Replica(Memory):
         missing = self._admission.missing(tips)
         if missing:
             with self._writing():
-                self._store_batch(self._admission.demand(missing, now=now))
+                batch = self._admission.demand(missing, now=now)
+                self._store_batch(batch)
+            self._found.keep(batch.forks, batch.warrants)
             missing = self._admission.missing(missing)
         return self._admission.pending.lacking(missing)
 

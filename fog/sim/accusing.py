@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant
 from fog.accuser import Evidence, is_worth_saying, offence_of
 from ledger.evidence import VoteFault
-from ledger.reactions import Ingested
+from ledger.reactions import Ingested, Reaction
 
 if TYPE_CHECKING:
     from fog.sim.node import Node
@@ -34,7 +34,7 @@ class Accusing:
         self._draw: random.Random = node.ground.draw("accusing", node.index, node.life)
         self._known: dict[bytes, None] = {}
 
-    def events(self, found: Ingested) -> None:
+    def events(self, found: Ingested | Reaction) -> None:
         self._take([EvidenceFork(proof) for proof in found.forks])
         self._take([EvidenceWarrant(warrant) for warrant in found.warrants])
 

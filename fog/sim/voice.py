@@ -99,6 +99,7 @@ class Voice:
         if reaction.is_behind:
             node.sync_with(node.somebody() if source is None else source, ())
         node.accusing.votes(reaction.faults)
+        node.accusing.events(reaction)
         if reaction.ask_votes is not None:
             self._wanted = reaction.ask_votes
             self._ask()

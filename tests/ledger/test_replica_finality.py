@@ -115,6 +115,38 @@ def test_what_a_quorum_ordered_stands_whatever_our_clock_says():
     assert node.state.root == leader.state.root
 
 
+def test_what_a_checkpoint_brings_to_light_is_told_with_the_next_answer():
+    """Our clock is behind: the rival waits, and stands when a checkpoint has it. Then a proof is there, in a
+    call that answers with none."""
+    leader = anchor(GENESIS)
+    one, rival = Author(GENESIS, "alice").fork(pay("bob", 1), pay("carol", 1))
+    feed(leader, one, rival)
+    finalize(leader, NOW)
+    late = NOW - 2 * FUTURE_MS_MAX
+    for next_answer in (lambda node: node.step(late), lambda node: feed(node, now=late)):
+        node = replica(GENESIS)
+        feed(node, one)
+        assert feed(node, rival, now=late).forks == []
+        follow(node, leader, now=late)
+        assert [set(proof.ids) for proof in next_answer(node).forks] == [{one.id, rival.id}]
+        assert node.step(late).forks == feed(node, now=late).forks == []
+
+
+def test_a_lie_that_a_checkpoint_brings_to_light_is_told_as_well():
+    """Who sees that a lie is one has to have its parents: here they come with the checkpoint."""
+    leader, node = anchor(GENESIS), replica(GENESIS)
+    alice = Author(GENESIS, "alice")
+    first = alice.says(pay("bob", 1))
+    late = NOW - 2 * FUTURE_MS_MAX
+    lie = alice.says(pay("bob", 2), ts=late)
+    feed(leader, first)
+    finalize(leader, NOW)
+    assert feed(node, first, lie, now=late).warrants == []
+    node.apply(*leader.store.run(1, 1), late)
+    [warrant] = node.step(late).warrants
+    assert warrant.header(GENESIS.net).seq == 1
+
+
 def test_different_roots_stop_the_node_loudly():
     """One of the two executes wrongly: nothing is kept, and no further step is taken."""
     leader, node = anchor(GENESIS), replica(GENESIS, rules=PayingRules(bias=1))
