@@ -56,7 +56,8 @@ WARRANTS_MAX: Final = 8
 """Made of the lies in one call: a peer that sends one is dropped, so more are of no use."""
 
 RIVALS_PER_LANE_MAX: Final = 64
-"""Rivals kept of a forked lane. One proves the fork; more are kept only if what waits refers to them."""
+"""Rivals kept of a forked lane; more only if what waits refers to them. What those left out prove is told all
+the same: which of them costs somebody a bond, only the rules know."""
 
 TIPS_MAX: Final = 256
 """Tips remembered, to be named as parents of our own events."""
@@ -71,7 +72,8 @@ class Batch:
     `own` are the events that it brought, as opposed to those that waited for them: what is wrong with one
     that waited is not this peer's fault. `admitted`, parents first, is `chain` (events that extend their
     lanes) and `rivals` together; both are to be stored. Before them `ancestors`: ordered at or below the
-    snapshot that the store began from, and named by an event here.
+    snapshot that the store began from, and named by an event here. Of `forks` those are to be stored whose
+    rivals are; `unkept` are of rivals that found no room, the ids in `left_out`.
     """
 
     admitted: list[Event] = field(default_factory=list)
@@ -80,6 +82,8 @@ class Batch:
     rivals: list[Event] = field(default_factory=list)
     unproven: list[Event] = field(default_factory=list)
     forks: list[ForkProof] = field(default_factory=list)
+    unkept: list[ForkProof] = field(default_factory=list)
+    left_out: set[Cid] = field(default_factory=set)
     waiting: list[Event] = field(default_factory=list)
     rejected: list[tuple[str, str]] = field(default_factory=list)
     warrants: list[Warrant] = field(default_factory=list)
@@ -144,13 +148,7 @@ class Admission:
 
     def stand(self, event: Event, batch: Batch) -> None:
         """Let an event stand whose parents do. Raises RemoteError when its structure is wrong."""
-        node = node_of(event)
-        self._fetch_places(node.parents)
-        try:
-            check_structure(event, self._places)
-        except RemoteError:
-            self.store.require_places({id: self._places[id] for id in node.parents})
-            raise
+        node = self._checked(event)
         if self._is_on_chain(event):
             self.heads[event.lane] = (event.header.seq, event.id)
             batch.chain.append(event)
@@ -160,6 +158,16 @@ class Admission:
             self._stand_as_rival(event, batch)
         batch.admitted.append(event)
         self._remember(event, node)
+
+    def _checked(self, event: Event) -> Node:
+        node = node_of(event)
+        self._fetch_places(node.parents)
+        try:
+            check_structure(event, self._places)
+        except RemoteError:
+            self.store.require_places({id: self._places[id] for id in node.parents})
+            raise
+        return node
 
     def demand(self, ids: Iterable[Cid], *, now: int) -> Batch:
         """A certified checkpoint needs these: limits and clocks that keep strangers out do not hold for them,
@@ -273,9 +281,10 @@ class Admission:
                 if self.pending.add(event, peer=peer, missing=missing, now=now, demanded=demanded):
                     batch.waiting.append(event)
                 continue
-            if self._is_over_a_limit(event):
-                continue
             try:
+                if self._is_over_a_limit(event):
+                    self._leave_out(event, batch)
+                    continue
                 self.stand(event, batch)
             except RemoteError as error:
                 if event.id in batch.own:
@@ -325,13 +334,23 @@ class Admission:
         """Each place of a lane that forked is proven by itself: who answers for it may be somebody else."""
         batch.rivals.append(event)
         self._rivals[event.lane] += 1
+        self._note_rival(event, batch)
+        self._late_rivals.keep(event)
+        self.forked.add(event.lane)
+
+    def _leave_out(self, event: Event, batch: Batch) -> None:
+        """There is no room for it: nothing of it is kept, and what it proves is told."""
+        self._checked(event)
+        if not self._is_on_chain(event):
+            batch.left_out.add(event.id)
+            self._note_rival(event, batch)
+
+    def _note_rival(self, event: Event, batch: Batch) -> None:
         head = self.heads.get(event.lane)
         if head is not None and head[0] < event.header.seq and event.lane in self.forked:
             self._prove_against(self._late_rivals.at(event), event, batch)  # it follows a rival
         else:
             batch.unproven.append(event)
-        self._late_rivals.keep(event)
-        self.forked.add(event.lane)
 
     def _prove(self, batch: Batch) -> None:
         """What came to places of a chain, against what is there: one question to the store for all of it."""
@@ -339,9 +358,8 @@ class Admission:
             return
         wanted = {place_key(event) for event in batch.unproven}
         here = {key: event for event in batch.chain if (key := place_key(event)) in wanted}
-        for wire in self.store.chain_at(wanted.difference(here)):
-            event = events.without_body(events.parse(wire, net=self.net, verify_signature=False))
-            here.setdefault(place_key(event), event)
+        for event in self.store.chain_at(wanted.difference(here)):
+            here.setdefault(place_key(event), events.without_body(event))
         for event in batch.unproven:
             other = here.get(place_key(event))
             # Below a snapshot it need not be here; others have it, and the proof.
@@ -350,7 +368,8 @@ class Admission:
 
     def _prove_against(self, other: Event | None, event: Event, batch: Batch) -> None:
         if other is not None:
-            batch.forks.append(ForkProof.of(other, event))
+            proofs = batch.unkept if event.id in batch.left_out else batch.forks
+            proofs.append(ForkProof.of(other, event))
 
     @property
     def levels(self) -> dict[str, int]:

@@ -83,18 +83,22 @@ class EventRows:
         with reading(self.engine) as connection:
             return {leaves[leaf] for leaf in tiles.held(connection, leaves)}
 
-    def chain_at(self, places: Iterable[tuple[bytes, int, int]]) -> Iterator[bytes]:
-        """Wires of what is in a lane at each of these (by, lane, seq), where something is. Below the snapshot
-        it comes without its body, and perhaps with a rival of it."""
+    def chain_at(self, places: Iterable[tuple[bytes, int, int]]) -> Iterator[Event]:
+        """What is in a lane at each of these (by, lane, seq), where something is. Below the snapshot it comes
+        without its body, and perhaps with a rival of it. Raises StoreCorrupt."""
         wanted = list(dict.fromkeys(places))
         tables = (EVENT,) if self.base is None else (EVENT, ANCESTOR)
-        with reading(self.engine) as connection:
+        with reading(self.engine) as connection, self._ours("an event"):
             for start in range(0, len(wanted), IDS_AT_ONCE):
                 some = wanted[start : start + IDS_AT_ONCE]
                 values = tuple(value for place in some for value in place)
                 for table in tables:
                     query = _at_places(connection.dialect, table, len(some))
-                    yield from (wire for [wire] in connection.exec_driver_sql(query, values))
+                    for id, wire in connection.exec_driver_sql(query, values):
+                        event = events.parse(wire, net=self.net, verify_signature=False)
+                        if event.id != id:  # it would become half of a proof that proves nothing
+                            raise corrupt(self._name, f"an event reads as {event.id}, which it is not")
+                        yield event
 
     def rival_lanes(self) -> set[Lane]:
         """The lanes that have rivals here."""
@@ -222,10 +226,10 @@ class EventRows:
 
     @contextlib.contextmanager
     def _ours(self, what: str) -> Iterator[None]:
-        """Bytes that we wrote and cannot read are damage, not somebody's bad input."""
+        """What we wrote and cannot read is damage, not somebody's bad input. It need not even be bytes."""
         try:
             yield
-        except RemoteError as error:
+        except (RemoteError, TypeError) as error:
             raise corrupt(self._name, f"{what}: {error}") from error
 
     @property
@@ -259,10 +263,10 @@ def _at_places(dialect: sa.Dialect, table: sa.Table, count: int) -> str:
     mark = "?" if dialect.paramstyle == "qmark" else "%s"
     places = "VALUES " + ", ".join([f"({mark}, {mark}, {mark})"] * count)
     if table is ANCESTOR:
-        return f'SELECT wire FROM {table.name} WHERE ("by", lane, seq) IN ({places})'
+        return f'SELECT id, wire FROM {table.name} WHERE ("by", lane, seq) IN ({places})'
     return f"""
         WITH place ("by", lane, seq) AS ({places})
-        SELECT t.wire FROM place p CROSS JOIN {table.name} t
+        SELECT t.id, t.wire FROM place p CROSS JOIN {table.name} t
         WHERE t."by" = p."by" AND t.lane = p.lane AND t.seq = p.seq
     """
 

@@ -102,7 +102,7 @@ class Replica(Memory):
                 pending=sum(event.id in self._admission.pending for event in batch.waiting),
                 missing=self._to_fetch(batch),
                 rejected=batch.rejected,
-                forks=forks + batch.forks,
+                forks=forks + batch.forks + batch.unkept,
                 unjudged=batch.unjudged,
                 warrants=warrants + batch.warrants,
             )
@@ -334,7 +334,7 @@ class Replica(Memory):
             with self._writing():
                 batch = self._admission.demand(missing, now=now)
                 self._store_batch(batch)
-            self._found.keep(batch.forks, batch.warrants)
+            self._found.keep(batch.forks + batch.unkept, batch.warrants)
             missing = self._admission.missing(missing)
         return self._admission.pending.lacking(missing)
 

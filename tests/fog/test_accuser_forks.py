@@ -17,6 +17,7 @@ from domain.rules.execute import VERSION
 from fog.accuser import OF_ONE_MAX, Accuser, is_worth_saying
 from fog.replica_thread import ReplicaThread
 from ledger import event as events
+from ledger.admission import RIVALS_PER_LANE_MAX
 from ledger.cid import Cid
 from ledger.cut import lane_head
 from ledger.event import LANE_LEDGER, Event
@@ -171,6 +172,26 @@ async def test_a_bond_pays_for_the_fork_that_mattered_though_its_lane_was_closed
     village.finalize()
     assert is_closed(village.replica.state, key_of("stranger").public, LANE_LEDGER)
     assert village.at_stake == left
+
+
+@pytest.mark.trio
+async def test_rivals_that_cost_nothing_leave_room_for_the_one_that_costs_a_bond(village: Village) -> None:
+    """As many as are kept of a lane, and some more, before the other spend is shown."""
+    spent = village.phone(0, 5, acct=ALICE)
+    village.hear(spent)
+    village.finalize()
+    async with village.accusing():
+        worthless = [village.phone(1, amount, after=spent) for amount in range(RIVALS_PER_LANE_MAX + 5)]
+        village.accuser.forks(village.hear(*worthless).forks)
+        await village.said(1)
+        village.finalize()
+        assert village.at_stake == BOND
+        found = village.hear(village.phone(0, 6, acct=ALICE))
+        assert found.admitted == []
+        village.accuser.forks(found.forks)
+        await village.said(2)
+    village.finalize()
+    assert village.at_stake < BOND
 
 
 @pytest.mark.trio

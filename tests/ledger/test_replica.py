@@ -281,13 +281,39 @@ def test_rivals_beyond_the_bound_stay_out_unless_somebody_honest_needs_them(monk
     alice, bob = Author(GENESIS, "alice"), Author(GENESIS, "bob")
     rivals = [alice.says(pay("carol", n), after=None) for n in range(1, 10)]
     taken = feed(node, *rivals)
-    assert (len(taken.admitted), len(taken.forks)) == (6, 5)
+    assert (len(taken.admitted), len(taken.forks)) == (6, 8)
+    assert len(node.store.fork_proofs()) == 5
     assert node.metrics["dropped.rivals_full"] == 3
     [left_out, *_] = [event for event in rivals if event not in taken.admitted]
     honest = bob.says(pay("carol", 1), seen=[left_out])
     assert feed(node, honest).missing == [left_out.id]
     assert feed(node, left_out).admitted == [left_out, honest]
     assert node.missing([honest.id, left_out.id]) == []
+    assert len(node.store.fork_proofs()) == 6
+
+
+@pytest.mark.parametrize("limit", ["RIVALS_PER_LANE_MAX", "UNORDERED_MAX"])
+def test_what_a_rival_proves_is_told_though_there_is_no_room_for_it(
+    monkeypatch: pytest.MonkeyPatch, limit: str
+):
+    """At a place of the chain, and after another rival; and a lie that finds no room is a lie."""
+    alice = Author(GENESIS, "alice")
+    one, rival = alice.fork(pay("bob", 1), pay("carol", 1))
+    after_one, after_rival = alice.says(pay("bob", 2), after=one), alice.says(pay("carol", 2), after=rival)
+    another, more = alice.says(pay("bob", 3), after=None), alice.says(pay("carol", 3), after=rival)
+    node = replica(GENESIS)
+    feed(node, one, rival, after_rival)
+    monkeypatch.setattr(admission, limit, 2)
+    taken = feed(node, another, more)
+    assert taken.admitted == []
+    pairs = [{one.id, another.id}, {after_rival.id, more.id}]
+    assert sorted(map(sorted, (set(proof.ids) for proof in taken.forks))) == sorted(map(sorted, pairs))
+    assert len(node.store.fork_proofs()) == 1
+    assert len(feed(node, another).forks) == 1
+    lie = Author(GENESIS, "bob").says(pay("carol", 1), after=one)
+    assert feed(node, lie, alice.says(pay("bob", 1), after=one, lc=9)).rejected
+    monkeypatch.undo()
+    assert feed(node, after_one).admitted == [after_one]
 
 
 def test_what_found_no_room_to_wait_is_not_taken_for_good():

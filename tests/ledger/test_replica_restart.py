@@ -163,6 +163,22 @@ def test_nothing_is_said_upon_a_bit_that_our_own_disk_lost(tmp_path: Path):
         reopened(url).append("pay", 1, pay("bob", 1), now=NOW)
 
 
+@pytest.mark.parametrize("wire", ["substr(wire, 2)", "'none'", "(SELECT wire FROM event WHERE seq = 1)"])
+def test_what_stands_at_the_place_of_a_rival_is_ours_to_read(tmp_path: Path, wire: str):
+    """A row that is cut, no bytes at all, or another event's: the rival is good, and no false proof comes of
+    it."""
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    node, author = anchor(GENESIS, url=url), Author(GENESIS, "alice")
+    one, rival = author.fork(pay("bob", 1), pay("carol", 1))
+    feed(node, one, author.says(pay("bob", 2)))
+    finalize(node, NOW)
+    with node.store.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE event SET wire = {wire} WHERE seq = 0")
+    node.store.close()
+    with pytest.raises(StoreCorrupt, match="an event"):
+        feed(reopened(url), rival)
+
+
 def damage(node: Replica, column: str) -> None:
     with node.store.engine.begin() as connection:
         connection.exec_driver_sql(f"UPDATE event SET {column} = {column} + 1048576")
