@@ -103,8 +103,11 @@ class Heard:
                 return False
         return bool(told) or not (self.came or self.lacks or self.is_new)
 
-    def ends(self) -> bool:
-        """Whether it is enough after FINISH_S at the latest, whoever comes."""
+    def may_end(self, waited_s: float) -> bool:
+        """Whether it may yet be enough within the minute though nobody else comes: a session may end whole,
+        or those who hold nothing be believed. Who would speak had better wait so long, and no longer."""
+        if waited_s >= LISTEN_S + FINISH_S:
+            return False
         return bool(self.under_way or (self.is_new and self.whole and not self.came))
 
     def _told(self, waited_s: float) -> frozenset[str]:
@@ -234,7 +237,7 @@ class OwnHead:
             waited_s = trio.current_time() - begun
             if heard.is_enough(waited_s):
                 break
-            if waited_s >= LISTEN_S and not (heard.ends() or self._told.is_set()):
+            if waited_s >= LISTEN_S and not (heard.may_end(waited_s) or self._told.is_set()):
                 log.warning("nobody tells where our lane ends: nothing is said on it until somebody does")
                 self._told.set()
             marks = (LISTEN_S, LISTEN_S + FINISH_S, math.inf)

@@ -86,6 +86,19 @@ def test_an_empty_disk_says_nothing_before_somebody_answered() -> None:
     assert heard(ONE, whole=(ONE,), others=[ONE, TWO], is_new=True).is_enough(LISTEN_S)
 
 
+def test_who_would_speak_is_put_off_for_a_minute_and_then_told() -> None:
+    """By a peer that takes up a session and never ends it: cut short, it is asked again and again."""
+    last_s = LISTEN_S + FINISH_S
+    for drags in (heard(ONE, is_new=True), heard(ONE, came=True), heard(ONE, lacks=True)):
+        assert drags.may_end(last_s - 0.1)
+        assert not drags.may_end(last_s)
+        assert not drags.is_enough(last_s)
+    empty = heard(ONE, whole=(ONE,), others=[ONE, TWO], empty=[ONE], is_new=True)
+    assert empty.may_end(last_s - 0.1)
+    assert empty.is_enough(last_s)
+    assert not heard(is_new=True).may_end(LISTEN_S)  # nobody is there
+
+
 def test_the_last_event_below_a_snapshot_is_waited_for() -> None:
     """Also when everybody was heard who is here: whoever has it may come yet."""
     told = heard(ONE, TWO, whole=(ONE, TWO), others=[ONE, TWO], lacks=True)
