@@ -17,6 +17,7 @@ gives, whichever process was asked. A worker that died is not missed: what it ha
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import select
@@ -245,11 +246,17 @@ class _Worker:
 
 def _reserve(fd: int, size: int) -> None:
     """Make a file so long, and its room on the disk its own: a hole in it, once the disk is full, would end
-    whoever writes there with a signal. macOS has only the hole."""
+    whoever writes there with a signal. macOS has only the hole, and some file systems, where the C library
+    does not fill it itself (musl)."""
     if sys.platform == "linux":
-        os.posix_fallocate(fd, 0, size)
-    else:
-        os.ftruncate(fd, size)
+        try:
+            os.posix_fallocate(fd, 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+        else:
+            return
+    os.ftruncate(fd, size)
 
 
 def _by_room(worker: _Worker) -> int:

@@ -201,6 +201,15 @@ def test_the_memory_of_a_worker_has_its_room_on_the_disk():
         assert os.fstat(file.fileno()).st_blocks * 512 >= 1024 * 1024
 
 
+def test_where_no_room_is_given_the_file_is_as_long_all_the_same():
+    """Linux refuses to give room of no size as a file system does that gives none (EINVAL)."""
+    with tempfile.TemporaryFile() as file:
+        file.write(bytes(10))
+        file.flush()
+        _reserve(file.fileno(), 0)
+        assert os.fstat(file.fileno()).st_size == 0
+
+
 def test_a_short_archive_starts_no_process():
     assert worth(8, WORTH_WORKERS - 1) == 1
     assert worth(8, WORTH_WORKERS) == 8
