@@ -20,10 +20,14 @@ nothing to lose by it, and ourselves.
 Of one lane more than one fork may be worth saying: each for others who answer for it. Whether its lane is
 closed already does not matter then.
 
-What must always hold: an offence is said at most once while this node runs; what waits is bounded, and what
-finds no place is counted; nothing that costs nobody a bond takes the place or the turn of what does. Forks
-are in the store: what found no place is looked for there when its sort has been said, and on the next start,
-what costs most first.
+Said is not looked at: the rules look at so much of one account in a checkpoint (`domain.rules.checks`). So no
+more of ours than that waits to become final; and what is worth saying still when it is final was refused, and
+is said again, some times.
+
+What must always hold: an offence is said once while this node runs, and again only if that did not help, at
+most TRIES_MAX times; what waits is bounded, and what finds no place is counted; nothing that costs nobody a
+bond takes the place or the turn of what does. Forks are in the store: what found no place is looked for there
+when its sort has been said, and on the next start, what costs most first.
 """
 
 from __future__ import annotations
@@ -32,11 +36,12 @@ import logging
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import trio
 
 from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant, Payload
+from domain.rules import checks
 from domain.rules.accounts import is_known
 from domain.rules.bonds import bond_in
 from domain.rules.evidence import (
@@ -48,6 +53,7 @@ from domain.rules.evidence import (
     vote_offence,
     warrant_offence,
 )
+from fog.pulse import Pulse
 from fog.replica_thread import ReplicaThread
 from ledger.cid import Cid
 from ledger.cut import lane_head
@@ -55,6 +61,7 @@ from ledger.errors import UsageError
 from ledger.event import Event
 from ledger.evidence import VoteFault
 from ledger.forks import ForkProof
+from ledger.replica import Replica
 from ledger.state import State
 from ledger.warrants import Warrant
 
@@ -73,6 +80,10 @@ OF_ONE_MAX: Final = 8
 KNOWN_MAX: Final = 4_096
 """Offences remembered, so that they are said once: under a megabyte."""
 
+TRIES_MAX: Final = 8
+"""Checkpoints that may refuse one offence before we leave it to others, and to the next start: whoever has a
+bond is looked at sooner (`domain.rules.checks`)."""
+
 PATIENCE_S: Final = 3.0
 """The longest wait before saying what others saw too: some checkpoints."""
 
@@ -82,6 +93,28 @@ Sort: TypeAlias = Literal["votes", "bonds", "strangers"]
 
 PLACES: Final[dict[Sort, int]] = {"votes": GRAVE_MAX, "bonds": GRAVE_MAX, "strangers": WAITING_MAX}
 """The gravest first."""
+
+
+class View(NamedTuple):
+    """What evidence is held against: the last final state, the network, and the ledger time of that state."""
+
+    state: State
+    net: Cid
+    time: int
+
+    @classmethod
+    def of(cls, replica: Replica) -> View:
+        last = replica.last
+        return cls(replica.state, replica.net, replica.genesis.created if last is None else last.checkpoint.T)
+
+
+class Waiting(NamedTuple):
+    """`name`: of the offence; `author`: who signed it; `tries`: how often it was said already."""
+
+    author: bytes
+    name: bytes
+    evidence: Evidence
+    tries: int = 0
 
 
 class Accuser:
@@ -95,8 +128,10 @@ class Accuser:
         self._say = say
         self._patience = patience
         self._known: OrderedDict[bytes, None] = OrderedDict()
-        self._waiting = {sort: deque[tuple[bytes, bytes, Evidence]]() for sort in PLACES}
+        self._waiting = {sort: deque[Waiting]() for sort in PLACES}
         self._ready = trio.Semaphore(0)
+        self._said: dict[Cid, Waiting] = {}  # by our event that says it, until that is final
+        self._fewer = Pulse()  # beats when some of those became final
         self._crowded: set[Sort] = set()  # sorts of which something found no place since they were empty
         self.counts: Counter[str] = Counter()
 
@@ -115,17 +150,18 @@ class Accuser:
             self._take(EvidenceWarrant(warrant))
 
     def _take(self, evidence: Evidence) -> None:
-        replica = self._ledger.replica
-        name = offence_of(evidence, replica.state, replica.net)
+        view = View.of(self._ledger.replica)
+        name = offence_of(evidence, view)
         if name in self._known:
+            self._known.move_to_end(name)  # what is found again and again is forgotten last
             return
-        sort = _sort_of(evidence, replica.state, replica.net)
-        author = author_of(evidence, replica.net)
+        sort = _sort_of(evidence, view)
+        author = author_of(evidence, view.net)
         if not self._has_place(author, sort):
             self.counts["dropped"] += 1
             self._crowded.add(sort)
             return
-        self._waiting[sort].append((author, name, evidence))
+        self._waiting[sort].append(Waiting(author, name, evidence))
         self._ready.release()
         self._known[name] = None
         if len(self._known) > KNOWN_MAX:
@@ -133,113 +169,151 @@ class Accuser:
 
     def _has_place(self, author: bytes, sort: Sort) -> bool:
         waiting = self._waiting[sort]
-        of_one = sum(other == author for other, _, _ in waiting)
+        of_one = sum(other.author == author for other in waiting)
         return len(waiting) < PLACES[sort] and of_one < OF_ONE_MAX
 
     # -- what is said ---------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Say what is worth saying, one after the other and the gravest first, until cancelled."""
-        self.forks(await self._ledger.call(self._left_over))
-        while True:
-            await self._ready.acquire()
-            sort = next(sort for sort, waiting in self._waiting.items() if waiting)
-            _, name, evidence = self._waiting[sort].popleft()
-            await trio.sleep(self._patience())
-            if await self._ledger.call(self._is_worth_saying, evidence):
-                await self._accuse(evidence)
-            else:  # it may be worth it when it is found again
-                self._known.pop(name, None)
-            if sort in self._crowded and not self._waiting[sort]:
-                self._crowded.discard(sort)
-                self.forks(await self._ledger.call(self._left_over))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow)
+            self.forks(await self._ledger.call(self._left_over))
+            while True:
+                await self._ready.acquire()
+                sort, one = await self._next()
+                await trio.sleep(self._patience())
+                if await self._ledger.call(self._is_worth_saying, one.evidence):
+                    await self._accuse(one)
+                else:  # it may be worth it when it is found again
+                    self._known.pop(one.name, None)
+                if sort in self._crowded and not self._waiting[sort]:
+                    self._crowded.discard(sort)
+                    self.forks(await self._ledger.call(self._left_over))
 
-    async def _accuse(self, evidence: Evidence) -> None:
+    async def _next(self) -> tuple[Sort, Waiting]:
+        """The gravest, as soon as it would be looked at with what we said and what is not final yet."""
+        while True:
+            seen = self._fewer.beat
+            sort = next(sort for sort, waiting in self._waiting.items() if waiting)
+            said = sum(_checks_of(one.evidence) for one in self._said.values())
+            if said + _checks_of(self._waiting[sort][0].evidence) <= checks.OF_ONE_MAX:
+                return sort, self._waiting[sort].popleft()
+            await self._fewer.after(seen)
+
+    async def _accuse(self, one: Waiting) -> None:
         try:
-            event = await self._say(evidence)
+            event = await self._say(one.evidence)
         except UsageError as error:
             log.warning("evidence could not be said: %s (%s)", error, error.code)
             self.counts["unsaid"] += 1
-        else:
-            log.warning("accused by %r", event)
-            self.counts["said"] += 1
+            return
+        log.warning("accused by %r", event)
+        self._said[event.id] = one._replace(tries=one.tries + 1)
+        self.counts["said"] += 1
+        await self._look_back()
+
+    async def _follow(self) -> None:
+        seen = self._ledger.advanced.beat
+        while True:
+            seen = await self._ledger.advanced.after(seen)
+            if self._said:
+                await self._look_back()
+
+    async def _look_back(self) -> None:
+        """What we said and what is final now: if it is worth saying still, it was not looked at."""
+        for id, is_worth_it in await self._ledger.call(self._final, tuple(self._said.items())):
+            one = self._said.pop(id, None)
+            if one is None or not is_worth_it:
+                continue
+            if one.tries < TRIES_MAX:  # in front, so that no more of them wait than were said at once
+                self._waiting[_sort_of(one.evidence, View.of(self._ledger.replica))].appendleft(one)
+                self._ready.release()
+            else:
+                self.counts["in_vain"] += 1
+        self._fewer.advance()
+
+    def _final(self, said: Sequence[tuple[Cid, Waiting]]) -> list[tuple[Cid, bool]]:
+        """Those of them that are, and whether each is worth saying still. In the replica's thread."""
+        replica = self._ledger.replica
+        return [(id, self._is_worth_saying(one.evidence)) for id, one in said if not replica.waits(id)]
 
     def _left_over(self) -> list[ForkProof]:
         """Forks that were seen and that nobody punished, what costs most first. In the replica's thread."""
         replica = self._ledger.replica
+        view = View.of(replica)
         left = [one for one in map(EvidenceFork, replica.store.fork_proofs()) if self._is_worth_saying(one)]
-        left.sort(key=lambda one: -_stake_of(one, replica.state, replica.net))
+        left.sort(key=lambda one: -_stake_of(one, view))
         return [one.proof for one in left]
 
     def _is_worth_saying(self, evidence: Evidence) -> bool:
-        replica = self._ledger.replica
-        return is_worth_saying(evidence, replica.state, replica.net, self._account)
+        return is_worth_saying(evidence, View.of(self._ledger.replica), self._account)
 
     def __repr__(self) -> str:
         waiting = {sort: len(evidence) for sort, evidence in self._waiting.items()}
         return f"<Accuser waiting={waiting} {dict(self.counts)}>"
 
 
-def is_worth_saying(evidence: Evidence, state: State, net: Cid, account: bytes) -> bool:
-    """Whether evidence that was checked would change something in `state`; `account` is our own.
+def is_worth_saying(evidence: Evidence, view: View, account: bytes) -> bool:
+    """Whether evidence that was checked would change something in that state; `account` is our own.
 
     A fork closes its lane by itself as soon as both branches are ordered, and then only accounts are worth
     more words: one with a bond pays, and one without is done with that lane, before it has one.
     """
-    offenders = _offenders(evidence, state, net)
+    offenders = _offenders(evidence, view)
     if account in offenders:
         return False
     match evidence:
         case EvidenceVotes():
-            if is_punished(state, vote_offence(evidence.one.by, evidence.one.vote.epoch)):
+            if is_punished(view.state, vote_offence(evidence.one.by, evidence.one.vote.epoch)):
                 return False
         case EvidenceWarrant():
-            header = evidence.warrant.header(net)
-            if is_punished(state, warrant_offence(header.by, header.lane, header.seq)):
+            header = evidence.warrant.header(view.net)
+            if is_punished(view.state, warrant_offence(header.by, header.lane, header.seq)):
                 return False
         case EvidenceFork():
-            header = evidence.proof.header(net)
-            if not is_closed(state, header.by, header.lane):
-                head = lane_head(state, header.by, header.lane)
+            header = evidence.proof.header(view.net)
+            if not is_closed(view.state, header.by, header.lane):
+                head = lane_head(view.state, header.by, header.lane)
                 is_open = head is None or not head.closed
-                if is_open or any(is_known(state, one) for one in offenders):
+                if is_open or any(is_known(view.state, one) for one in offenders):
                     return True
-    return bool(_payers(evidence, state, net))
+    return bool(_payers(evidence, view))
 
 
-def _offenders(evidence: Evidence, state: State, net: Cid) -> list[bytes]:
+def _offenders(evidence: Evidence, view: View) -> list[bytes]:
     """Who answers for it, whoever signed first."""
-    answers = partial(answers_in, state)
+    answers = partial(answers_in, view.state, view.time)
     match evidence:
         case EvidenceVotes():
             return [evidence.one.by]
         case EvidenceWarrant():
-            return answerable(answers, evidence.warrant.header(net))
+            return answerable(answers, evidence.warrant.header(view.net))
         case EvidenceFork():
-            return answerable(answers, *evidence.proof.headers(net))
+            return answerable(answers, *evidence.proof.headers(view.net))
 
 
-def _payers(evidence: Evidence, state: State, net: Cid) -> list[bytes]:
+def _payers(evidence: Evidence, view: View) -> list[bytes]:
     """Those of them who have something at stake, and were not punished for that lane."""
-    offenders = _offenders(evidence, state, net)
+    offenders = _offenders(evidence, view)
     if isinstance(evidence, EvidenceFork):
-        header = evidence.proof.header(net)
-        offenders = [one for one in offenders if not is_done_with(state, one, header)]
-    return [one for one in offenders if bond_in(state, one).at_stake]
+        header = evidence.proof.header(view.net)
+        offenders = [one for one in offenders if not is_done_with(view.state, one, header)]
+    return [one for one in offenders if bond_in(view.state, one).at_stake]
 
 
-def _stake_of(evidence: Evidence, state: State, net: Cid) -> int:
+def _stake_of(evidence: Evidence, view: View) -> int:
     """What they have at stake, in micro-credits."""
-    return sum(bond_in(state, one).at_stake for one in _payers(evidence, state, net))
+    return sum(bond_in(view.state, one).at_stake for one in _payers(evidence, view))
 
 
-def _sort_of(evidence: Evidence, state: State, net: Cid) -> Sort:
-    if not _payers(evidence, state, net):
+def _sort_of(evidence: Evidence, view: View) -> Sort:
+    if not _payers(evidence, view):
         return "strangers"
     return "votes" if isinstance(evidence, EvidenceVotes) else "bonds"
 
 
-def offence_of(evidence: Evidence, state: State, net: Cid) -> bytes:
+def offence_of(evidence: Evidence, view: View) -> bytes:
     """A name for what the evidence is about: two pieces of one offence have one name.
 
     Forks of one lane are told apart by who would pay for them as things are. If nobody would, the first
@@ -249,11 +323,11 @@ def offence_of(evidence: Evidence, state: State, net: Cid) -> bytes:
         case EvidenceVotes():
             return vote_offence(evidence.one.by, evidence.one.vote.epoch)
         case EvidenceWarrant():
-            header = evidence.warrant.header(net)
+            header = evidence.warrant.header(view.net)
             return warrant_offence(header.by, header.lane, header.seq)
         case EvidenceFork():
-            header = evidence.proof.header(net)
-            return b"f" + header.by + bytes((header.lane,)) + b"".join(_payers(evidence, state, net))
+            header = evidence.proof.header(view.net)
+            return b"f" + header.by + bytes((header.lane,)) + b"".join(_payers(evidence, view))
 
 
 def author_of(evidence: Evidence, net: Cid) -> bytes:
@@ -265,3 +339,9 @@ def author_of(evidence: Evidence, net: Cid) -> bytes:
             return evidence.warrant.header(net).by
         case EvidenceFork():
             return evidence.proof.header(net).by
+
+
+def _checks_of(evidence: Evidence) -> int:
+    """How many they are for the rules."""
+    signatures = 1 + len(evidence.warrant.parents) if isinstance(evidence, EvidenceWarrant) else 2
+    return -(-signatures // checks.SIGNATURES)

@@ -106,6 +106,11 @@ class Standing:
         """How many events stand here and wait to become final."""
         return len(self._admission.unordered)
 
+    def waits(self, id: Cid) -> bool:
+        """Whether the event stands here and waits to become final."""
+        with self._turn:
+            return id in self._admission.unordered
+
     @property
     def heads(self) -> dict[Lane, Head]:
         """A copy of (device key, lane) -> (seq, id)."""

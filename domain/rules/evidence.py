@@ -224,9 +224,9 @@ def _answers(draft: Draft, account: bytes, header: Header) -> bool:
     return acts(draft, account, header.by) or former.answers(draft, account, header)
 
 
-def answers_in(state: State, account: bytes, header: Header) -> bool:
-    """For whoever would report it."""
-    return acts_in(state, account, header.by) or former.answers_in(state, account, header)
+def answers_in(state: State, time: int, account: bytes, header: Header) -> bool:
+    """For whoever would report it; `time`: the ledger time of that state."""
+    return acts_in(state, account, header.by) or former.answers_in(state, account, header, time)
 
 
 # -- what it costs ------------------------------------------------------------------------------------------

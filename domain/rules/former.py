@@ -103,10 +103,10 @@ def answers(draft: Draft, account: bytes, header: Header) -> bool:
     return any(one.answers(header) for one in _row(draft, account))
 
 
-def answers_in(state: State, account: bytes, header: Header) -> bool:
-    """The same, for whoever looks from outside; a while longer than it is so."""
+def answers_in(state: State, account: bytes, header: Header, time: int) -> bool:
+    """The same, for whoever looks from outside, at that ledger time: a row outlives what it remembers."""
     row = state.get(FORMER.name, account)
-    return row is not None and any(one.answers(header) for one in FORMER.decode(row))
+    return row is not None and any(one.until >= time and one.answers(header) for one in FORMER.decode(row))
 
 
 def _row(draft: Draft, account: bytes) -> Row:

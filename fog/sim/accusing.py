@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant
-from fog.accuser import Evidence, is_worth_saying, offence_of
+from fog.accuser import Evidence, View, is_worth_saying, offence_of
 from ledger.evidence import VoteFault
 from ledger.reactions import Ingested, Reaction
 
@@ -42,9 +42,9 @@ class Accusing:
         self._take([EvidenceVotes(fault.one, fault.other) for fault in faults])
 
     def _take(self, found: Sequence[Evidence]) -> None:
-        state, net = self._node.replica.state, self._node.ground.genesis.net
+        view = View.of(self._node.replica)
         for evidence in found:
-            name = offence_of(evidence, state, net)
+            name = offence_of(evidence, view)
             if name not in self._known and self._may_accuse(evidence):
                 self._known[name] = None
                 self._node.later(self._draw.randrange(PATIENCE_MS), partial(self._say, evidence))
@@ -61,6 +61,6 @@ class Accusing:
 
     def _say(self, evidence: Evidence) -> None:
         node = self._node
-        if is_worth_saying(evidence, node.replica.state, node.ground.genesis.net, node.key.public):
+        if is_worth_saying(evidence, View.of(node.replica), node.key.public):
             node.ground.counts["accused"] += 1
             node.append(evidence)

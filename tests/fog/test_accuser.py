@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant, Payload
+from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant, Payload, kind_of
 from domain.rules import FogRules
-from fog.accuser import GRAVE_MAX, OF_ONE_MAX, WAITING_MAX, Accuser, is_worth_saying, offence_of
+from fog.accuser import GRAVE_MAX, OF_ONE_MAX, WAITING_MAX, Accuser, View, is_worth_saying, offence_of
 from fog.replica_thread import ReplicaThread
 from ledger import event as events
 from ledger.cid import Cid
@@ -32,8 +32,12 @@ DEADLINE_S = 10
 # -- what is worth saying -----------------------------------------------------------------------------------
 
 
+def view(court: Court) -> View:
+    return View(court.state, court.genesis.net, court.time)
+
+
 def worth(court: Court, evidence: EvidenceVotes | EvidenceFork, account: bytes = US) -> bool:
-    return is_worth_saying(evidence, court.state, court.genesis.net, account)
+    return is_worth_saying(evidence, view(court), account)
 
 
 def test_what_was_punished_is_not_said_again() -> None:
@@ -60,15 +64,11 @@ def test_nobody_accuses_itself() -> None:
 
 def test_two_proofs_of_one_offence_have_one_name() -> None:
     court = Court(stakes={"a": 1_000})
-    net = court.genesis.net
-    assert offence_of(court.fork("a"), court.state, net) == offence_of(
-        court.fork("a", seq=9), court.state, net
-    )
-    assert offence_of(court.double_vote("a"), court.state, net) == offence_of(
-        court.double_vote("a", slot=7), court.state, net
-    )
+    now = view(court)
+    assert offence_of(court.fork("a"), now) == offence_of(court.fork("a", seq=9), now)
+    assert offence_of(court.double_vote("a"), now) == offence_of(court.double_vote("a", slot=7), now)
     others = {
-        offence_of(evidence, court.state, net)
+        offence_of(evidence, now)
         for evidence in (
             court.fork("a"),
             court.fork("a", lane=2),
@@ -114,7 +114,7 @@ class Desk:
         await self.says.send(payload)
         if self.closed:
             raise UsageError("our lane is closed", code="lane_closed")
-        return self.event("us")
+        return self.replica.append(*kind_of(payload), payload, now=1_000)
 
     @asynccontextmanager
     async def sitting(self, accuser: Accuser) -> AsyncIterator[None]:
@@ -234,6 +234,7 @@ async def test_one_liar_with_a_bond_leaves_places_to_others(desk: Desk) -> None:
     assert desk.accuser.counts["dropped"] == GRAVE_MAX - OF_ONE_MAX
     desk.accuser.warrants([lie("b", 1)])
     assert desk.accuser.counts["dropped"] == GRAVE_MAX - OF_ONE_MAX
+    desk.closed = True  # else the ninth would wait until the others are final
     async with desk.sitting(desk.accuser):
         said = [await desk.heard.receive() for _ in range(OF_ONE_MAX + 1)]
     assert said[-1] == EvidenceWarrant(lie("b", 1))

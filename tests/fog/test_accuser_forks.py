@@ -9,12 +9,20 @@ from itertools import combinations
 import pytest
 import trio
 
-from domain.payloads import EvidenceFork, IdentityDelegate, Payload, StakeBond, Transfer, kind_of
-from domain.rules import FogRules
+from domain.payloads import (
+    EvidenceFork,
+    IdentityDelegate,
+    IdentityRevoke,
+    Payload,
+    StakeBond,
+    Transfer,
+    kind_of,
+)
+from domain.rules import FogRules, checks
 from domain.rules.bonds import bond_in
 from domain.rules.evidence import is_closed
 from domain.rules.execute import VERSION
-from fog.accuser import OF_ONE_MAX, Accuser, is_worth_saying
+from fog.accuser import OF_ONE_MAX, TRIES_MAX, Accuser, View, is_worth_saying
 from fog.replica_thread import ReplicaThread
 from ledger import event as events
 from ledger.admission import RIVALS_PER_LANE_MAX
@@ -31,6 +39,7 @@ from tests.domain.rules.world import key_of
 START = 1_700_000_000_000
 DEADLINE_S = 10
 BOND = 1_000
+DAY_MS = 86_400_000
 US, ALICE, OLGA, PHONE = (key_of(name).public for name in ("us", "alice", "olga", "phone"))
 
 SOCKS = ("sock1", "sock2", "sock3", "sock4")
@@ -56,6 +65,7 @@ class Village:
         self.replica = Replica.open(self.store, FogRules(), key_of("us"), validator=True)
         self.now = START
         assert self.replica.rejoin({}, now=self.now)
+        self.ledger = ReplicaThread(self.replica, lambda: self.now)
         self.accuser = self.started()
         self.delegations = {name: self.event(name, 0, IdentityDelegate(PHONE)) for name in bonds}
         for name, amount in bonds.items():
@@ -66,7 +76,7 @@ class Village:
         assert {name: self.held(key_of(name).public) for name in bonds} == bonds
 
     def started(self) -> Accuser:
-        return Accuser(ReplicaThread(self.replica, lambda: self.now), US, self.say, lambda: 0)
+        return Accuser(self.ledger, US, self.say, lambda: 0)
 
     def held(self, account: bytes) -> int:
         return bond_in(self.replica.state, account).at_stake
@@ -78,7 +88,8 @@ class Village:
     def finalize(self) -> None:
         """Until nothing waits for an order."""
         for _ in range(20):
-            if not self.replica.unordered():
+            if not self.replica.not_final:
+                self.ledger.advanced.advance()
                 return
             self.now += 1_000
             self.replica.step(self.now)
@@ -111,6 +122,10 @@ class Village:
 
     def bond(self, name: str, amount: int) -> Event:
         return self.event(name, 1, StakeBond(amount), after=self.delegations[name])
+
+    def fork_of(self, name: str) -> ForkProof:
+        """A stranger's. The events are not here, so its lane does not close by itself."""
+        return ForkProof.of(*(self.event(name, 0, Transfer(US, amount)) for amount in (1, 2)))
 
     def phone(self, seq: int, amount: int, *, after: Event | None = None, acct: bytes | None = None) -> Event:
         return self.event("phone", seq, Transfer(US, amount), after=after, acct=acct)
@@ -162,8 +177,7 @@ async def test_a_bond_pays_for_the_fork_that_mattered_though_its_lane_was_closed
         more = village.hear(village.phone(0, 7, acct=ALICE), village.phone(1, 3, after=spent, acct=ALICE))
         assert len(more.forks) == 2
         assert not any(
-            is_worth_saying(EvidenceFork(proof), village.replica.state, village.genesis.net, US)
-            for proof in more.forks
+            is_worth_saying(EvidenceFork(proof), View.of(village.replica), US) for proof in more.forks
         )
         village.accuser.forks(more.forks)
         stranger = [village.event("stranger", 0, Transfer(US, amount)) for amount in (1, 2)]
@@ -294,6 +308,8 @@ async def test_what_found_no_place_is_said_when_the_others_were_what_costs_most_
     with closing(village.store):
         crowded(village)
         async with village.accusing():
+            await village.said(OF_ONE_MAX)
+            village.finalize()
             await village.said(OF_ONE_MAX + 1)
             village.finalize()
             assert village.at_stake < BOND
@@ -314,7 +330,7 @@ async def test_a_flood_of_what_costs_nothing_does_not_put_that_off() -> None:
             for number in range(OF_ONE_MAX + 1):
                 flood(number)
                 await village.said(number + 1)
-            village.finalize()
+                village.finalize()
             assert village.at_stake < BOND
 
 
@@ -327,3 +343,86 @@ def test_one_key_that_names_many_leaves_places_to_others() -> None:
         stranger = [village.event("stranger", 0, Transfer(US, amount)) for amount in (1, 2)]
         village.accuser.forks([ForkProof.of(*other), ForkProof.of(*stranger)])
         assert village.accuser.counts["dropped"] == dropped
+
+
+# -- what the rules did not look at -------------------------------------------------------------------------
+
+
+@pytest.mark.trio
+async def test_no_more_of_ours_waits_to_be_final_than_is_looked_at_in_a_checkpoint(village: Village) -> None:
+    """A cut: nothing becomes final while strangers fork; then somebody does who has to pay for it."""
+    async with village.accusing():
+        for number in range(checks.OF_ONE_MAX + 4):
+            village.accuser.forks([village.fork_of(f"stranger {number}")])
+        await village.said(checks.OF_ONE_MAX)
+        for _ in range(20):  # time for more: it takes turns with us
+            await village.ledger.call(village.replica.hello)
+        assert village.accuser.counts == {"said": checks.OF_ONE_MAX}
+        village.hear(village.phone(0, 5, acct=ALICE))
+        village.accuser.forks(village.hear(village.phone(0, 6, acct=ALICE)).forks)
+        village.finalize()
+        await village.said(checks.OF_ONE_MAX + 1)
+        village.finalize()
+        assert village.at_stake < BOND
+        await village.said(checks.OF_ONE_MAX + 1 + 4)
+    assert village.accuser.counts == {"said": checks.OF_ONE_MAX + 1 + 4}
+
+
+@pytest.mark.trio
+async def test_what_was_not_looked_at_is_said_again(village: Village) -> None:
+    """A cut, and a start in it: what we said before it and after it comes into one checkpoint."""
+    async with village.accusing():
+        for number in range(checks.OF_ONE_MAX):
+            village.accuser.forks([village.fork_of(f"stranger {number}")])
+        await village.said(checks.OF_ONE_MAX)
+    village.hear(village.phone(0, 5, acct=ALICE))
+    village.hear(village.phone(0, 6, acct=ALICE))
+    village.accuser = village.started()
+    async with village.accusing():
+        await village.said(1)
+        village.finalize()
+        assert village.at_stake == BOND
+        await village.said(2)
+        village.finalize()
+        assert village.at_stake < BOND
+
+
+@pytest.mark.trio
+async def test_what_never_helps_is_not_said_for_ever(village: Village) -> None:
+    async def say_something_else(_: Payload) -> Event:
+        return await village.say(Transfer(ALICE, 1))
+
+    village.accuser = Accuser(village.ledger, US, say_something_else, lambda: 0)
+    async with village.accusing():
+        village.accuser.forks([village.fork_of("stranger")])
+        for count in range(TRIES_MAX):
+            await village.said(count + 1)
+            village.finalize()
+        while not village.accuser.counts["in_vain"]:
+            await trio.lowlevel.checkpoint()
+        village.accuser.forks([village.fork_of("another")])
+        await village.said(TRIES_MAX + 1)
+    assert village.accuser.counts == {"said": TRIES_MAX + 1, "in_vain": 1}
+
+
+@pytest.mark.trio
+async def test_what_is_no_more_answered_for_is_not_said_at_each_start(village: Village) -> None:
+    """The device is forgotten only with the bond; what it did costs nothing before that."""
+    spent = village.phone(0, 5, acct=ALICE)
+    village.hear(spent, village.bond("alice", BOND))
+    village.hear(village.event("alice", 2, IdentityRevoke(PHONE), after=village.bond("alice", BOND)))
+    village.finalize()
+    village.now += 15 * DAY_MS
+    village.hear(village.event("tick", 0, Transfer(US, 1)))
+    village.finalize()
+    village.hear(village.phone(0, 6, acct=ALICE))
+    village.finalize()
+    for start in range(2):
+        village.accuser = village.started()
+        stranger = village.fork_of(f"stranger {start}")
+        async with village.accusing():
+            village.accuser.forks([stranger])  # after what is in the store, so that had its turn
+            await village.said(1)
+        village.finalize()
+        assert is_closed(village.replica.state, key_of(f"stranger {start}").public, LANE_LEDGER)
+    assert village.at_stake == BOND

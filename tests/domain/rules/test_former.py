@@ -8,7 +8,7 @@ from domain.payloads import EvidenceFork, EvidenceWarrant, IdentityDelegate, Ide
 from domain.rules.bonds import bond_in
 from domain.rules.former import FORMER, FORMER_MAX
 from domain.rules.identity import DEVICES_MAX
-from fog.accuser import is_worth_saying
+from fog.accuser import View, is_worth_saying
 from ledger.forks import ForkProof
 from ledger.warrants import Warrant
 from tests.domain.rules.court import Court
@@ -34,6 +34,10 @@ class House(Family, Court):
         before = len(self.slashed)
         code = self.do("rita", evidence)
         return code, [one.amount for one in self.slashed[before:]]
+
+    def is_worth_saying(self, evidence: EvidenceFork) -> bool:
+        """To a node of rita's."""
+        return is_worth_saying(evidence, View(self.state, self.genesis.net, self.time), self.account("rita"))
 
     def dropped(self, *, says: int = 3) -> None:
         """Alice's phone says something so many times, and is dropped; that checkpoint ends."""
@@ -251,9 +255,9 @@ def test_a_node_finds_it_worth_saying() -> None:
     house = House()
     house.dropped()
     house.check("forks phone")
-    worth = is_worth_saying(house.rivals("phone", 2), house.state, house.genesis.net, house.account("rita"))
-    later = is_worth_saying(house.rivals("phone", 9), house.state, house.genesis.net, house.account("rita"))
-    assert (worth, later) == (True, False)
+    worth, later = (house.rivals("phone", seq) for seq in (2, 9))
+    assert house.is_worth_saying(worth)
+    assert not house.is_worth_saying(later)
 
 
 def test_a_node_finds_the_same_of_a_retired_key() -> None:
@@ -262,7 +266,20 @@ def test_a_node_finds_the_same_of_a_retired_key() -> None:
     assert house.accuse(house.fork_at("alice", seq=9)) == ("ok", [])
     for seq, is_worth in ((9, False), (1, True)):
         fork = house.fork_at("alice", seq=seq)
-        assert is_worth_saying(fork, house.state, house.genesis.net, house.account("rita")) == is_worth
+        assert house.is_worth_saying(fork) == is_worth
+
+
+def test_and_no_longer_than_it_is_answered_for() -> None:
+    """What is remembered stays as long as the bond does: it would be said for ever, and refused each time."""
+    house = retired()
+    house.time -= 1000  # the close took a second
+    assert house.accuse(house.fork_at("alice", seq=9)) == ("ok", [])
+    fork = house.fork_at("alice", seq=1)
+    house.time += UNBOND_MS
+    assert house.is_worth_saying(fork)
+    house.time += 1
+    assert not house.is_worth_saying(fork)
+    assert house.accuse(fork) == ("already_punished", [])
 
 
 def test_rivals_as_a_lane_has_them_are_what_is_punished() -> None:
