@@ -58,7 +58,7 @@ from fog.replica_thread import ReplicaThread
 from ledger.cid import Cid
 from ledger.cut import lane_head
 from ledger.errors import UsageError
-from ledger.event import Event
+from ledger.event import Event, Header
 from ledger.evidence import VoteFault
 from ledger.forks import ForkProof
 from ledger.replica import Replica
@@ -79,6 +79,9 @@ OF_ONE_MAX: Final = 8
 
 KNOWN_MAX: Final = 4_096
 """Offences remembered, so that they are said once: under a megabyte."""
+
+READ_MAX: Final = 256
+"""Proofs of forks that are read from the store in one turn of the replica, which has votes to cast."""
 
 TRIES_MAX: Final = 8
 """Checkpoints that may refuse one offence before we leave it to others, and to the next start: whoever has a
@@ -117,6 +120,23 @@ class Waiting(NamedTuple):
     tries: int = 0
 
 
+class LeftOver(NamedTuple):
+    """A fork out of the store. `stake`: of those who would pay, in micro-credits."""
+
+    proof: ForkProof
+    name: bytes
+    author: bytes
+    sort: Sort
+    stake: int
+
+    @classmethod
+    def of(cls, evidence: EvidenceFork, view: View) -> LeftOver:
+        header, payers = evidence.proof.header(view.net), _payers(evidence, view)
+        stake = sum(bond_in(view.state, one).at_stake for one in payers)
+        sort: Sort = "bonds" if payers else "strangers"
+        return cls(evidence.proof, _fork_of(header, payers), header.by, sort, stake)
+
+
 class Accuser:
     """Told by whoever finds faults; says them in `run`. `patience` gives the next wait in seconds."""
 
@@ -152,8 +172,7 @@ class Accuser:
     def _take(self, evidence: Evidence) -> None:
         view = View.of(self._ledger.replica)
         name = offence_of(evidence, view)
-        if name in self._known:
-            self._known.move_to_end(name)  # what is found again and again is forgotten last
+        if self._is_known(name):
             return
         sort = _sort_of(evidence, view)
         author = author_of(evidence, view.net)
@@ -167,6 +186,12 @@ class Accuser:
         if len(self._known) > KNOWN_MAX:
             self._known.popitem(last=False)
 
+    def _is_known(self, name: bytes) -> bool:
+        """What is found again and again is forgotten last."""
+        if name in self._known:
+            self._known.move_to_end(name)
+        return name in self._known
+
     def _has_place(self, author: bytes, sort: Sort) -> bool:
         waiting = self._waiting[sort]
         of_one = sum(other.author == author for other in waiting)
@@ -178,7 +203,7 @@ class Accuser:
         """Say what is worth saying, one after the other and the gravest first, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow)
-            self.forks(await self._ledger.call(self._left_over))
+            await self._look_again()
             while True:
                 await self._ready.acquire()
                 sort, one = await self._next()
@@ -189,7 +214,7 @@ class Accuser:
                     self._known.pop(one.name, None)
                 if sort in self._crowded and not self._waiting[sort]:
                     self._crowded.discard(sort)
-                    self.forks(await self._ledger.call(self._left_over))
+                    await self._look_again()
 
     async def _next(self) -> tuple[Sort, Waiting]:
         """The gravest, as soon as it would be looked at with what we said and what is not final yet."""
@@ -238,13 +263,39 @@ class Accuser:
         replica = self._ledger.replica
         return [(id, self._is_worth_saying(one.evidence)) for id, one in said if not replica.waits(id)]
 
-    def _left_over(self) -> list[ForkProof]:
-        """Forks that were seen and that nobody punished, what costs most first. In the replica's thread."""
-        replica = self._ledger.replica
-        view = View.of(replica)
-        left = [one for one in map(EvidenceFork, replica.store.fork_proofs()) if self._is_worth_saying(one)]
-        left.sort(key=lambda one: -_stake_of(one, view))
-        return [one.proof for one in left]
+    async def _look_again(self) -> None:
+        """Take the forks that were seen and that nobody punished, what costs most first."""
+        left: list[LeftOver] = []
+        read: Sequence[ForkProof] = ()
+        while True:
+            after = read[-1].ids if read else None
+            read, found = await self._ledger.call(self._left_over, after)
+            left = self._with_places([*left, *(one for one in found if not self._is_known(one.name))])
+            if len(read) < READ_MAX:
+                break
+        self.forks([one.proof for one in left])
+
+    def _left_over(self, after: tuple[Cid, Cid] | None) -> tuple[list[ForkProof], list[LeftOver]]:
+        """Some proofs that are in the store, and what is worth saying of them. In the replica's thread."""
+        view = View.of(self._ledger.replica)
+        read = self._ledger.replica.store.fork_proofs_after(after, READ_MAX)
+        worth_it = [one for one in map(EvidenceFork, read) if is_worth_saying(one, view, self._account)]
+        return read, [LeftOver.of(one, view) for one in worth_it]
+
+    def _with_places(self, left: Sequence[LeftOver]) -> list[LeftOver]:
+        """As many as there may ever be places for, of each offence one."""
+        kept: dict[bytes, LeftOver] = {}
+        of: Counter[tuple[Sort, bytes]] = Counter()  # a key, or all together
+        for one in sorted(left, key=lambda one: -one.stake):
+            if one.name in kept:
+                continue
+            if of[one.sort, b""] >= PLACES[one.sort] or of[one.sort, one.author] >= OF_ONE_MAX:
+                self.counts["dropped"] += 1
+                self._crowded.add(one.sort)
+                continue
+            of.update(((one.sort, b""), (one.sort, one.author)))
+            kept[one.name] = one
+        return list(kept.values())
 
     def _is_worth_saying(self, evidence: Evidence) -> bool:
         return is_worth_saying(evidence, View.of(self._ledger.replica), self._account)
@@ -302,11 +353,6 @@ def _payers(evidence: Evidence, view: View) -> list[bytes]:
     return [one for one in offenders if bond_in(view.state, one).at_stake]
 
 
-def _stake_of(evidence: Evidence, view: View) -> int:
-    """What they have at stake, in micro-credits."""
-    return sum(bond_in(view.state, one).at_stake for one in _payers(evidence, view))
-
-
 def _sort_of(evidence: Evidence, view: View) -> Sort:
     if not _payers(evidence, view):
         return "strangers"
@@ -326,8 +372,11 @@ def offence_of(evidence: Evidence, view: View) -> bytes:
             header = evidence.warrant.header(view.net)
             return warrant_offence(header.by, header.lane, header.seq)
         case EvidenceFork():
-            header = evidence.proof.header(view.net)
-            return b"f" + header.by + bytes((header.lane,)) + b"".join(_payers(evidence, view))
+            return _fork_of(evidence.proof.header(view.net), _payers(evidence, view))
+
+
+def _fork_of(header: Header, payers: Sequence[bytes]) -> bytes:
+    return b"f" + header.by + bytes((header.lane,)) + b"".join(payers)
 
 
 def author_of(evidence: Evidence, net: Cid) -> bytes:

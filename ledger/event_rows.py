@@ -197,7 +197,17 @@ class EventRows:
 
     def fork_proofs(self) -> list[ForkProof]:
         """All proofs, sorted by the events they are about. Raises StoreCorrupt."""
-        query = sa.select(FORK_PROOF.c.proof).order_by(FORK_PROOF.c.one, FORK_PROOF.c.other)
+        return self._fork_proofs(sa.select(FORK_PROOF.c.proof))
+
+    def fork_proofs_after(self, ids: tuple[Cid, Cid] | None, limit: int) -> list[ForkProof]:
+        """The next ones in that order; None: from the first. Raises StoreCorrupt."""
+        query = sa.select(FORK_PROOF.c.proof).limit(limit)
+        if ids is not None:
+            query = query.where(sa.tuple_(FORK_PROOF.c.one, FORK_PROOF.c.other) > tuple(map(bytes, ids)))
+        return self._fork_proofs(query)
+
+    def _fork_proofs(self, query: sa.Select[Any]) -> list[ForkProof]:
+        query = query.order_by(FORK_PROOF.c.one, FORK_PROOF.c.other)
         with reading(self.engine) as connection, self._ours("a fork proof"):
             return [
                 canonical.decode_as(ForkProof, proof, size_max=PROOF_SIZE_MAX)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
-from itertools import combinations
+from itertools import combinations, count, islice
 
 import pytest
 import trio
@@ -22,7 +22,7 @@ from domain.rules import FogRules, checks
 from domain.rules.bonds import bond_in
 from domain.rules.evidence import is_closed
 from domain.rules.execute import VERSION
-from fog.accuser import OF_ONE_MAX, TRIES_MAX, Accuser, View, is_worth_saying
+from fog.accuser import OF_ONE_MAX, READ_MAX, TRIES_MAX, WAITING_MAX, Accuser, View, is_worth_saying
 from fog.replica_thread import ReplicaThread
 from ledger import event as events
 from ledger.admission import RIVALS_PER_LANE_MAX
@@ -332,6 +332,24 @@ async def test_a_flood_of_what_costs_nothing_does_not_put_that_off() -> None:
                 await village.said(number + 1)
                 village.finalize()
             assert village.at_stake < BOND
+
+
+@pytest.mark.trio
+async def test_however_many_proofs_are_in_the_store_what_costs_most_is_found_and_said_first(
+    village: Village,
+) -> None:
+    """They are read in parts, and this one is in the last."""
+    strangers = [village.fork_of(f"stranger {number}") for number in range(READ_MAX)]
+    village.store.add_fork_proofs(strangers)
+    last = max(proof.ids for proof in strangers)
+    rivals = (village.phone(0, amount, acct=ALICE) for amount in count(1))
+    one, other = islice((event for event in rivals if event.id > last[0]), 2)
+    assert len(village.hear(one, other).forks) == 1
+    async with village.accusing():
+        await village.said(1)
+        village.finalize()
+        assert village.at_stake < BOND
+    assert village.accuser.counts["dropped"] == READ_MAX - WAITING_MAX
 
 
 def test_one_key_that_names_many_leaves_places_to_others() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,18 @@ def test_fork_proofs_are_kept_once(store: Store, history: History) -> None:
     store.add_fork_proofs([ForkProof.of(other, one)])
     store.add_fork_proofs([])
     assert store.fork_proofs() == [proof]
+
+
+def test_fork_proofs_are_read_in_parts(store: Store, history: History) -> None:
+    drafts = [history.draft("dave", body={"n": n}) for n in range(5)]
+    store.add_fork_proofs([ForkProof.of(*pair) for pair in combinations(drafts, 2)])
+    every = store.fork_proofs()
+    parts, after = [], None
+    while part := store.fork_proofs_after(after, 3):
+        parts.append(part)
+        after = part[-1].ids
+    assert [len(part) for part in parts] == [3, 3, 3, 1]
+    assert [proof for part in parts for proof in part] == every
 
 
 def test_counts_say_how_much_is_here(store: Store, history: History) -> None:
