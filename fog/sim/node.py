@@ -359,6 +359,10 @@ class Node:
     def is_syncing(self, peer: int) -> bool:
         return peer in self._sessions
 
+    def is_syncing_since(self, moment: int) -> bool:
+        """Whether a session of before that (run ms) is still under way."""
+        return any(session.begun < moment for session in self._sessions.values())
+
     def differs_from(self, peer: int) -> None:
         """A peer asked us, and turned out to hold something else: it may hold what we lack."""
         self.later(DIFFERS_MS, lambda: None if peer in self._sessions else self.sync_with(peer, ()))

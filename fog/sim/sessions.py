@@ -71,6 +71,7 @@ class Session:
     def __init__(self, asker: Node, peer: Node, wanted: tuple[Cid, ...]) -> None:
         self.asker = asker
         self.peer = peer
+        self.begun = asker.ground.scheduler.now  # run ms
         self._lives = asker.life, peer.life
         salt = blake2b(repr((asker.index, peer.index, asker.ground.time)).encode(), digest_size=SALT_SIZE)
         self._puller: Puller = asker.ground.parts.puller(hello_of(asker), salt.digest(), wanted)

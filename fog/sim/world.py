@@ -156,8 +156,8 @@ class World:
         enough = begun  # when there last were enough to vote
         for moment in range(begun + LOOK_MS, begun + self.plan.settle_ms, LOOK_MS):
             scheduler.run(moment)
-            if not self._is_spread(begun):
-                before = self.observer.promptness.slots  # sync brings it, in its own time
+            if not self._is_spread(begun) or any(node.is_syncing_since(begun) for node in self.honest):
+                before = self.observer.promptness.slots  # sync brings it, at its own deadlines
             slots = self.observer.promptness.slots - before
             late = self.observer.unsettled(begun + 1)
             if late is None:
