@@ -3,8 +3,8 @@
     a cut of an honest leader   leaves nothing out that stands there, unless it is full; and however full cuts
                                 are, no event is left out of more than PASSED_MAX that became final, and one
                                 more for each cut's worth of events before it
-    after the storm             all is final before SLOTS_MAX slots of honest leaders have begun, once all have it
-                                and the sessions of sync that the storm broke are over
+    after the storm             all is final before SLOTS_MAX slots of honest leaders have begun, counted from
+                                when all have it and the sessions of sync that the storm broke are over
 
 So a leader who leaves an account out delays it until the next honest leader, and no longer.
 
