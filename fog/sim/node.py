@@ -210,6 +210,7 @@ class Node:
             raise AssertionError(f"a disk that nobody touched: {error}") from error
         self.note(f"corrupt {error.code}")
         self.ground.counts["damage_found"] += 1
+        self.ground.observer.disk_replaced(self, copied=False)
         self.disk.lose()
         self.is_damaged = False
 
