@@ -35,7 +35,7 @@ class Storm:
         """`may_lose`: whether this node may lose what its disk holds, now."""
         self.ground = ground
         self.draw: random.Random = ground.draw("storm")
-        self.backups: dict[int, bytes] = {}
+        self.backups: dict[int, tuple[bytes, bool]] = {}  # node -> (its disk, whether that is damaged)
         self._kinds = list(kinds)
         self._gap_ms = gap_ms
         self._may_lose = may_lose
@@ -107,7 +107,7 @@ class Storm:
         if self.ground.is_calm:
             return
         node = self.one()
-        self.backups[node.index] = node.disk.image()
+        self.backups[node.index] = node.disk.image(), node.is_damaged
         self.ground.scheduler.after(BACKUP_MS, self._back_up)
 
 
@@ -214,7 +214,8 @@ def restored_backup(storm: Storm) -> None:
     node = storm.copied()
     if node is not None and node.index in storm.backups:
         storm.count("restored_backup")
-        storm.down(node, disk=lambda: _replace(storm, node, storm.backups[node.index]))
+        image, damaged = storm.backups[node.index]
+        storm.down(node, disk=lambda: _replace(storm, node, image, damaged=damaged))
 
 
 def bit_flip(storm: Storm) -> None:
@@ -233,7 +234,7 @@ def torn_write(storm: Storm) -> None:
     if node is not None:
         storm.count("torn_write")
         image = node.disk.image()
-        older = storm.backups.get(node.index, image)
+        older, _ = storm.backups.get(node.index, (image, False))
         storm.down(node, disk=lambda: _replace(storm, node, tear(image, older, storm.draw), damaged=True))
 
 
