@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -74,9 +74,18 @@ def forget(connection: sa.Connection, epoch: int, slot: int) -> None:
 
 
 def all_of(connection: sa.Connection) -> list[Ballot]:
-    """In order of epoch and slot."""
+    """In order of epoch and slot.
+
+    Raises StoreCorrupt: a bent certificate within a proposal would look like a quorum's mistake.
+    """
     query = sa.select(BALLOT).order_by(BALLOT.c.epoch, BALLOT.c.slot, BALLOT.c.about)
-    return [Ballot(row.epoch, row.slot, bool(row.ours), row.message) for row in connection.execute(query)]
+    return [_ballot(row) for row in connection.execute(query)]
+
+
+def _ballot(row: sa.Row[Any]) -> Ballot:
+    if not isinstance(row.message, bytes) or hashlib.sha256(row.message).digest() != row.about:
+        raise corrupt("the store", f"what it heard in slot {row.slot}")
+    return Ballot(row.epoch, row.slot, bool(row.ours), row.message)
 
 
 def leave(connection: sa.Connection, left: Left) -> None:

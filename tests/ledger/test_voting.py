@@ -23,7 +23,15 @@ from ledger.store import Store
 from ledger.tables import BALLOT
 from ledger.validators import ValidatorSet, validators_of
 from ledger.voter_actions import Action, Cast
-from ledger.votes import Certificate, Phase, Proposal, SignedVote, Vote, decode_certificate
+from ledger.votes import (
+    Certificate,
+    Phase,
+    Proposal,
+    SignedVote,
+    Vote,
+    decode_certificate,
+    parse_message,
+)
 from tests.ledger.council import DELAY_MS, Council
 from tests.ledger.paying import balance
 from tests.ledger.world import START, Author, key_of, pay
@@ -298,6 +306,29 @@ def test_a_word_that_the_disk_changed_is_damage_and_not_told_on(tmp_path: Path, 
             where = (BALLOT.c.epoch == row.epoch) & (BALLOT.c.slot == row.slot)
             changed += connection.execute(
                 BALLOT.update().where(where & (BALLOT.c.message == row.message)).values(message=bytes(bent))
+            ).rowcount
+    assert changed
+    with pytest.raises(StoreCorrupt, match="what it heard in slot"):
+        council.start("v1", store)
+
+
+def test_a_certificate_that_the_disk_changed_within_a_proposal_is_damage_and_no_mistake_of_a_quorum():
+    council = Council(4)
+    trickle(council, 2)
+    council.say(*payments(council, 3)[2:])
+    council.run(DELAY_MS)
+    store = council.stop("v1")
+    with writing(store.engine) as connection:
+        changed = 0
+        for row in connection.execute(sa.select(BALLOT)).all():
+            message = parse_message(row.message, net=council.genesis.net)
+            if not isinstance(message, Proposal) or not message.parent:
+                continue
+            voter = decode_certificate(message.parent).votes[0].by
+            bent = bytearray(row.message)
+            bent[row.message.index(message.parent) + message.parent.index(voter)] ^= 1
+            changed += connection.execute(
+                BALLOT.update().where(BALLOT.c.about == row.about).values(message=bytes(bent))
             ).rowcount
     assert changed
     with pytest.raises(StoreCorrupt, match="what it heard in slot"):
