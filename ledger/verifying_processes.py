@@ -16,8 +16,8 @@ gives, whichever process was asked. A worker that died is not missed: what it ha
 
 from __future__ import annotations
 
-import contextlib
 import errno
+import logging
 import mmap
 import os
 import select
@@ -49,6 +49,8 @@ loaded what it needs."""
 
 EVENT_BYTES_MAX: Final = 128 * 1024
 """Of the blocks of an event with their names: twice what its limits allow. More is no event."""
+
+log = logging.getLogger(__name__)
 
 _HEAD: Final = Struct(f">{CID_SIZE}sHI")  # network; number of events; bytes behind this
 _ANSWER: Final = Struct(">I")  # bytes behind this
@@ -145,9 +147,13 @@ class Judges:
     def _start(self) -> None:
         """As many as there is room for on this machine, which may be none: the rest is judged here."""
         self._is_started = True
-        with contextlib.suppress(OSError):
+        try:
             while len(self._workers) < self._jobs - 1:
                 self._workers.append(_Worker())
+        except OSError as error:
+            log.warning(
+                "an audit goes on with %d of %d workers: %s", len(self._workers), self._jobs - 1, error
+            )
 
     def is_good(self, batch: Batch) -> bool:
         """Whether all events of a batch that was given are good; waits until that is known."""
