@@ -4,7 +4,7 @@
     profiles   limits of phones, laptops, desktops and servers       machine   this one's probes, merged
     schedule   hours in which work is allowed                        trace     recorded readings, replayed
     policy     readings -> Run, Suspend or Evict; pure               history   the changes, for people
-    reasons    every reason code, its meaning and its sentence
+    reasons    every reason code, its meaning and its sentence       overrides  limits that settings change
 
 Knows no job and no child process: whoever runs one asks `policy.step` every second or so and obeys. Only
 `machine` and `probes` wait for anything; the rest are functions of their arguments, time included.

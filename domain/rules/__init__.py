@@ -13,6 +13,7 @@
     waiting       for a checker, and for how long
     appeals       a result that was taken, and doubted
     identity      devices, guardians, recovery             former        devices that were dropped
+    acting        who acts for an account
     escrows       set aside for one payee's vouchers       calendar      what ends at which height
     placement     which offer gets which lease             close         the end of a checkpoint
     seats         the first offer that fits, at once

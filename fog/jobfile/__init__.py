@@ -6,6 +6,8 @@
     sweep    lists of values to points, points to arguments
     steps    which step waits for which
     terms    amounts, times and limits
+    inputs   files by name or pattern
+    problems what is wrong, with its place
     plan     all of it together, with the files and programs that are named
 
 What must always hold: a file is taken as a whole or not at all; a mistake is told with the file, the line,

@@ -6,16 +6,18 @@ answering halves of sync. Only what is not theirs is made here: clocks, links, d
     scheduler     virtual time, random streams, the hash of everything that happened
     links         who hears whom, when, and what is lost on the way
     disk          a store that can be cut off, copied, damaged and lost
-    node          one honest node: what `fog.exchange` and `fog.validating` do, without waiting
+    node          one honest node: what `fog.exchange` does, without waiting
+    voice         how it votes: what `fog.validating` does, without waiting
+    ground        what all nodes of a run stand on
     sessions      sync between two nodes over those links
     accusing      what nodes found out about others, said;  beginning  a start from a snapshot
     listening     a start that hears where its lane ends
     adversaries   all liars, and which of those that the design names each is; they hold real keys and use the
-                  real encoders (`habits`, `liars*`)
+                  real encoders (`habits`, `pen`, `liars*`)
     faults        what befalls the honest ones
     workload      what people do meanwhile;  market  and what they work
-    observer      sees everything and lets nothing pass
-    invariants    the sixteen sentences it holds them to;  promptness  one of them
+    observer      sees everything and lets nothing pass;  voters  its book of all votes
+    invariants    the sixteen sentences it holds them to;  promptness  one of them;  finale  those for the end
     plan          what a seed decides;  world   all of it together: one run, one report
     campaign      many seeds
     bazaar        another world: workers of whom a third cheat, the rules alone;  traders: one sentence each
