@@ -23,7 +23,7 @@ class Exit(enum.IntEnum):
     AUDIT_FAILED = 5, "the log does not prove what it claims"
     REMOTE = 6, "another node, or bytes from outside, broke a rule or did not answer in time"
     STORE = 7, "the disk is full or gave back something else than was written"
-    JOB_UNFINISHED = 8, "the job ended with shards that failed, expired or were cancelled"
+    JOB_UNFINISHED = 8, "the job ended with shards that failed, expired or were cancelled, or results lost"
     PROGRAM_FAILED = 9, "the job is settled, and its results say that the program did not end well"
     INTERRUPTED = 130, "stopped from the keyboard (Ctrl-C)"
 
@@ -55,7 +55,7 @@ class AuditFailed(RemoteError):
 
 
 class JobUnfinished(UsageError):
-    """A job ended, but not every shard of it was settled."""
+    """A job ended, but not every shard of it was settled, or not every result came home."""
 
     code = "job_unfinished"
 

@@ -3,7 +3,7 @@
 `fog join` leaves a note in the data directory (`DataDir.start`): the checkpoint that somebody vouches for, or
 nothing when genesis has to do. It is taken away once the store is there. Everything is proven before it is
 stored, and the store appears whole or not at all. A start that was broken off goes on with the parts that it
-had (`DataDir.half`), if they are not too old; when decision 017 was written, it began again.
+had (`DataDir.half`), if they are not too old.
 
 What must always hold: nothing of ours is signed or announced before the store is there.
 """

@@ -15,10 +15,10 @@
     export          Export           Exported       Exported
     stop            Nothing          -              Nothing
 
-Escrows, harvesting, identities and stake have methods of their own: `fog.escrow_methods`,
-`fog.harvest_methods`, `fog.identity_methods`, `fog.stake_methods`.
+Other subjects have files of their own, `fog.…_methods`: blob, collect, escrow, fleet, harvest, identity,
+stake, watching, workflow.
 
-The structs are the contract between `fog.cli` and `fog.node`; a handler shapes what it was sent with
+The structs are the contract between `fog.cli` and `fog.handlers`; a handler shapes what it was sent with
 `shape`, and replies with `plain(struct)`. On the socket they are JSON (`fog.control`), so:
 
     accounts     hex text of the 32-byte public key        money    integers of micro-credits
@@ -87,7 +87,7 @@ class FinalityState(Message, frozen=True, kw_only=True):
     """Who decides what is final, and what may go wrong before nobody can.
 
     kind       `solo`: one validator; `anchored`: one holds more than two thirds; `shared`: neither
-    tolerates  how many of the smallest set of validators may be down (f)
+    tolerates  how many validators, whichever they are, may be down (f)
     needed     accounts without any one of which nothing becomes final
     standstill null while things become final, or nothing waits to
     abstains   this validator leaves the present slot to others: `asking` until enough have said what they

@@ -12,8 +12,8 @@
       skipped    a step it needs did not succeed
       cancelled  by its owner
 
-What is a shard's fault is not retried, what is the network's is: shards that were not settled are submitted
-again as a job of their own, under their old numbers.
+What is the program's fault is not tried again, what is the network's is: shards that were not settled, or
+whose results are lost, are submitted again as a job of their own, under their old numbers.
 
 What must always hold: an attempt is in the record before its job is signed, so that a step is never submitted
 twice.

@@ -1,8 +1,8 @@
 """Whose fault is it: the three families of error that every layer speaks.
 
-RemoteError   theirs: bytes from outside broke a rule. Counted, held against the peer, never fatal.
-UsageError    yours: the person or program calling us asked for something impossible; says what to do.
-AssertionError   ours (built in): an invariant broke; the node stops rather than write a wrong state.
+    RemoteError     theirs: bytes from outside broke a rule. Counted, held against the peer, never fatal.
+    UsageError      yours: the person or program calling us asked for something impossible; says what to do.
+    AssertionError  ours (built in): an invariant broke; the node stops rather than write a wrong state.
 
 Every RemoteError and UsageError carries a `code`: a public word, the same in receipts, metrics, the
 API, the command line and the documentation.

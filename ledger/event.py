@@ -45,7 +45,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     net   id of the genesis object: no event of one network is valid in another
     by    the device key that signs;  acct  the account acted for, when it is not `by`
-    lane  0 ledger, 1 finality votes, 2 bulk: independent chains, so bulk never blocks money
+    lane  0 ledger, 2 bulk (1 is reserved, decision 007): independent chains, so bulk never blocks money
     seq   0, 1, 2 … in (by, lane);  prev  the id of seq-1
     par   tips of other lanes, sorted: "seen", not "endorsed"
     lc    1 + the largest lc among prev and par: topological order for free

@@ -1,8 +1,7 @@
 """Finality: which checkpoint may follow which, and the proof that a run of them is final.
 
     link   a checkpoint and the certificate that shows its parent, which it names as `cert`: that more than
-    two
-           thirds notarized the parent, or that it is final. The first checkpoint of an epoch names a
+           two thirds notarized the parent, or that it is final. The first checkpoint of an epoch names a
            finality certificate, so the chain itself proves the end of every epoch
     run    links, each the child of the one before, and one finality certificate for the last: it makes all of
            them final

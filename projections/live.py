@@ -1,6 +1,6 @@
 """What the API must be told by a running node: the part of an answer that is not in any table.
 
-`LiveView` is implemented by `fog.node`. `Pulse` is the part of it that wakes the streams, ready to use.
+`LiveView` is implemented by `fog.live`. `Pulse` is the part of it that wakes the streams, ready to use.
 
 Everything here is this node's own view: two honest nodes may answer differently. Methods that are not async
 are called on the event loop for every request: they answer at once, from what is already in memory.

@@ -1,9 +1,10 @@
 """macOS: what `pmset` and `ioreg` print.
 
-    pmset -g batt             "Now drawing from 'AC Power'", and a line for each battery with its charge and
-    state pmset -g therm            CPU_Speed_Limit in percent of full speed, or a note that none has been
-    recorded ioreg -c IOHIDSystem      HIDIdleTime: nanoseconds since the last input ioreg -n Root -d1
-    IOConsoleLocked
+    pmset -g batt           "Now drawing from 'AC Power'", and a line for each battery with its charge
+                            and state
+    pmset -g therm          CPU_Speed_Limit in percent of full speed, or a note that none has been recorded
+    ioreg -c IOHIDSystem    HIDIdleTime: nanoseconds since the last input
+    ioreg -n Root -d1       IOConsoleLocked
 
 No program of the system tells an unprivileged user how hot the processor is, or whether a network costs by
 volume: that it slows down is what is known of heat.
