@@ -85,8 +85,8 @@ class Ledger(Section, frozen=True):
     mode: Annotated[
         Literal["archive", "full", "light"],
         Meta(
-            description="archive: all. full: of bulk events older than 30 days no bodies. light: of ledger "
-            "events that evidence does not reach any more neither."
+            description="archive: all. full: all but the bodies of bulk events older than 30 days. light: "
+            "nor bodies of ledger events that are too old for evidence to reach a bond."
         ),
     ] = "archive"
 

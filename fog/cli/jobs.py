@@ -111,9 +111,7 @@ def add_to(app: typer.Typer) -> None:
 def run(
     context: typer.Context,
     program: Annotated[Path, typer.Argument(help="A .wasm (WASI), .c, .rs or .py file.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for the output files.")
-    ] = None,
+    output: Output = None,
     shards: Annotated[
         int, typer.Option(min=1, max=SHARDS_MAX, help="How many times; each knows its number.")
     ] = 1,
@@ -142,7 +140,7 @@ def map_files(
     files: Annotated[list[Path], typer.Argument(help="Input files: one shard for each.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
     shards: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Share the files out to so many.")
+        int | None, typer.Option(min=1, max=SHARDS_MAX, help="Share the files out to so many.")
     ] = None,
     name: Name = None,
     price: Price = PRICE,

@@ -72,14 +72,14 @@ def forget(
     context: typer.Context,
     i_know: Annotated[bool, typer.Option("--i-know", help="You read the above, and it is so.")] = False,
 ) -> None:
-    """Let a validator vote on that lost its disk, where nothing becomes final without it, or where too few
-    others are left to ask what it voted.
+    """Let a validator that lost its disk vote again, where nothing becomes final without it, or where too few
+    others are left to say what it voted.
 
     It may have voted in the slots that are open now, and does not know how. If it votes there again and
-    anybody still holds a vote of before that contradicts it, its bond is lost, and two histories may become
-    final.
-    So only do this when: the disk is lost for good, no other copy of this node runs or will ever start again,
-    and every other validator is here (what they heard of its votes is kept to) or is lost as well.
+    anybody still holds an earlier vote that contradicts this one, its bond is lost, and two histories may
+    become final.
+    So only do this when the disk is lost for good, no other copy of this node runs or will ever start again,
+    and every other validator is connected (what they heard of its votes is kept to) or is lost as well.
     """
     session = session_of(context)
     if not i_know:
