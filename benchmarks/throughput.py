@@ -206,7 +206,7 @@ def in_dask(program: Path, count: int) -> float:
     try:
         from distributed import Client, LocalCluster
     except ImportError:
-        sys.exit("this compares with dask: pip install 'fog[bench]'")
+        sys.exit("this compares with dask: pip install distributed")
     with (
         LocalCluster(n_workers=CORES, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,

@@ -403,7 +403,8 @@ def shape(kind: type[T], value: Any) -> T:
         raise UsageError(
             f"not a valid {kind.__name__}: {error}",
             code="bad_request",
-            next_step="command and node may differ in version: compare `fog --version` and `fog status`",
+            next_step="see --help for what may be given; or command and node differ in version: compare "
+            "`fog --version` and `fog status`",
         ) from error
 
 

@@ -62,7 +62,7 @@ def find_zig() -> Compiler:
         raise UsageError(
             "C programs need the compiler from the package ziglang",
             code="no_compiler",
-            next_step="pip install 'fog[c]', or submit a .wasm",
+            next_step="pip install ziglang, or submit a .wasm",
         ) from None
     return Compiler((sys.executable, "-m", "ziglang", "cc", *C_FLAGS), version)
 

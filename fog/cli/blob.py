@@ -16,7 +16,7 @@ blob = typer.Typer(
     help="Programs, inputs and results on this disk.", no_args_is_help=True, epilog=examples("fog blob list")
 )
 
-Name = Annotated[str, typer.Argument(metavar="CID", help="The blob's name: 59 letters, baf….")]
+Name = Annotated[str, typer.Argument(metavar="CID", help="The blob's name: 59 characters, baf….")]
 
 MIB = 1 << 20
 
