@@ -187,7 +187,9 @@ class _Talk:
         frame = msgspec.json.encode(answer) + b"\n"
         if len(frame) > FRAME_SIZE_MAX:
             fault = UsageError(
-                f"the answer has {len(frame)} bytes, at most {FRAME_SIZE_MAX} fit", code="answer_too_large"
+                f"the answer has {len(frame)} bytes, at most {FRAME_SIZE_MAX} fit",
+                code="answer_too_large",
+                next_step="ask for less at once, as with --limit",
             )
             frame = msgspec.json.encode(Answer(answer.id, error=_failure(fault))) + b"\n"
         async with self.sending:
@@ -237,7 +239,11 @@ class _Talk:
         handler = self.handlers.get(request.method)
         try:
             if handler is None:
-                raise UsageError(f"the node has no method {request.method!r}", code="unknown_method")
+                raise UsageError(
+                    f"the node has no method {request.method!r}",
+                    code="unknown_method",
+                    next_step="command and node differ in version: compare `fog --version` and `fog status`",
+                )
             return Answer(request.id, reply=await handler(request.params, emit))
         except (FogError, OSError) as error:
             return Answer(request.id, error=_failure(error))

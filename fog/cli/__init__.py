@@ -114,7 +114,10 @@ def run(argv: Sequence[str]) -> int:
     ours = _hoist(ours)
     try:
         if not __debug__:
-            raise UsageError("fog does not run under python -O: its assertions guard the ledger")
+            raise UsageError(
+                "fog does not run under python -O: its assertions guard the ledger",
+                next_step="run it without -O, and unset PYTHONOPTIMIZE",
+            )
         return app(ours, prog_name="fog", standalone_mode=False, obj=program_args) or 0
     except FogError as error:
         return _report(error, ours)

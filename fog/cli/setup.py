@@ -254,7 +254,11 @@ def _genesis_from(path: Path | None, invitation: invite.Invite) -> Genesis:
     try:
         network = ledger_genesis.parse(path.read_bytes())
     except (OSError, RemoteError) as error:
-        raise UsageError(f"{path} is not a genesis object: {error}", code="bad_genesis") from error
+        raise UsageError(
+            f"{path} is not a genesis object: {error}",
+            code="bad_genesis",
+            next_step="get genesis.cbor from who invited you",
+        ) from error
     if network.net != invitation.net:
         raise UsageError(
             f"{path} is of network {network.net}, the invite is for {invitation.net}",
