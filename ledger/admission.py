@@ -8,12 +8,13 @@
 
 Holds in memory what the hot path needs of the DAG: lane heads, the unordered part, places of recent events,
 tips. Everything else is asked of the store; nothing is written here. The caller stores what a `Batch` says,
-and rebuilds this object from the store when that fails.
+and says so (`stored`), or rebuilds this object from the store when that fails.
 
 Bounds, beside those of `ledger.pending`: see the constants. Lane heads are one entry a lane that is in the
 store, so they grow with the ledger and not with what a peer sends.
 
 What must always hold:
+    a place that was needed for a batch, or is of one of its events, is in memory until the batch is stored
     an event stands only after all its parents; `unordered` is in the order they came to stand
     a lane's head is the last of the contiguous chain seen first; all that is not on it is a rival
 """
@@ -33,7 +34,7 @@ from ledger.event import PARENTS_MAX, Event
 from ledger.forks import ForkProof
 from ledger.heads import Head, Lane, Place
 from ledger.order import Node, node_of
-from ledger.pending import FUTURE_MS_MAX, PENDING_MAX, Pending
+from ledger.pending import FUTURE_MS_MAX, Pending
 from ledger.rivals import KEPT_MAX, Rivals, place_key
 from ledger.store import Store
 from ledger.verifying import count_signed
@@ -44,7 +45,9 @@ INGEST_MAX: Final = 2_048
 nobody else is served."""
 
 PLACES_MAX: Final = 50_000
-"""Places in memory, about 15 MB: what parents refer to is nearly always recent."""
+"""Places in memory, about 15 MB: what parents refer to is nearly always recent. While a batch is judged none
+is let go: those of the batch are not in the store, and reading some would push out others. For that long there
+are 20,000 more, or 120,000 (36 MB) if everything that may wait comes to stand at once."""
 
 EVENT_BYTES_MAX: Final = 16 * 1024 * 1024
 """Unordered events kept parsed: some cuts' worth. Those beyond are read back from the store."""
@@ -61,8 +64,6 @@ the same: which of them costs somebody a bond, only the rules know."""
 
 TIPS_MAX: Final = 256
 """Tips remembered, to be named as parents of our own events."""
-
-assert PLACES_MAX > INGEST_MAX * (PARENTS_MAX + 2) + PENDING_MAX, "a batch could push its own places out"
 
 
 @dataclass(slots=True)
@@ -390,6 +391,7 @@ class Admission:
         recalled = [events.parse(wire, net=self.net, verify_signature=False) for wire in wires]
         for event in sorted(recalled, key=_lc):
             self._remember(event, node_of(event))
+            self.stored()
             if event.lane in self.forked:
                 self._rivals[event.lane] += 1  # or one of its chain: such a lane may as well be full early
         for rival in self.store.late_rivals(KEPT_MAX):
@@ -413,7 +415,10 @@ class Admission:
 
     def place(self, id: Cid, place: Place) -> None:
         self._places[id] = place
-        if len(self._places) > PLACES_MAX:
+
+    def stored(self) -> None:
+        """Whatever stands here is in the store now: the oldest places make room."""
+        while len(self._places) > PLACES_MAX:
             self._places.popitem(last=False)
 
     def surely_at(self, ids: Iterable[Cid]) -> list[Place]:

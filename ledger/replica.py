@@ -160,6 +160,7 @@ class Replica(Memory):
         self.store.add_fork_proofs(batch.forks)
         self.store.add_ancestors(batch.ancestors)
         self.store.add(batch.chain, rivals=batch.rivals)
+        self._admission.stored()
         if batch.admitted:
             self._admission.counts["admitted"] += len(batch.admitted)
             self._tentative = None

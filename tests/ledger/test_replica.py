@@ -16,7 +16,7 @@ from ledger.admission import RIVALS_PER_LANE_MAX, WARRANTS_MAX
 from ledger.canonical import encode
 from ledger.cid import Cid
 from ledger.errors import UsageError
-from ledger.event import LANE_BULK, WIRE_SIZE_MAX, Event
+from ledger.event import LANE_BULK, PARENTS_MAX, WIRE_SIZE_MAX, Event
 from ledger.execution import Receipt
 from ledger.pending import FUTURE_MS_MAX, PENDING_PER_LANE_MAX
 from ledger.replica import Replica
@@ -48,10 +48,8 @@ def history(seed: int = 0, count: int = 24) -> list[Event]:
     for _ in range(count):
         author = chance.choice(authors)
         others = [e for e in said if e.header.by != author.key.public]
-        seen = {e.header.by: e for e in chance.sample(others, min(2, len(others)))}
-        said.append(
-            author.says(pay(chance.choice(["alice", "bob"]), chance.randrange(90)), seen=list(seen.values()))
-        )
+        seen = chance.sample(others, min(chance.choice([2, PARENTS_MAX]), len(others)))
+        said.append(author.says(pay(chance.choice(["alice", "bob"]), chance.randrange(90)), seen=seen))
     one, rival = authors[0].fork(pay("bob", 1), pay("carol", 1))
     after_rival = authors[0].says(pay("bob", 2), after=rival)
     poisoned = authors[1].says(pay("carol", 3), seen=[after_rival])
@@ -422,6 +420,38 @@ def test_small_caches_change_nothing_but_speed(monkeypatch: pytest.MonkeyPatch):
     finalize(undisturbed, NOW)
     finalize(forgetful, NOW)
     assert forgetful.state.root == undisturbed.state.root
+
+
+def test_an_event_may_name_what_memory_has_and_what_it_let_go(monkeypatch: pytest.MonkeyPatch):
+    """Whatever is read back for it, the rest of its parents stays; and so for what we say ourselves."""
+    monkeypatch.setattr(admission, "PLACES_MAX", 20)
+    node = replica(GENESIS, "alice")
+    tips = [Author(GENESIS, f"author {n}").says(pay("bob", 1)) for n in range(30)]
+    feed(node, *tips)
+    half_gone = Author(GENESIS, "bob").says(pay("carol", 1), seen=tips[6:14])
+    assert feed(node, half_gone).admitted == [half_gone]
+    bulk = Author(GENESIS, "carol", lane=LANE_BULK)
+    feed(node, *(bulk.says(pay("bob", 1)) for _ in range(18)))
+    ours = node.append("pay", 1, pay("bob", 1), now=NOW)
+    assert len(ours.header.par) == PARENTS_MAX
+    assert node.metrics["places"] == 20
+
+
+def test_a_batch_may_need_more_places_than_are_kept(monkeypatch: pytest.MonkeyPatch):
+    """What stands of it is not in the store yet, so nobody can give back its place."""
+    monkeypatch.setattr(admission, "PLACES_MAX", 20)
+    node = replica(GENESIS)
+    old = [Author(GENESIS, f"old {n}").says(pay("bob", 1)) for n in range(40)]
+    feed(node, *old)
+    first = Author(GENESIS, "first").says(pay("bob", 1))
+    others = [
+        Author(GENESIS, f"other {n}").says(pay("bob", 1), seen=[first, *old[n : n + 7]])
+        for n in range(0, 35, 7)
+    ]
+    last = Author(GENESIS, "last").says(pay("bob", 1), seen=[others[0], others[-1]])
+    assert feed(node, *others, last).admitted == []
+    assert len(feed(node, first).admitted) == 7
+    assert node.metrics["places"] == 20
 
 
 def test_a_runaway_author_is_stopped_but_not_what_a_checkpoint_needs(monkeypatch: pytest.MonkeyPatch):
