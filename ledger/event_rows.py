@@ -50,6 +50,8 @@ class EventRows:
         self._dirty = False
         with reading(engine) as connection:
             self.base: Final[Base | None] = beginning.base(connection)
+            with self._ours("a run of leaves"):
+                self._given = tiles.Given(connection)
 
     def add(self, new: Sequence[Event], *, rivals: Sequence[Event] = ()) -> None:
         """Make events durable: one transaction, on the disk on return.
@@ -80,8 +82,8 @@ class EventRows:
         leaves = {merkle.leaf_hash(id): id for id in ids} if self.base is not None else {}
         if not leaves:
             return set()
-        with reading(self.engine) as connection:
-            return {leaves[leaf] for leaf in tiles.held(connection, leaves)}
+        with reading(self.engine) as connection, self._ours("a run of leaves"):
+            return {leaves[leaf] for leaf in self._given.held(connection, leaves)}
 
     def chain_at(self, places: Iterable[tuple[bytes, int, int]]) -> Iterator[Event]:
         """What is in a lane at each of these (by, lane, seq), where something is. Below the snapshot it comes
@@ -239,7 +241,7 @@ class EventRows:
         """What we wrote and cannot read is damage, not somebody's bad input. It need not even be bytes."""
         try:
             yield
-        except (RemoteError, TypeError) as error:
+        except (RemoteError, TypeError, OverflowError) as error:
             raise corrupt(self._name, f"{what}: {error}") from error
 
     @property

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import io
+import random
 from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import archive, proving, snapshot
 from ledger import event as events
 from ledger.cid import Cid
+from ledger.database import writing
 from ledger.errors import RemoteError, UsageError
 from ledger.event import Event
 from ledger.proofs import Known, Trust
 from ledger.shelf import CUT_GAP_S, IDLE_S, KEPT_MAX, KEPT_S, Shelf
 from ledger.snapshot import Download
 from ledger.store import Store
+from ledger.tables import LEAF_RUN
 from ledger.validators import parse_set
 from tests.ledger.paying import PayingRules
 from tests.ledger.turning import turning
@@ -127,6 +131,32 @@ def test_an_old_event_is_no_rival_and_is_kept_only_when_it_is_named():
     assert new.ingest(bare, peer="p", now=START + 5_000).rejected == []
     assert new.unordered() == [late.id]
     assert new.metrics["forked_lanes"] == 0
+
+
+def test_an_old_event_costs_the_same_however_long_the_history_is(tmp_path):
+    """Anybody can send those again and again, and is not to blame. Counted in steps of SQLite's machine."""
+    node, _, _ = network()
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    Store.begin(url, node.genesis, fetched(Shelf(node), node.genesis).snapshot()).close()
+    old, strange = node.store.order(3), [Cid.of(b"strange %d" % at) for at in range(20)]
+
+    def steps() -> int:
+        """That it takes to tell which of these are old, for a store that has just been opened."""
+        ticks = []
+        with Store.open(url) as store:
+
+            @sa.event.listens_for(store.engine, "begin")
+            def _count(connection: sa.Connection) -> None:
+                connection.connection.driver_connection.set_progress_handler(lambda: ticks.append(1), 1)
+
+            assert store.ordered_below([*old, *strange]) == set(old)
+        return len(ticks)
+
+    before = steps()
+    rows = [{"index": index, "hashes": random.Random(index).randbytes(8_192)} for index in range(1, 400)]
+    with Store.open(url) as store, writing(store.engine) as connection:
+        connection.execute(LEAF_RUN.insert(), rows)
+    assert steps() <= 2 * before
 
 
 def test_an_event_without_its_body_is_refused_where_it_was_not_asked_for():
