@@ -46,8 +46,8 @@ nobody else is served."""
 
 PLACES_MAX: Final = 50_000
 """Places in memory, about 15 MB: what parents refer to is nearly always recent. While a batch is judged none
-is let go: those of the batch are not in the store, and reading some would push out others. For that long there
-are 20,000 more, or 120,000 (36 MB) if everything that may wait comes to stand at once."""
+is let go: those of the batch are not in the store, and reading some would push out others. For so long
+there are 20,000 more, or 120,000 (36 MB) if everything that may wait comes to stand at once."""
 
 EVENT_BYTES_MAX: Final = 16 * 1024 * 1024
 """Unordered events kept parsed: some cuts' worth. Those beyond are read back from the store."""
