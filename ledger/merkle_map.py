@@ -113,7 +113,7 @@ def verify_proof(root: bytes, table: str, key: bytes, value: bytes | None, proof
 
 
 def path_of(table: str, key: bytes) -> bytes:
-    """32 bytes. Table names hold no zero character, so no two rows share a path."""
+    """32 bytes. A `TableName` holds no zero character, so no two rows share a path."""
     return sha256(table.encode() + b"\x00" + key).digest()
 
 

@@ -33,7 +33,7 @@ from ledger.event import Header
 from ledger.execution import Receipt
 from ledger.finality import check_final, check_vouched
 from ledger.genesis import Genesis
-from ledger.types import Digest, Name, Positive, Signature, Uint
+from ledger.types import Digest, Positive, Signature, TableName, Uint
 from ledger.validators import (
     SET_SIZE_MAX,
     ValidatorSet,
@@ -81,7 +81,7 @@ class Certified(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RowProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One row of the state; `value` null says that there is none. The rest is `merkle_map.Proof`."""
 
-    table: Name
+    table: TableName
     key: Annotated[bytes, Meta(max_length=256)]
     value: Annotated[bytes, Meta(max_length=ROW_SIZE_MAX)] | None
     siblings: Annotated[tuple[Digest, ...], Meta(max_length=merkle_map.DEPTH_MAX)]

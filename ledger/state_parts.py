@@ -13,7 +13,7 @@ so commitments that fold into a root leave no way to hide a row, add one, or mov
 Knows rows, paths and hashes. Does not know checkpoints or storage.
 
 What must always hold: rows that `RowParts.take` accepted are exactly those of that range of paths under the
-root.
+root, each in its own table.
 
 Fuzz contract: whatever the bytes, a value or RemoteError (`bad_snapshot`, or a parser's code).
 """
@@ -32,7 +32,7 @@ from ledger.errors import RemoteError
 from ledger.merkle_map import EMPTY, MerkleMap, Node, joined, lone, path_of, subtree
 from ledger.proofs import ROW_SIZE_MAX
 from ledger.state import State
-from ledger.types import Name
+from ledger.types import TableName
 
 ROWS_BYTES_MAX: Final = 256 * 1024
 """Of rows in one part, beside its framing; one larger row is a part of its own."""
@@ -58,7 +58,9 @@ Cut: TypeAlias = tuple[Annotated[int, Meta(ge=0, le=DEPTH_MAX)], Annotated[bytes
 Placed: TypeAlias = tuple[bytes, str, bytes, bytes]
 """A row behind its path."""
 
-_Row = tuple[Name, Annotated[bytes, Meta(max_length=256)], Annotated[bytes, Meta(max_length=ROW_SIZE_MAX)]]
+_Row = tuple[
+    TableName, Annotated[bytes, Meta(max_length=256)], Annotated[bytes, Meta(max_length=ROW_SIZE_MAX)]
+]
 
 
 class CutState:

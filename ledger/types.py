@@ -30,3 +30,7 @@ Millis = Annotated[int, Meta(ge=0, le=INT63_MAX)]
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 """A short text: a kind, a code, a file name without folders."""
+
+TableName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"\A[^\x00]+\Z")]
+"""Of a table of the state. A zero ends it in the path of a row (`ledger.merkle_map`), so it has none itself:
+else a key's first bytes could be read as the end of the name, and a row as one of another table."""

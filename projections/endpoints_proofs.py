@@ -22,7 +22,7 @@ def router(asker: Asker) -> APIRouter:
 
     @routes.get("/state", response_model=proofs.ProvenOne[proofs.RowItem], responses=NOT_FOUND)
     async def state(
-        table: Annotated[str, Query(min_length=1, max_length=64, examples=["account"])],
+        table: Annotated[str, Query(pattern=r"^[^\x00]+$", max_length=64, examples=["account"])],
         key: Annotated[str, Query(pattern="^([0-9a-f]{2})*$", max_length=KEY_DIGITS_MAX)] = "",
     ) -> Any:
         """A row of the state, or that there is none, with its proof; `domain.rules.records` lists tables."""

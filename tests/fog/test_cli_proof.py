@@ -160,6 +160,18 @@ async def test_any_lie_in_an_answer_fails(told: Told, check: Check) -> None:
         assert (code, said["error"]["exit"]) == (Exit.AUDIT_FAILED, Exit.AUDIT_FAILED)
 
 
+async def test_a_row_is_not_to_be_read_as_one_of_another_table(told: Told, check: Check) -> None:
+    """A zero parts the two on its path: moved into the name with the key's own zero, the path is the same."""
+    answer = await told.get("proofs/state?table=account&key=0001")
+    assert check(answer)[0] == Exit.OK
+    row = answer["proof"]["rows"][0]
+    for place in (row, answer["item"]):
+        place["table"] = "account\x00"
+    row["key"], answer["item"]["key"] = "AQ==", "01"
+    code, said = check(answer)
+    assert (code, said["error"]["code"]) == (Exit.AUDIT_FAILED, "bad_proof")
+
+
 async def test_what_has_no_proof_is_a_wrong_question(told: Told, check: Check) -> None:
     for answer in (await told.get("jobs"), [], 7):
         code, said = check(answer)

@@ -28,7 +28,7 @@ def state_of(rows: dict[tuple[str, bytes], bytes]) -> State:
 
 
 def many(count: int = 40) -> State:
-    return state_of({("account", b"%d" % at): b"value %d" % at for at in range(count)})
+    return state_of({("account", b"\x00%02d" % at): b"value %d" % at for at in range(count)})
 
 
 def contents(state: State) -> dict[str, list[tuple[bytes, bytes]]]:
@@ -74,11 +74,22 @@ DOCTORED: dict[str, Doctor] = {
     "no_rows": lambda rows: [],
     "a_value_changed": lambda rows: [[*rows[0][:2], b"more"], *rows[1:]],
     "a_row_added": lambda rows: sorted([*rows, ["account", b"mallory", b"1"]], key=_path),
+    # Its path is the same: a zero parts the name of the table from the key, and the key begins with one.
+    "a_row_in_another_table": lambda rows: [_in_another_table(rows[0]), *rows[1:]],
     "a_row_twice": lambda rows: [rows[0], *rows],
     "another_order": lambda rows: rows[::-1],
     "no_list": lambda rows: {"rows": rows},
     "a_float": lambda rows: [[rows[0][0], rows[0][1], 1.5]],
 }
+
+
+def _in_another_table(row: list[object]) -> list[object]:
+    table, key, value = row
+    assert isinstance(key, bytes)
+    assert key[0] == 0
+    moved = [f"{table}\x00", key[1:], value]
+    assert _path(moved) == _path(row)
+    return moved
 
 
 def _path(row: list[object]) -> bytes:

@@ -158,6 +158,7 @@ async def test_any_row_of_the_state_can_be_asked_for(told: Told) -> None:
     )
     _, proof = await told.proven("proofs/state?table=nothing")
     assert [row.value for row in proof.rows] == [None]
+    assert (await told.get("proofs/state?table=account%00", 400))["code"] == "bad_parameter"
 
 
 async def test_leaves_and_prefixes_of_the_event_tree_are_proven(told: Told) -> None:
