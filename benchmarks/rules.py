@@ -51,7 +51,7 @@ class Bench:
             v=1,
             name="bench",
             created=0,
-            rules=6,
+            rules=7,
             validators=(Validator(self.submitter.public, 1),),
             accounts=tuple(Allocation(account, 10**12) for account in accounts),
             params={},

@@ -63,6 +63,7 @@ from ledger.evidence import VoteFault
 from ledger.forks import ForkProof
 from ledger.replica import Replica
 from ledger.state import State
+from ledger.validators import epoch_length, epoch_of
 from ledger.warrants import Warrant
 
 log = logging.getLogger(__name__)
@@ -99,16 +100,21 @@ PLACES: Final[dict[Sort, int]] = {"votes": GRAVE_MAX, "bonds": GRAVE_MAX, "stran
 
 
 class View(NamedTuple):
-    """What evidence is held against: the last final state, the network, and the ledger time of that state."""
+    """What evidence is held against: the last final state, the network, the ledger time of that state.
+
+    `epoch`: of the next height, in which what is said now is ordered at the earliest.
+    """
 
     state: State
     net: Cid
     time: int
+    epoch: int
 
     @classmethod
     def of(cls, replica: Replica) -> View:
-        last = replica.last
-        return cls(replica.state, replica.net, replica.genesis.created if last is None else last.checkpoint.T)
+        last, genesis = replica.last, replica.genesis
+        time = genesis.created if last is None else last.checkpoint.T
+        return cls(replica.state, replica.net, time, epoch_of(replica.height + 1, epoch_length(genesis)))
 
 
 class Waiting(NamedTuple):
@@ -315,8 +321,9 @@ def is_worth_saying(evidence: Evidence, view: View, account: bytes) -> bool:
     if account in offenders:
         return False
     match evidence:
-        case EvidenceVotes():
-            if is_punished(view.state, vote_offence(evidence.one.by, evidence.one.vote.epoch)):
+        case EvidenceVotes(one):
+            # Votes of later epochs are not looked at by who cannot know their validators (`ledger.voting`).
+            if one.vote.epoch > view.epoch or is_punished(view.state, vote_offence(one.by, one.vote.epoch)):
                 return False
         case EvidenceWarrant():
             header = evidence.warrant.header(view.net)

@@ -80,7 +80,7 @@ CODES: Final = {
     "jail_term": "The account's time in jail is not over.",
     # Evidence.
     "checks_spent": "As many checks as there may be were made in this checkpoint; it can be said again.",
-    "bad_evidence": "The evidence does not prove what it claims.",
+    "bad_evidence": "The evidence does not prove what it claims, or is of an epoch that has not begun.",
     "already_punished": "The offence was punished before.",
     "nothing_at_stake": "Whoever is proven at fault has no bond, and nothing else to lose by it.",
 }

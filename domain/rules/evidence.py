@@ -1,6 +1,7 @@
 """Evidence: a fault that anybody can check is punished once, whoever brings it.
 
-    votes     two votes of one validator that contradict each other      once an epoch of the votes; jail
+    votes     two votes of one validator that contradict each other,     once an epoch of the votes; jail
+              in an epoch that has begun
     fork      two events of one author at one place of a lane            once a lane, each who answers; jail;
                                                                          the first closes the lane
     warrant   an event placed where it cannot stand                      once a place
@@ -10,9 +11,10 @@ An offender loses a part of all it has at stake, bonded first and then what is l
     min(1, slash_ppm + 3 * guilty / total)          rounded up to a micro-credit
 
 `guilty` is the stake of all who were punished in the present epoch, this one included, as it was when each
-was first punished; `total` is everything at stake, and what was slashed in this epoch. So a mistake of one
-among many is cheap, and whoever is one of a third that fails together loses everything (Ethereum's
-correlation penalty). One part in BOUNTY_PART goes to the reporter, the rest is burned.
+was first punished, and at least what any of them had when it was punished again; `total` is everything at
+stake, and what was slashed in this epoch. So a mistake of one among many is cheap, and whoever is one of a
+third that fails together loses everything (Ethereum's correlation penalty). One part in BOUNTY_PART goes to
+the reporter, the rest is burned.
 
 Of an event, the key that signed answers for it with its own bond, if it has one, and so does the account that
 it acted for: each if the key acts for it when the evidence comes (a retired one does not act for its own
@@ -87,6 +89,9 @@ def votes(draft: Draft, order: EvidenceVotes) -> None:
     offence = vote_offence(fault.by, fault.one.vote.epoch)
     _require_new(draft, OFFENCE, offence)
     _require_stake(draft, fault.by, fault.by)
+    if fault.one.vote.epoch > _present(draft):
+        # Else somebody with a small bond could be punished now for what it does later with a great one.
+        raise Refused("bad_evidence", "the votes are of an epoch that has not begun")
     with _looking(draft, 2, fault.by, otherwise=f"the votes prove no fault of {fault.by.hex()}"):
         check_vote_fault(fault, net=draft.context.net)
     draft.put(OFFENCE, offence, b"")
@@ -237,15 +242,15 @@ def _punish(draft: Draft, offender: bytes, offence: effects.Offence, *, jail: bo
     stake = before.at_stake
     if not stake:
         return
-    params = draft.params
-    epoch = epoch_of(draft.context.height, params.epoch_checkpoints)
+    params, epoch = draft.params, _present(draft)
     guilt = draft.get(GUILT, ONLY) or Guilt()
     if guilt.epoch != epoch:
         guilt = Guilt(epoch)
-    if before.punished != epoch + 1:
-        guilt = replace(guilt, stake=guilt.stake + stake)
-    supply = draft.supply
-    total = supply.bonded + supply.unbonding + guilt.slashed
+    is_first = before.punished != epoch + 1
+    guilt = replace(guilt, stake=guilt.stake + stake if is_first else max(guilt.stake, stake))
+    supply, moved = draft.supply, draft.moved  # what this event has moved so far is not in the totals yet
+    held = supply.bonded + supply.unbonding + moved["bonded"] + moved["unbonding"]
+    total = held + guilt.slashed
     part = params.slash_ppm * total + CORRELATION * PPM * guilt.stake
     whole = PPM * total
     amount = min(stake, -(-stake * part // whole))
@@ -256,6 +261,11 @@ def _punish(draft: Draft, offender: bytes, offence: effects.Offence, *, jail: bo
     move(draft, draft.author, bounty, 0)
     draft.moved["burned"] += amount - bounty
     draft.tell(Slashed(offender, offence, draft.author, amount, bounty, amount * PPM // stake))
+
+
+def _present(draft: Draft) -> int:
+    """The epoch of the checkpoint that is being executed."""
+    return epoch_of(draft.context.height, draft.params.epoch_checkpoints)
 
 
 def _less(bond: Bond, amount: int) -> Bond:

@@ -1,4 +1,4 @@
-"""`FogRules`: the rules as the ledger asks for them, version 6.
+"""`FogRules`: the rules as the ledger asks for them, version 7.
 
 An event becomes a payload, the payload's rule runs on a draft, and the draft becomes the new state; a refusal
 throws the draft away. Pure: no clock, no randomness, no float, nothing kept between calls.
@@ -67,7 +67,7 @@ from ledger.genesis import Genesis
 from ledger.state import State
 from ledger.types import INT63_MAX
 
-VERSION: Final = 6
+VERSION: Final = 7
 
 _NO_CONTROLS: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]*")
 """Receipts are shown on terminals. (Not `isprintable`: what that says changes with the version of Python.)"""

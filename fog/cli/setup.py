@@ -24,7 +24,7 @@ from ledger.genesis import Genesis
 from ledger.light import Anchor
 from ledger.signing import SigningKey
 
-RULES_VERSION = 6
+RULES_VERSION = 7
 
 Passphrase = Annotated[
     bool,

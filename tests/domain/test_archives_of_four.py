@@ -39,7 +39,7 @@ class Four:
             v=1,
             name="four",
             created=CREATED,
-            rules=6,
+            rules=7,
             validators=tuple(Validator(one.public, STAKE) for one in keys),
             accounts=tuple(Allocation(one.public, 10 * STAKE) for one in keys),
             params={"epoch_checkpoints": EPOCH, "bond_min": 1},

@@ -42,7 +42,7 @@ class Node:
             v=1,
             name="test",
             created=START,
-            rules=6,
+            rules=7,
             validators=(Validator(validator, 1),),
             accounts=(Allocation(validator, 1_000),),
             params=params,

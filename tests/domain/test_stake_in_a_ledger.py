@@ -46,7 +46,7 @@ class Town:
             v=1,
             name="town",
             created=START,
-            rules=6,
+            rules=7,
             validators=tuple(Validator(*row) for row in validators),
             accounts=tuple(Allocation(*row) for row in accounts),
             params={"bond_min": 1_000, "epoch_checkpoints": EPOCH, "jail_ms": 365 * 86_400_000},

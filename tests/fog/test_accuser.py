@@ -33,7 +33,7 @@ DEADLINE_S = 10
 
 
 def view(court: Court) -> View:
-    return View(court.state, court.genesis.net, court.time)
+    return View(court.state, court.genesis.net, court.time, court.epoch)
 
 
 def worth(court: Court, evidence: EvidenceVotes | EvidenceFork, account: bytes = US) -> bool:
@@ -60,6 +60,15 @@ def test_nobody_accuses_itself() -> None:
     court = Court(stakes={"a": 1_000, "b": 9_000})
     for evidence in (court.double_vote("a"), court.fork("a"), court.lie("a")):
         assert not worth(court, evidence, court.account("a"))  # type: ignore[arg-type]
+
+
+def test_votes_of_an_epoch_that_has_not_begun_are_not_said_before_it_has() -> None:
+    court = Court(stakes={"a": 1_000, "b": 9_000})
+    for epoch in (0, 1):
+        assert court.epoch == epoch
+        assert worth(court, court.double_vote("a", epoch=epoch))
+        assert not worth(court, court.double_vote("a", epoch=epoch + 1))
+        court.close_epoch()
 
 
 def test_two_proofs_of_one_offence_have_one_name() -> None:
@@ -94,7 +103,7 @@ class Desk:
     def __init__(self) -> None:
         validators = sorted((key_of(name).public, 1_000) for name in "abcd")
         self.genesis = Genesis(
-            1, "test", 0, 6, tuple(Validator(*row) for row in validators), (Allocation(US, 5),), {}
+            1, "test", 0, 7, tuple(Validator(*row) for row in validators), (Allocation(US, 5),), {}
         )
         self.store = Store.create("sqlite://", self.genesis)
         self.replica = Replica.open(self.store, FogRules(), key_of("us"), validator=False)

@@ -72,7 +72,7 @@ def test_a_key_that_is_there_is_shown_and_kept(tmp_path: Path, capsys: pytest.Ca
 def test_whatever_is_divided_is_a_valid_genesis_and_nothing_is_lost(stakes: list[int], free: int) -> None:
     others = {key(number + 1): stake for number, stake in enumerate(stakes)}
     validators, accounts = founders.divide(key(0), 7, others, free)
-    network = Genesis(v=1, name="n", created=1, rules=6, validators=validators, accounts=accounts, params={})
+    network = Genesis(v=1, name="n", created=1, rules=7, validators=validators, accounts=accounts, params={})
     assert parse(network.encode()) == network
     assert network.stake == 7 + sum(stakes)
     assert sum(one.amount for one in accounts) == free

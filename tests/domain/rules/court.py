@@ -11,6 +11,7 @@ from ledger.cid import Cid
 from ledger.event import Event
 from ledger.evidence import VoteFault
 from ledger.forks import ForkProof
+from ledger.validators import epoch_length, epoch_of
 from ledger.votes import Phase, SignedVote, Vote
 from ledger.warrants import Warrant
 from tests.domain.rules.world import World
@@ -31,6 +32,17 @@ class Court(World):
             self.slashed.append(effect)
         elif isinstance(effect, LaneClosed):
             self.closed.append((self.name(effect.author), effect.lane))
+
+    @property
+    def epoch(self) -> int:
+        """Of the checkpoint that is being made."""
+        return epoch_of(self.height, epoch_length(self.genesis))
+
+    def close_epoch(self) -> None:
+        """Until the next one begins."""
+        before = self.epoch
+        while self.epoch == before:
+            self.close()
 
     # -- faults ---------------------------------------------------------------------------------------------
 

@@ -101,4 +101,4 @@ def test_amounts_in_messages_are_in_credits(micro: int, text: str) -> None:
 
 
 def test_the_rules_tell_their_version() -> None:
-    assert repr(FogRules()) == "<FogRules version=6>"
+    assert repr(FogRules()) == "<FogRules version=7>"

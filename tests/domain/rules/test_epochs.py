@@ -238,8 +238,10 @@ class Stakeholders(RuleBasedStateMachine):
         again=st.booleans(),
     )
     def is_at_fault(self, name: str, reporter: str, kind: str, again: bool) -> None:
-        where = 5 if again else 6 + self.world.height
-        options = {"epoch": where} if kind == "double_vote" else {"seq": where}
+        if kind == "double_vote":
+            options = {"epoch": 0 if again else self.world.epoch}
+        else:
+            options = {"seq": 5 if again else 6 + self.world.height}
         self.world.do(reporter, getattr(self.world, kind)(name, **options))
 
     @rule(ms=st.sampled_from((1, 1_000, 30_000, 61_000)), times=st.integers(1, 4))

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant, IdentityDelegate, Payload
+from domain.payloads import (
+    EvidenceFork,
+    EvidenceVotes,
+    EvidenceWarrant,
+    IdentityDelegate,
+    Payload,
+    StakeBond,
+)
 from domain.rules.bonds import bond_in
 from domain.rules.evidence import (
     CLOSED,
@@ -79,15 +86,58 @@ def test_an_offence_is_punished_once_whoever_brings_it_in_whatever_form() -> Non
     assert world.do("rita", world.double_vote("a")) == "ok"
     assert world.do("sam", world.double_vote("a")) == "already_punished"
     assert world.do("sam", world.double_vote("a", slot=2)) == "already_punished"
-    assert world.do("sam", world.double_vote("a", epoch=1)) == "ok"
     assert world.do("rita", world.fork("b")) == "ok"
     assert world.do("sam", world.fork("b", seq=9)) == "already_punished"
     assert world.do("sam", world.fork("b", lane=2)) == "ok"
     assert world.do("rita", world.lie("c")) == "ok"
     assert world.do("sam", world.lie("c")) == "already_punished"
     assert world.do("sam", world.lie("c", seq=7)) == "ok"
+    world.close_epoch()
+    assert world.do("sam", world.double_vote("a")) == "already_punished"
+    assert world.do("sam", world.double_vote("a", epoch=1)) == "ok"
     assert len(world.slashed) == 6
     assert is_punished(world.state, warrant_offence(world.account("c"), 0, 7))
+
+
+def test_nobody_is_punished_ahead_for_votes_of_an_epoch_that_has_not_begun() -> None:
+    """With a small bond, in peace; and then takes its seat with a great one, and votes twice in earnest."""
+    world = Court(stakes=TEN, a=4_000)
+    world.check("bond a 100 ok")
+    assert [world.do("b", world.double_vote("a", epoch=epoch)) for epoch in (1, 2, 3, 2**63 - 1)] == (
+        4 * ["bad_evidence"]
+    )
+    assert not world.slashed
+    world.check("bond a 3900 ok")
+    for _ in range(3):
+        world.close_epoch()
+    assert world.do("rita", world.double_vote("a", epoch=3)) == "ok"
+    assert paid(world) == [("a", 5_000)]
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_votes_of_an_epoch_are_punished_from_its_first_height_on(length: int) -> None:
+    """Which is when they are found: they are cast once the height before it is final."""
+    world = Court({"epoch_checkpoints": length}, stakes=TEN)
+    for _ in range(length - 1):
+        world.close()
+    assert world.do("rita", world.double_vote("a", epoch=1)) == "bad_evidence"
+    world.close()
+    assert world.height == length + 1
+    assert world.do("rita", world.double_vote("a", epoch=1)) == "ok"
+    assert world.do("rita", world.double_vote("b", epoch=2)) == "bad_evidence"
+
+
+@pytest.mark.parametrize("first", [None, "lie"])
+def test_who_is_punished_small_first_pays_for_all_that_it_has_then(first: str | None) -> None:
+    """And so does who fails with it: 5 % + 3 x 1000 or 2000 of 11000."""
+    world = Court(stakes=TEN, x=2_000)
+    world.check("bond x 100 ok")
+    if first is not None:
+        assert world.do("rita", world.lie("x")) == "ok"
+    world.do("x", StakeBond(1_000 - bond_in(world.state, world.account("x")).bonded))
+    assert world.do("rita", world.fork("x")) == "ok"
+    assert world.do("rita", world.fork("a")) == "ok"
+    assert paid(world) == [*([("x", 8)] if first else []), ("x", 323), ("a", 596)]
 
 
 def test_finalizing_and_skipping_one_slot_is_a_fault_and_what_honest_voters_do_is_not() -> None:
@@ -209,6 +259,13 @@ def test_a_fork_of_two_accounts_costs_the_one_that_has_not_paid() -> None:
     assert world.do("rita", EvidenceFork(ForkProof.of(one, other))) == "ok"
     assert [name for name, _ in paid(world)] == ["a", "b"]
     assert world.do("rita", EvidenceFork(ForkProof.of(one, other))) == "already_punished"
+
+
+def test_two_who_pay_for_one_fork_pay_as_for_two_forks() -> None:
+    world = delegating("a", "b")
+    one, other = (world.header("phone", seq=9, acct=world.account(name)) for name in "ab")
+    assert world.do("rita", EvidenceFork(ForkProof.of(one, other))) == "ok"
+    assert sorted(amount for _, amount in paid(world)) == [350, 650]
 
 
 def test_the_key_itself_pays_for_the_fork_that_closes_its_lane_and_for_no_other() -> None:

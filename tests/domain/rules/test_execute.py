@@ -182,11 +182,11 @@ def test_rules_satisfy_what_the_ledger_asks_for() -> None:
 @pytest.mark.parametrize(
     ("rules", "params", "code"),
     [
-        (5, {}, "unknown_rules"),
-        (7, {}, "unknown_rules"),
-        (6, {"lease_min": 1000}, "bad_params"),
-        (6, {"attempts_max": 65}, "bad_params"),
-        (6, {"attempts_max": 2}, "bad_params"),
+        (6, {}, "unknown_rules"),
+        (8, {}, "unknown_rules"),
+        (7, {"lease_min": 1000}, "bad_params"),
+        (7, {"attempts_max": 65}, "bad_params"),
+        (7, {"attempts_max": 2}, "bad_params"),
     ],
 )
 def test_a_network_that_these_rules_cannot_execute_is_refused(

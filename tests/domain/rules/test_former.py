@@ -37,7 +37,8 @@ class House(Family, Court):
 
     def is_worth_saying(self, evidence: EvidenceFork) -> bool:
         """To a node of rita's."""
-        return is_worth_saying(evidence, View(self.state, self.genesis.net, self.time), self.account("rita"))
+        view = View(self.state, self.genesis.net, self.time, self.epoch)
+        return is_worth_saying(evidence, view, self.account("rita"))
 
     def dropped(self, *, says: int = 3) -> None:
         """Alice's phone says something so many times, and is dropped; that checkpoint ends."""

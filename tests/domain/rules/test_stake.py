@@ -133,7 +133,7 @@ def test_whoever_is_not_in_jail_cannot_leave_it() -> None:
 
 def test_more_credits_than_can_be_counted_are_refused_at_genesis() -> None:
     validators = (Validator(key_of("v").public, 1),)
-    genesis = Genesis(1, "net", 0, 6, validators, (Allocation(key_of("v").public, INT63_MAX),), {})
+    genesis = Genesis(1, "net", 0, 7, validators, (Allocation(key_of("v").public, INT63_MAX),), {})
     with pytest.raises(UsageError) as caught:
         FogRules().genesis(genesis)
     assert caught.value.code == "too_many_credits"

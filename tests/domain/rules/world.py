@@ -113,7 +113,7 @@ class World:
             v=1,
             name="test",
             created=CREATED,
-            rules=6,
+            rules=7,
             validators=tuple(Validator(*row) for row in sorted(stakes.items())),
             accounts=tuple(Allocation(*row) for row in accounts),
             params=params or {},
