@@ -5,9 +5,9 @@ about is bounded by time, whoever they are and however many:
 
     a cut         CUT_GAP_S after the last at the earliest, and only when the newest is RENEW_HEIGHTS old, or
                   not above what is asked for. Else the newest has to do, or nothing for now
-    an offer      is kept for KEPT_S after it was cut, whatever is cut meanwhile
-    beyond that   while it is asked for, IDLE_S between two questions, as long as there is room: of those that
-                  are older than KEPT_S the one goes first that nobody has asked for the longest
+    an offer      is kept for KEPT_S after it was made to anybody, whatever is cut meanwhile
+    beyond that   while it is asked for, IDLE_S between two questions, as long as there is room: the one goes
+                  first that nobody has asked for the longest. The newest stays
 
 States never change in place, so keeping one costs what changed since, and 150 bytes a row for the way it is
 cut.
@@ -43,15 +43,17 @@ IDLE_S: Final = 600.0
 """Between two questions of the same one, who was started again meanwhile."""
 
 KEPT_MAX: Final = 7
-"""Snapshots at once: one, unless somebody wants new ones."""
+"""Snapshots at once: one, unless somebody wants new ones. Only the newest is offered, so of those before it
+one can go as soon as that many gaps have passed."""
 
-assert (KEPT_MAX - 1) * CUT_GAP_S >= KEPT_S, "one would have to go before its time"
+assert (KEPT_MAX - 1) * CUT_GAP_S >= KEPT_S, "a cut would have to wait until one can go"
 
 
 @dataclass
 class _Kept:
     offer: Offer
     cut: float
+    offered: float
     asked: float
 
 
@@ -66,7 +68,8 @@ class Shelf:
         self._rows_max = rows_max
         self._replica = replica
         self._clock = clock
-        self._kept: dict[Cid, _Kept] = {}  # oldest first
+        self._kept: dict[Cid, _Kept] = {}
+        self._newest: _Kept | None = None  # of these; read while another thread adds one
 
     def offer(self, above: int) -> Manifest | None:
         """The newest, cut now if that is due; None when there is none of a height above this one as yet."""
@@ -80,7 +83,7 @@ class Shelf:
         newest = self._newest
         if newest is None or newest.offer.checkpoint.height <= above:
             return None
-        newest.asked = self._clock()
+        newest.asked = newest.offered = self._clock()
         return newest.offer.manifest
 
     def part(self, checkpoint: Cid, part: Part) -> bytes | None:
@@ -104,10 +107,6 @@ class Shelf:
     def __len__(self) -> int:
         return len(self._kept)
 
-    @property
-    def _newest(self) -> _Kept | None:
-        return next(reversed(self._kept.values()), None)
-
     def _is_due(self, above: int, now: float) -> bool:
         newest, height = self._newest, self._replica.height
         if newest is None or height <= above:
@@ -116,25 +115,27 @@ class Shelf:
         return newest.offer.checkpoint.height <= too_old and now - newest.cut >= CUT_GAP_S
 
     def _renew(self, now: float) -> None:
-        standing = self._replica.standing()
-        if standing is None:
+        standing, superfluous = self._replica.standing(), self._superfluous(now)
+        if standing is None or len(self._kept) - len(superfluous) >= KEPT_MAX:
             return
         last, state, frontier = standing
         try:
             offer = proving.offer(self._replica.store, last, state, frontier, self._rows_max)
         except UsageError:  # too large, or the stake changed hands too often: replaying everything is left
             return
-        for id in self._superfluous(now):
+        for id in superfluous:
             del self._kept[id]
-        self._kept[last.checkpoint.id] = _Kept(offer, now, now)
+        self._kept[last.checkpoint.id] = newest = _Kept(offer, now, now, now)
+        self._newest = newest
 
     def _superfluous(self, now: float) -> list[Cid]:
-        """Those that have to make room for another one."""
-        free = [(kept.asked, id) for id, kept in self._kept.items() if now - kept.cut >= KEPT_S]
+        """Those that have to make room for another one. Not the newest: it may be being offered."""
+        older = [(kept, id) for id, kept in self._kept.items() if kept is not self._newest]
+        free = sorted((kept.asked, id) for kept, id in older if now - kept.offered >= KEPT_S)
         idle = [id for asked, id in free if now - asked >= IDLE_S]
         if idle or len(self._kept) < KEPT_MAX:
             return idle
-        return [min(free)[1]]
+        return [id for _, id in free[:1]]
 
     def __repr__(self) -> str:
         return f"<Shelf {[kept.offer for kept in self._kept.values()]}>"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import random
+import sys
+import threading
+from types import FrameType
 from typing import Any
 
 import msgspec
@@ -12,7 +15,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger import archive, proving, snapshot
+from ledger import archive, proving, shelf, snapshot
 from ledger import event as events
 from ledger.cid import Cid
 from ledger.database import writing
@@ -20,7 +23,7 @@ from ledger.errors import RemoteError, UsageError
 from ledger.event import Event
 from ledger.proofs import Known, Trust
 from ledger.shelf import CUT_GAP_S, IDLE_S, KEPT_MAX, KEPT_S, Shelf
-from ledger.snapshot import Download
+from ledger.snapshot import Download, Manifest
 from ledger.store import Store
 from ledger.tables import LEAF_RUN
 from ledger.validators import parse_set
@@ -397,7 +400,72 @@ def test_what_nobody_asks_for_makes_room():
     s.move(IDLE_S)
     s.newest()
     assert old not in s.shelf
+    s.move(CUT_GAP_S)
+    s.newest()
     assert other not in s.shelf
+
+
+def test_what_was_offered_a_moment_ago_stays_whenever_it_was_cut():
+    """Though others turn the shelf over, and go on asking for all that is older."""
+    s = Shelved()
+    cut = [s.newest()]
+    for _ in range(KEPT_MAX - 1):
+        s.move(CUT_GAP_S)
+        cut.append(s.newest())
+    s.now += KEPT_S + IDLE_S
+    offered = s.shelf.offer(0)
+    assert offered is not None
+    assert offered.id == cut[-1]
+    since = s.now
+    while s.now - since < KEPT_S - CUT_GAP_S:
+        s.move(CUT_GAP_S)
+        assert all(s.has(id) for id in cut[:-1] if id in s.shelf)
+        assert s.newest() == s.node.last.checkpoint.id
+        assert s.has(offered.id)
+
+
+def test_the_newest_may_be_asked_for_while_another_thread_cuts_one():
+    """At each step of the asking in turn."""
+    s = Shelved()
+    steps = 0
+
+    def asked(until: int) -> Manifest | None:
+        """What is the newest, if another thread cuts one before the step of that number."""
+        nonlocal steps
+        steps = 0
+
+        def step(frame: FrameType, event: str, _: object) -> Any:
+            nonlocal steps
+            frame.f_trace_opcodes = True
+            if event == "opcode":
+                steps += 1
+                if steps == until:
+                    other = threading.Thread(target=s.newest)
+                    other.start()
+                    other.join()
+            return step
+
+        before = sys.gettrace()
+        sys.settrace(lambda frame, event, arg: step(frame, event, arg) if is_of_shelf(frame) else None)
+        try:
+            return s.shelf.newest(0)
+        finally:
+            sys.settrace(before)
+
+    s.newest()
+    asked(0)
+    assert steps
+    for at in range(1, steps + 1):
+        s.shelf = Shelf(s.node, clock=lambda: s.now)
+        s.newest()
+        s.move(CUT_GAP_S)
+        newest = asked(at)
+        assert newest is not None
+        assert newest.id in s.shelf
+
+
+def is_of_shelf(frame: FrameType) -> bool:
+    return frame.f_code.co_filename == shelf.__file__
 
 
 NODE, _, _ = network()
