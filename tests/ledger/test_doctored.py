@@ -19,10 +19,12 @@ from ledger import canonical
 from ledger.audit import audit
 from ledger.cid import Cid
 from ledger.event import Event, parse_header
+from ledger.genesis import Allocation
 from ledger.signing import Domain
+from ledger.validators import EPOCH_CHECKPOINTS
 from ledger.votes import Phase, SignedVote, Vote
 from tests.interop import javascript
-from tests.ledger.forging import Block, Forger, Lies, MovingRules, key, rewritten, set_of
+from tests.ledger.forging import EPOCH, Block, Forger, Lies, MovingRules, key, rewritten, set_of
 
 VERIFIER = Path(__file__).parents[2] / "examples" / "verify.mjs"
 LAST = 7
@@ -162,10 +164,22 @@ def raw_block(file: bytes) -> bytes:
     return file + bytes([len(data)]) + data
 
 
+def large_block(file: bytes) -> bytes:
+    """A block larger than a genesis may be, which is the largest there is."""
+    data = canonical.encode(bytes(256 * 1024))
+    section = Cid.of(data) + data
+    size = len(section)
+    return file + bytes([size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14]) + section
+
+
 def long_length(file: bytes) -> bytes:
     """The header's length in one byte more than it takes."""
     return bytes([file[0] | 0x80, 0x00]) + file[1:]
 
+
+EPOCHS = {EPOCH_CHECKPOINTS: EPOCH}
+RICH = (Allocation(bytes(32), 2**63 - 9),)
+"""With the 9 of stake."""
 
 CASES = [
     # -- the file ---------------------------------------------------------------------------------------
@@ -174,6 +188,7 @@ CASES = [
     Case("a_cut_end", "bad_archive", "Unexpected end", Lies(file=lambda f: f[:-1])),
     Case("a_length_in_long_form", "bad_archive", "car", Lies(file=long_length)),
     Case("a_raw_block", "bad_archive", "hash", Lies(file=raw_block)),
+    Case("a_block_too_large", "bad_archive", "size", Lies(file=large_block)),
     Case("a_trailing_block", "bad_archive", "end", Lies(blocks=lambda b: [*b, ("body", b[-2][1])])),
     Case("the_end_twice", "bad_archive", "end", Lies(blocks=lambda b: [*b, b[-1]])),
     Case("no_certificate_at_the_end", "bad_archive", "end", Lies(blocks=lambda b: b[:-1])),
@@ -188,6 +203,10 @@ CASES = [
         "roots",
         Lies(blocks=at("genesis", 0, lambda _: [Forger(name="x").genesis.encode()])),
     ),
+    Case("rules_beyond_all_versions", "bad_schema", "genesis", Lies(genesis=put(rules=2**31 + 1))),
+    Case("no_rules", "bad_schema", "genesis", Lies(genesis=put(rules=0))),
+    Case("a_parameter_without_a_name", "bad_schema", "genesis", Lies(genesis=put(params=EPOCHS | {"": 1}))),
+    Case("more_money_than_a_number_holds", "bad_schema", "genesis", Lies(genesis=put(accounts=RICH))),
     # -- the chain --------------------------------------------------------------------------------------
     Case("a_height_left_out", "bad_checkpoint", "checkpoint", Lies(fields={LAST: put(height=8)})),
     Case("another_epoch", "bad_checkpoint", "checkpoint", Lies(fields={LAST: put(epoch=1)})),
@@ -336,6 +355,7 @@ CASES = [
     Case("before_its_own_past", "bad_ts", "event", Lies(events=dave(ts=1))),
     Case("a_field_nobody_knows", "bad_schema", "event", Lies(events=dave(constructor=1))),
     Case("a_lane_too_many", "bad_schema", "event", Lies(events=dave(lane=3))),
+    Case("a_version_beyond_all", "bad_schema", "event", Lies(events=dave(kv=2**31 + 1))),
     Case("an_empty_field", "non_canonical", "event", Lies(events=dave(par=[]))),
     Case("for_itself", "bad_schema", "event", Lies(events=dave(acct=key("dave").public))),
     Case("a_length_that_is_not", "bad_body", "event", Lies(events=dave(bl=1))),
@@ -429,6 +449,40 @@ def by_nobody(event: Event) -> Event:
     data = canonical.encode({name: value for name, value in fields.items() if name != "prev"})
     parsed = parse_header(data, net=event.header.net)
     return Event(Cid.of(data), parsed, data, ODD + bytes(32), event.body, event.wire)
+
+
+ODD_AND_TRUE = {
+    "a_text_that_begins_with_a_mark": body(b"\x63\xef\xbb\xbf"),
+    "a_kind_that_begins_with_a_mark": dave(k="\ufeffsay"),
+    "a_map_like_a_link": body(canonical.encode({"/": 1, "bytes": 1})),
+    "a_map_with_the_name_of_a_prototype": body(canonical.encode({"__proto__": 1})),
+    "the_last_version": dave(kv=2**31),
+}
+"""What anybody may say, and packages of others trip over: then nobody could ever verify that history."""
+
+
+@pytest.mark.slow
+def test_both_accept_what_is_odd_and_true(tmp_path: Path) -> None:
+    for name, events in ODD_AND_TRUE.items():
+        forger = Forger(Lies(events=events))
+        data = forger.archive()
+        assert audit(data, MovingRules(), net=forger.net).problem is None, name
+        (tmp_path / f"{name}.car").write_bytes(data)
+    done = javascript.run_file(VERIFIER, tmp_path, *(f"{name}.car" for name in ODD_AND_TRUE))
+    said = [line.partition(", network")[0] for line in done.stdout.splitlines()]
+    assert said == [f"{name}.car: true" for name in ODD_AND_TRUE]
+    assert done.returncode == 0
+
+
+@pytest.mark.slow
+def test_a_file_that_cannot_be_read_is_not_said_to_lie(tmp_path: Path) -> None:
+    """Whoever mistypes a name must not hear that the network's history is false."""
+    (tmp_path / "honest.car").write_bytes(archive_of("honest"))
+    done = javascript.run_file(VERIFIER, tmp_path, "missing.car", "honest.car")
+    missing, honest = done.stdout.splitlines()
+    assert missing.startswith("missing.car: cannot be read: ")
+    assert honest.startswith("honest.car: true, ")
+    assert done.returncode == 2
 
 
 @pytest.mark.slow
