@@ -31,7 +31,6 @@ class Domain(bytes, enum.Enum):
 
     EVENT = b"fogledger/v1/event\n"
     VOTE = b"fogledger/v1/vote\n"
-    SYNC = b"fogledger/v1/sync\n"
     VOUCHER = b"fogledger/v1/voucher\n"
     NOTE = b"fog/"
     """Begins the text of a checkpoint note of ours, which is signed as it is (`ledger.notes`)."""
