@@ -3,8 +3,9 @@
 One peer is asked at a time, one question after the other, on the protocol of sync. Whoever answers with what
 is wrong, late or nothing, or for TURN_S, has had its turn: the next one goes on where it stopped, and is
 asked for the same snapshot first. A part that was proven is never asked for again, also after a restart if
-there is a folder. Who offered a snapshot is blamed for a part that is not what it said; others may have cut
-theirs elsewhere, and are asked for what they have.
+there is a folder. Who offered a snapshot is blamed for a part that is not what it said, or that it does not
+have: an offer is kept for longer than a turn. Others may have cut theirs elsewhere, and are asked for what they
+have.
 
 Knows peers, streams and deadlines. Does not know what to believe: the caller brings a genesis object, and an
 anchor if there is one, and gets what `ledger.light` finds good.
@@ -25,7 +26,7 @@ from ledger.genesis import Genesis
 from ledger.holdings import UNORDERED_WIDTH
 from ledger.item_set import ItemSet
 from ledger.light import Anchor
-from ledger.shelf import CUT_GAP_S
+from ledger.shelf import CUT_GAP_S, KEPT_S
 from ledger.snapshot import Download, Part, Snapshot, parse_manifest
 from ledger.snapshot_folder import SNAPSHOTS_MAX, SnapshotFolder
 from network.host import Host
@@ -61,6 +62,7 @@ PAUSE_S: Final = 0.5
 
 TURN_S: Final = 60.0
 """Of one peer: so that a slow one, or one that means to be, does not keep us from all others."""
+assert TURN_S + 2 * ANSWER_S <= KEPT_S, "an honest peer might have let go of what it offered"
 
 HALVES_MAX: Final = SNAPSHOTS_MAX
 """Snapshots in the midst of being fetched: peers may offer different ones."""
@@ -160,7 +162,8 @@ class Fetcher:
             download = known
         elif download.is_certified:
             await self._keep(download)
-        return self._judged(download) if await self._go_on(download, stream, ends) else None
+        is_whole = await self._go_on(download, stream, ends, offered=True)
+        return self._judged(download) if is_whole else None
 
     async def _keep(self, download: Download) -> None:
         """It takes the place of the one that is least far."""
@@ -182,14 +185,17 @@ class Fetcher:
             self._age(checkpoint.T)
             self._anchored = checkpoint
 
-    async def _go_on(self, download: Download, stream: Stream, ends: float) -> bool:
-        """Ask for what is lacking, until this moment; whether it is whole now. Raises _Unfit."""
+    async def _go_on(self, download: Download, stream: Stream, ends: float, *, offered: bool = False) -> bool:
+        """Ask for what is lacking, until this moment; whether it is whole now. `offered`: by this peer, which
+        has to have it. Raises _Unfit, RemoteError."""
         while not download.is_whole:
             for part in list(download.lacking()):
                 if trio.current_time() >= ends:
                     return False
                 kind, index = part
                 answer = await self._ask(stream, GetPart(download.checkpoint.id, kind, index), PartOf)
+                if answer.data is None and offered:
+                    raise RemoteError(f"it has not {kind} {index} of what it offered", code="withheld")
                 if answer.data is None:
                     return False
                 await self._take(download, part, answer.data)

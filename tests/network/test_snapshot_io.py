@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from ledger.cid import Cid
-from ledger.errors import UsageError
+from ledger.errors import RemoteError, UsageError
 from ledger.genesis import Genesis
 from ledger.light import Anchor, check_age
 from ledger.replica import Replica
@@ -30,7 +30,7 @@ DAY = 86_400_000
 
 
 class Source(MemoryLedger):
-    """Gives out what a shelf has, unless it is told to lie or to fall silent after some parts."""
+    """Gives out what a shelf has, unless it is told to lie, to leave or to deny it after some parts."""
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class Source(MemoryLedger):
         *,
         lies_after: int = 1_000,
         leaves_after: int = 1_000,
+        denies_after: int = 1_000,
         rows_max: int = 400,
         before: Callable[[Part], None] = lambda part: None,
     ) -> None:
@@ -46,7 +47,7 @@ class Source(MemoryLedger):
         self.replica = replica
         self.shelf = Shelf(replica, rows_max=rows_max)
         self.before = before
-        self.lies_after, self.leaves_after = lies_after, leaves_after
+        self.lies_after, self.leaves_after, self.denies_after = lies_after, leaves_after, denies_after
         self.asked: Counter[Part] = Counter()
 
     async def hello(self) -> Hello:
@@ -60,7 +61,9 @@ class Source(MemoryLedger):
         self.asked[part] += 1
         self.before(part)
         data = self.shelf.part(checkpoint, part)
-        if data is None or self.asked.total() > self.leaves_after:
+        if self.asked.total() > self.leaves_after:
+            raise RemoteError("it had something else to do", code="left")
+        if data is None or self.asked.total() > self.denies_after:
             return None
         return data[:-1] + bytes((data[-1] ^ 1,)) if self.asked.total() > self.lies_after else data
 
@@ -151,6 +154,18 @@ async def test_nobody_is_blamed_for_where_another_cut():
         assert c.counts["banned"] == 0
 
 
+async def test_who_has_not_what_it_offered_is_blamed_and_another_ends_it():
+    """Else it could hold out a part for ever, and what it began would push out what others began."""
+    async with tcp_host(1) as a, tcp_host(2) as b, tcp_host(3) as c:
+        lying, true = Source(NODE, rows_max=200, denies_after=8), Source(NODE)
+        true.shelf.offer(0)
+        await two(a, b, lying, true, c)
+        with trio.fail_after(60):
+            found = await Fetcher(c, NODE.genesis, None, believing).run()
+        assert found.state.root == NODE.state.root
+        assert (c.counts["blame.withheld"], c.counts["banned"]) == (1, 1)
+
+
 async def test_nobody_is_blamed_for_the_steps_of_another(tmp_path: Path):
     """The liar says what nobody signed of all validators but the last, and no more."""
     node, _, manifest = with_steps()
@@ -159,7 +174,9 @@ async def test_nobody_is_blamed_for_the_steps_of_another(tmp_path: Path):
         async def part(self, checkpoint: Cid, part: Part) -> bytes | None:
             kind, index = part
             await super().part(checkpoint, part)
-            return self.shelf.part(checkpoint, (kind, index + 1)) if index + 1 < manifest.steps else None
+            if index + 1 == manifest.steps:
+                raise RemoteError("it had something else to do", code="left")
+            return self.shelf.part(checkpoint, (kind, index + 1))
 
     folder = SnapshotFolder(tmp_path / "half")
     async with tcp_host(1) as a, tcp_host(2) as b, tcp_host(3) as c:
