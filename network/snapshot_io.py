@@ -4,8 +4,8 @@ One peer is asked at a time, one question after the other, on the protocol of sy
 is wrong, late or nothing, or for TURN_S, has had its turn: the next one goes on where it stopped, and is
 asked for the same snapshot first. A part that was proven is never asked for again, also after a restart if
 there is a folder. Who offered a snapshot is blamed for a part that is not what it said, or that it does not
-have: an offer is kept for longer than a turn. Others may have cut theirs elsewhere, and are asked for what they
-have.
+have: an offer is kept for longer than a turn. Others may have cut theirs elsewhere, and are asked for what
+they have.
 
 Knows peers, streams and deadlines. Does not know what to believe: the caller brings a genesis object, and an
 anchor if there is one, and gets what `ledger.light` finds good.
