@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ledger import event as events
+from ledger.allowance import Allowance
 from ledger.cid import Cid
 from ledger.dag import check_structure, place_of
 from ledger.errors import RemoteError
@@ -102,6 +103,7 @@ class Admission:
         self.heads: dict[Lane, Head] = store.heads()
         self.unordered: dict[Cid, Node] = {}
         self.demanded: set[Cid] = set()  # what a certified checkpoint needs
+        self.allowance = Allowance()  # what a proposal needs
         # Ordered dicts: the first key of a plain one, whose first keys were deleted, is found by a search.
         self._places: OrderedDict[Cid, Place] = OrderedDict()
         self._events: OrderedDict[Cid, Event] = OrderedDict()
@@ -182,6 +184,15 @@ class Admission:
             self._settle(event, batch, "", now)
         self._prove(batch)
         return batch
+
+    def make_room(self, ids: Iterable[Cid], slot: tuple[int, int]) -> list[Cid]:
+        """What a leader proposes in this (epoch, slot) needs these: what to fetch for them. Limits that keep
+        strangers out hold for them only beyond the allowance of a slot. The clock holds: what is dated far
+        ahead is not voted for before its time."""
+        below = self.pending.below(ids)
+        self.allowance.begin(slot)
+        self.allowance.allow(below)
+        return [id for id in below if id not in self.pending]
 
     def stands(self, id: Cid) -> bool:
         """Whether this one came to stand lately: without asking the store."""
@@ -277,9 +288,11 @@ class Admission:
             absent = [id for id in event.parents if id not in self._places]
             missing = self.missing(absent) if absent else absent
             if missing or self._is_of_the_future(event, now):
-                demanded = event.id in self.demanded
+                demanded, allowed = event.id in self.demanded, event.id in self.allowance
                 self.demanded.update(missing if demanded else ())
-                if self.pending.add(event, peer=peer, missing=missing, now=now, demanded=demanded):
+                self.allowance.allow(missing if allowed else ())
+                asked = demanded or allowed
+                if self.pending.add(event, peer=peer, missing=missing, now=now, demanded=asked):
                     batch.waiting.append(event)
                 continue
             try:
@@ -319,7 +332,7 @@ class Admission:
             limit = "rivals_full"
         else:
             return False
-        if event.id in self.demanded or self.pending.is_wanted(event.id):
+        if event.id in self.demanded or self.pending.is_wanted(event.id) or self.allowance.takes(event):
             return False
         self.counts[f"dropped.{limit}"] += 1
         return True

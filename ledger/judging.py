@@ -26,7 +26,7 @@ class Judging:
     def __init__(
         self, candidates: Candidates, admission: Admission, proposals: Proposals, net: Cid, length: int
     ) -> None:
-        self.missing: dict[Cid, None] = {}  # events to fetch
+        self.missing: dict[Cid, None] = {}  # tips that do not stand here
         self.lacks_proposals = False
         self._candidates = candidates
         self._admission = admission
@@ -87,7 +87,7 @@ class Judging:
         # Asked again with every message, as long as events are missing: so what costs least comes first.
         missing = self._still_missing(checkpoint)
         if missing:
-            self.missing.update(dict.fromkeys(self._admission.pending.lacking(missing)))
+            self.missing.update(dict.fromkeys(missing))
             return None
         certificate = check_shown(checkpoint, shown, parent, judges, self._length)
         return self._candidates.judge(checkpoint, certificate)

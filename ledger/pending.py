@@ -9,8 +9,9 @@ stranger nothing:
     time      10 minutes             a parent that nobody has by then is fetched by sync, if it exists
 
 Over the bound of a lane or a peer the newcomer is refused; over the bound of all, the peer that holds most
-loses its oldest. Either is counted in `dropped`. What a quorum ordered is not up to strangers: only the bound
-of all holds for it (one cut is at most 2,000 events, 2 MiB), and it does not grow old while it is asked for.
+loses its oldest. Either is counted in `dropped`. What a quorum ordered, or a leader would have ordered, is
+not up to strangers: only the bound of all holds for it (one cut is at most 2,000 events, 2 MiB). What a
+quorum ordered does not grow old either while it is asked for.
 
 Knows events, what each waits for and who sent it. Does not know storage or how to fetch. Time is an
 argument (unix milliseconds).
@@ -90,7 +91,7 @@ class Pending:
     ) -> bool:
         """Let an event wait for `missing` parents, and for its own time. False: refused, and counted.
 
-        `demanded`: a quorum ordered it.
+        `demanded`: a quorum ordered it, or a leader would have it ordered.
         """
         if event.id in self._waiting:
             return True
