@@ -56,6 +56,10 @@ EVENT_BYTES_MAX: Final = 16 * 1024 * 1024
 UNORDERED_MAX: Final = 200_000
 """Events waiting for an order, about 100 MB of index: an island of 50,000 fits, a runaway author does not."""
 
+UNORDERED_BYTES_MAX: Final = 1024 * 1024 * 1024
+"""Bytes of all of these together, which a start reads again: 20 KiB for each event of that island, of which
+most have half a KiB."""
+
 WARRANTS_MAX: Final = 8
 """Made of the lies in one call: a peer that sends one is dropped, so more are of no use."""
 
@@ -102,6 +106,7 @@ class Admission:
         self.counts: Counter[str] = Counter()
         self.heads: dict[Lane, Head] = store.heads()
         self.unordered: dict[Cid, Node] = {}
+        self._unordered_size = 0
         self.demanded: set[Cid] = set()  # what a certified checkpoint needs
         self.allowance = Allowance()  # what a proposal needs
         # Ordered dicts: the first key of a plain one, whose first keys were deleted, is found by a search.
@@ -326,7 +331,8 @@ class Admission:
         return event.header.ts > now + FUTURE_MS_MAX and event.id not in self.demanded
 
     def _is_over_a_limit(self, event: Event) -> bool:
-        if len(self.unordered) >= UNORDERED_MAX:
+        size = self._unordered_size + len(event.wire)
+        if len(self.unordered) >= UNORDERED_MAX or size > UNORDERED_BYTES_MAX:
             limit = "unordered_full"
         elif self._rivals.get(event.lane, 0) >= RIVALS_PER_LANE_MAX and not self._is_on_chain(event):
             limit = "rivals_full"
@@ -390,6 +396,7 @@ class Admission:
         """How full each memory is."""
         levels = {
             "unordered": len(self.unordered),
+            "unordered.bytes": self._unordered_size,
             "lanes": len(self.heads),
             "forked_lanes": len(self.forked),
         }
@@ -400,9 +407,7 @@ class Admission:
     def _recall(self) -> None:
         """Take up what the store holds without an order, as if it had just come to stand, and of rivals those
         that came lately, ordered or not."""
-        wires = self.store.unordered()
-        recalled = [events.parse(wire, net=self.net, verify_signature=False) for wire in wires]
-        for event in sorted(recalled, key=_lc):
+        for event in self.store.unordered():
             self._remember(event, node_of(event))
             self.stored()
             if event.lane in self.forked:
@@ -412,6 +417,7 @@ class Admission:
 
     def _remember(self, event: Event, node: Node) -> None:
         self.unordered[event.id] = node
+        self._unordered_size += node.size
         self._move_tips(event, node.parents)
         self.place(event.id, place_of(event))
         self._events[event.id] = event
@@ -468,7 +474,7 @@ class Admission:
     def ordered(self, ids: Iterable[Cid]) -> None:
         """These are in a final checkpoint now."""
         for id in ids:
-            del self.unordered[id]
+            self._unordered_size -= self.unordered.pop(id).size
             event = self._events.pop(id, None)
             if event is not None:
                 self._events_size -= len(event.wire)

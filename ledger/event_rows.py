@@ -35,6 +35,9 @@ from ledger.tables import ANCESTOR, EVENT, FORK_PROOF, HEAD, RIVAL
 IDS_AT_ONCE: Final = 300
 """Ids in one lookup, each asked for up to three times: SQLite allows 999 variables on old builds."""
 
+WIRES_AT_ONCE: Final = 64
+"""Events read together where there may be very many: 4 MB, if all bodies are as large as they may be."""
+
 RIVALS_READ_MAX: Final = 4_096 * 64
 """Rows of rivals looked through at a start: as many as there may be at the places that are kept
 (`ledger.rivals`), if each has all rivals that a lane may have."""
@@ -122,7 +125,7 @@ class EventRows:
         )
         query = sa.select(RIVAL.c.wire).where(RIVAL.c.position.in_(among)).order_by(RIVAL.c.position)
         with reading(self.engine) as connection, self._ours("a rival"):
-            for wire in connection.execution_options(yield_per=64).execute(query).scalars():
+            for wire in connection.execution_options(yield_per=WIRES_AT_ONCE).execute(query).scalars():
                 yield events.parse(wire, net=self.net, verify_signature=False)
 
     def wires(self, ids: Iterable[Cid]) -> dict[Cid, bytes]:
@@ -170,20 +173,35 @@ class EventRows:
         wires: list[bytes] = []
         size = 0
         with reading(self.engine) as connection:
-            for seq, wire in connection.execution_options(yield_per=64).execute(query):
+            for seq, wire in connection.execution_options(yield_per=WIRES_AT_ONCE).execute(query):
                 size += len(wire)
                 if (wires and size > bytes_max) or seq != first + len(wires):
                     break
                 wires.append(wire)
         return wires
 
-    def unordered(self) -> list[bytes]:
-        """Wires of all events that no checkpoint has, rivals included."""
-        query = sa.union_all(
-            *(sa.select(table.c.wire).where(table.c.height.is_(None)) for table in (EVENT, RIVAL))
-        )
+    def unordered(self) -> Iterator[Event]:
+        """All events that no checkpoint has, rivals included: in order of lc, and of arrival where lc is the
+        same. A few at a time are in memory. Raises StoreCorrupt."""
+        listed = sa.union_all(
+            *(
+                sa.select(
+                    table.c.id, table.c.lc, sa.literal_column(str(n)).label("table"), table.c.position
+                ).where(table.c.height.is_(None))
+                for n, table in enumerate(_LIVE)
+            )
+        ).order_by("lc", "table", "position")
         with reading(self.engine) as connection:
-            return list(connection.execute(query).scalars())
+            ids = [Cid(id) for id in connection.execute(listed).scalars()]
+        for start in range(0, len(ids), WIRES_AT_ONCE):
+            some = ids[start : start + WIRES_AT_ONCE]
+            wires = self.wires(some)
+            with self._ours("an event without an order"):
+                for id in some:
+                    event = events.parse(wires.pop(id, b""), net=self.net, verify_signature=False)
+                    if event.id != id:  # nobody would find it by the name that it has in memory
+                        raise corrupt(self._name, f"an event reads as {event.id}, which it is not")
+                    yield event
 
     def event_status(self, id: Cid) -> int | None:
         """The height at which the event became final; None when it is not, or is not here."""

@@ -16,7 +16,7 @@ from typing import Final
 from domain import effects
 from domain.rules import conservation
 from ledger import canonical, merkle
-from ledger.admission import PLACES_MAX, TIPS_MAX, UNORDERED_MAX
+from ledger.admission import PLACES_MAX, TIPS_MAX, UNORDERED_BYTES_MAX, UNORDERED_MAX
 from ledger.candidates import DEPTH_MAX
 from ledger.checkpoint import DELTA_EVENTS_MAX
 from ledger.checkpoint import TIPS_MAX as DELTA_TIPS_MAX
@@ -98,6 +98,7 @@ BOUNDS: Final = {
     "pending.bytes": PENDING_BYTES_MAX,
     "pending.of_a_peer": 2 * PENDING_PER_PEER_MAX,  # beside what a quorum ordered, which no peer can make
     "unordered": UNORDERED_MAX,
+    "unordered.bytes": UNORDERED_BYTES_MAX,
     "places": PLACES_MAX,
     "tips": TIPS_MAX,
     "delta.events": DELTA_EVENTS_MAX,

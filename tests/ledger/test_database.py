@@ -146,7 +146,7 @@ def read_all(path: Path, history: History) -> tuple[object, ...]:
             store.finalized(0, 1000),
             list(store.state_rows()),
             store.wires(ids),
-            store.unordered(),
+            list(store.unordered()),
             store.heads(),
             store.fork_proofs(),
             store.counts(),

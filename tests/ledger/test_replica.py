@@ -290,7 +290,7 @@ def test_rivals_beyond_the_bound_stay_out_unless_somebody_honest_needs_them(monk
     assert len(node.store.fork_proofs()) == 6
 
 
-@pytest.mark.parametrize("limit", ["RIVALS_PER_LANE_MAX", "UNORDERED_MAX"])
+@pytest.mark.parametrize("limit", ["RIVALS_PER_LANE_MAX", "UNORDERED_MAX", "UNORDERED_BYTES_MAX"])
 def test_what_a_rival_proves_is_told_though_there_is_no_room_for_it(
     monkeypatch: pytest.MonkeyPatch, limit: str
 ):
@@ -454,18 +454,25 @@ def test_a_batch_may_need_more_places_than_are_kept(monkeypatch: pytest.MonkeyPa
     assert node.metrics["places"] == 20
 
 
-def test_a_runaway_author_is_stopped_but_not_what_a_checkpoint_needs(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("limit", ["UNORDERED_MAX", "UNORDERED_BYTES_MAX"])
+def test_a_runaway_author_is_stopped_but_not_what_a_checkpoint_needs(
+    monkeypatch: pytest.MonkeyPatch, limit: str
+):
+    """Be it by many events or by large ones."""
     leader = anchor(GENESIS)
     alice = Author(GENESIS, "alice")
     chain = [alice.says(pay("bob", 1)) for _ in range(10)]
+    size = sum(len(event.wire) for event in chain[:4])
     feed(leader, *chain)
     finalize(leader, NOW)
-    monkeypatch.setattr(admission, "UNORDERED_MAX", 4)
+    monkeypatch.setattr(admission, limit, 4 if limit == "UNORDERED_MAX" else size)
     node = replica(GENESIS)
-    assert len(feed(node, *chain).admitted) == 4
+    assert feed(node, *chain).admitted == chain[:4]
+    assert (node.metrics["unordered"], node.metrics["unordered.bytes"]) == (4, size)
     assert node.metrics["dropped.unordered_full"] > 0
     follow(node, leader)
     assert node.state.root == leader.state.root
+    assert (node.metrics["unordered"], node.metrics["unordered.bytes"]) == (0, 0)
 
 
 def test_a_flood_of_orphans_stays_in_its_bounds():

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ledger import admission
+from ledger.canonical import encode
 from ledger.errors import StoreCorrupt, StoreFull
+from ledger.event import LANE_BULK
+from ledger.event_rows import WIRES_AT_ONCE
 from ledger.occasion import HEARTBEAT_MS
 from ledger.reactions import Applied
 from ledger.replica import Replica
@@ -41,9 +46,11 @@ def test_a_restart_continues_where_it_stopped(tmp_path: Path):
     finalize(node, NOW)
     feed(node, events[-1])
     before = (node.state.root, node.heads, node.unordered(), node.hello(), node.last)
+    size = node.metrics["unordered.bytes"]
     node.store.close()
     node = reopened(url)
     assert (node.state.root, node.heads, node.unordered(), node.hello(), node.last) == before
+    assert node.metrics["unordered.bytes"] == size == len(events[-1].wire)
     assert finalize(node, NOW) is not None
     assert codes(node)[events[-1].id] == "ok"
 
@@ -177,6 +184,38 @@ def test_what_stands_at_the_place_of_a_rival_is_ours_to_read(tmp_path: Path, wir
     node.store.close()
     with pytest.raises(StoreCorrupt, match="an event"):
         feed(reopened(url), rival)
+
+
+@pytest.mark.parametrize("wire", ["substr(wire, 2)", "'none'", "(SELECT wire FROM event WHERE seq = 1)"])
+def test_what_has_no_order_yet_is_ours_to_read(tmp_path: Path, wire: str):
+    """At a start, as if it came anew; but no peer is at fault for it."""
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    node, author = replica(GENESIS, url=url), Author(GENESIS, "alice")
+    feed(node, author.says(pay("bob", 1)), author.says(pay("bob", 2)))
+    with node.store.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE event SET wire = {wire} WHERE seq = 0")
+    node.store.close()
+    with pytest.raises(StoreCorrupt, match="an event"):
+        reopened(url)
+
+
+def test_a_start_needs_no_room_for_all_that_has_no_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """While a network stands, large events may be more than there is memory."""
+    monkeypatch.setattr(admission, "EVENT_BYTES_MAX", 1024 * 1024)
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    node, author = replica(GENESIS, url=url), Author(GENESIS, "alice", lane=LANE_BULK)
+    body = encode({"memo": "x" * 60_000})
+    said = [author.says(body) for _ in range(4 * WIRES_AT_ONCE)]
+    feed(node, *said)
+    node.store.close()
+    tracemalloc.start()
+    try:
+        node = reopened(url)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert node.unordered() == [event.id for event in said]
+    assert peak < 2 * WIRES_AT_ONCE * len(body)
 
 
 def damage(node: Replica, column: str) -> None:

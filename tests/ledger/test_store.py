@@ -108,7 +108,8 @@ def test_the_first_rivals_of_their_places_are_read_oldest_first(store: Store, hi
 
 
 def test_what_is_not_final_is_unordered(database_url: MakeUrl) -> None:
-    """Events leave `unordered` with the checkpoint that has them, rivals too; then their height is known."""
+    """Events leave `unordered` with the checkpoint that has them, rivals too; then their height is known. No
+    event comes before its parents."""
     history = talk()
     early = [event for event in events_of(history) if event.header.by == history.steps[0].events[0].header.by]
     store = Store.create(database_url(), history.genesis)
@@ -121,7 +122,9 @@ def test_what_is_not_final_is_unordered(database_url: MakeUrl) -> None:
             seen -= set(store.wires(decided.order).values())
             height = decided.checkpoint.height
             assert all(store.event_status(id) == height for id in decided.order)
-        assert set(store.unordered()) == seen
+        unordered = list(store.unordered())
+        assert {event.wire for event in unordered} == seen
+        assert unordered == sorted(unordered, key=lambda event: event.header.lc)
     assert store.event_status(early[0].id) == 1
     assert store.event_status(Cid.of(b"nothing")) is None
 
@@ -223,7 +226,7 @@ def test_an_empty_store_has_nothing_final(database_url: MakeUrl) -> None:
     store = Store.create(database_url(), History().genesis)
     assert store.last() is None
     assert store.frontier() == b""
-    assert (store.heads(), store.unordered(), store.finalized(0, 10), list(store.state_rows())) == (
+    assert (store.heads(), list(store.unordered()), store.finalized(0, 10), list(store.state_rows())) == (
         {},
         [],
         [],
