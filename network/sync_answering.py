@@ -2,6 +2,9 @@
 
 Remembers nothing of a peer. A stream may be used for one session after the other; it ends after IDLE_S
 without a question, STREAM_QUESTIONS_MAX or STREAM_BYTES_MAX. A peer has `Limits.streams_per_peer` at most.
+
+What takes computing is done for one peer after the other, one question of each in turn, and never for two at
+once: however many ask, one thread works for them, and who asks much waits for its own.
 """
 
 from __future__ import annotations
@@ -9,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -51,6 +55,8 @@ from network.sync_messages import (
     decode_question,
     encode,
 )
+
+T = TypeVar("T")
 
 TAKE_S: Final = 30.0  # for a peer to take one frame of an answer
 IDLE_S: Final = 75.0  # without a question: longer than the time between two sessions
@@ -110,6 +116,8 @@ class Answering:
     ) -> None:
         self._host, self._source, self._met = host, source, met
         self._snapshots = snapshots
+        self._one = trio.CapacityLimiter(1)
+        self._turns: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()  # of peers that wait
 
     async def answer(self, stream: Stream, peer: str) -> None:
         """The handler of the protocol. Raises RemoteError for what breaks its rules."""
@@ -142,7 +150,8 @@ class Answering:
             case Hello():
                 return await self._greet(question, stream)
             case GetHeads(frame, limit):
-                found = await _answered(await self._source.frontier(), frame, limit)
+                frontier = await self._source.frontier()
+                found = await self._compute(stream.peer, partial(answer, frontier, frame, limit))
                 await stream.write_frame(encode(Heads(found)))
             case GetRanges(ranges):
                 parts = [await self._part(*wanted, share(len(ranges))) for wanted in ranges]
@@ -164,18 +173,25 @@ class Answering:
                 await stream.write_frame(encode(PartOf(data)), timeout_s=TAKE_S)
             case GetDifferences(base, frame, limit):
                 ours, above = await self._source.unordered()
-                differing = await _answered(above, frame, limit, direct=True) if ours == base else None
+                compared = partial(answer, above, frame, limit, direct=True)
+                differing = await self._compute(stream.peer, compared) if ours == base else None
                 await stream.write_frame(encode(Differences(differing)))
             case GetLacking(base, frame, salt):
                 ours, above = await self._source.unordered()
                 if ours != base:
                     await stream.write_frame(encode(Differences(None)))
                 else:
-                    names = await trio.to_thread.run_sync(_lacking, above, frame, salt)
+                    names = await self._compute(stream.peer, partial(_lacking, above, frame, salt))
                     await self._send_events(stream, *await self._named(names))
             case Bye():
                 return False
         return True
+
+    async def _compute(self, peer: str, question: Callable[[], T]) -> T:
+        """In a thread: a question of the largest size takes some tenths of a second."""
+        turn = self._turns.setdefault(peer, trio.Lock())
+        async with turn:
+            return await trio.to_thread.run_sync(question, limiter=self._one)
 
     async def _named(self, names: Sequence[bytes]) -> tuple[list[tuple[int, bytes]], bool]:
         """(events of these items as far as they fit into an answer, whether there are more of them)."""
@@ -205,8 +221,3 @@ class Answering:
 def _lacking(items: ItemSet, frame: bytes, salt: bytes) -> list[bytes]:
     """One more than fit into an answer, if there are so many."""
     return list(islice(lacking(items, frame, salt), LACKING_MAX + 1))
-
-
-async def _answered(items: ItemSet, frame: bytes, limit: int, *, direct: bool = False) -> bytes:
-    """In a thread: a question of the largest size takes some tenths of a second."""
-    return await trio.to_thread.run_sync(partial(answer, items, frame, limit, direct=direct))
