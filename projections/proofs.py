@@ -1,10 +1,10 @@
-"""Proofs beside answers: which rows of the state an answer stands on, and whether it says what they say.
+"""Proofs beside answers: which rows of the state an answer stands on, and their proofs.
 
 `?proof=1` adds the rows behind an answer, each with its path to the state's root, and the checkpoint with the
-certificate that makes the root final. `mismatches` is the other end: it compares what an answer tells people
-with the rows that were proven, field by field. It needs no node; `fog proof check` uses it on a file.
+certificate that makes the root final. Whether the answer says what they say is for the reader to see
+(`projections.told`).
 
-Knows which fields come from which row. Does not know trees or certificates (`ledger.proofs`).
+Does not know trees or certificates (`ledger.proofs`).
 
 What must always hold: an answer with a proof is of the height that the proof is of.
 """
@@ -12,15 +12,13 @@ What must always hold: an answer with a proof is of the height that the proof is
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 import trio
 from pydantic import BaseModel, BeforeValidator, Field
 
-from domain.rules import bonds, records
-from domain.rules.records import JobState
 from ledger import proving
 from ledger.errors import FogError
 from ledger.proofs import Proof, RowProof
@@ -95,153 +93,6 @@ def shown(proof: Proof) -> dict[str, Any]:
     """As JSON has it: bytes in base64."""
     plain: dict[str, Any] = msgspec.to_builtins(proof)
     return plain
-
-
-# -- what each row tells ------------------------------------------------------------------------------------
-
-
-def mismatches(item: object, rows: Iterable[RowProof]) -> list[str]:
-    """Names of the fields in which an answer differs from the rows that were proven beside it."""
-    as_bytes = isinstance(item, Mapping) and "table" in item  # the answer is the row itself
-    fields: dict[str, Any] = {}
-    for proof in rows:
-        fields |= _raw(proof.table, proof.key, proof.value) if as_bytes else told(proof)
-    return list(_differing("", item, fields))
-
-
-def told(row: RowProof) -> dict[str, Any]:
-    """The fields of an answer that this row decides; of a table that no answer speaks of, its own bytes."""
-    tells = TELLS.get(row.table)
-    return _raw(row.table, row.key, row.value) if tells is None else tells(row.key, row.value)
-
-
-def _raw(table: str, key: bytes, value: bytes | None) -> dict[str, Any]:
-    text = None if value is None else base64.b64encode(value).decode()
-    return {"table": table, "key": key.hex(), "value": text}
-
-
-def _differing(prefix: str, item: object, told: Mapping[str, Any]) -> Iterable[str]:
-    for name, value in told.items():
-        given = item.get(name) if isinstance(item, Mapping) else None
-        if isinstance(value, Mapping):
-            yield from _differing(f"{prefix}{name}.", given, value)
-        elif given != value:
-            yield prefix + name
-
-
-def _account(key: bytes, value: bytes | None) -> dict[str, Any]:
-    held = records.Account() if value is None else records.ACCOUNT.decode(value)
-    amounts = {"free": held.free, "escrow": held.escrow, "pledged": held.pledged}
-    return {"account": key.hex()} | {name: {"value": str(amount)} for name, amount in amounts.items()}
-
-
-def _standing(key: bytes, value: bytes | None) -> dict[str, Any]:
-    counts = records.Standing() if value is None else records.STANDING.decode(value)
-    return {
-        "account": key.hex(),
-        "agreed": counts.agreed,
-        "wrong": counts.wrong,
-        "lost": counts.lost,
-        "streak": counts.streak,
-    }
-
-
-def _offer(key: bytes, value: bytes | None) -> dict[str, Any]:
-    if value is None:
-        return {"device": key.hex(), "account": None}
-    offer = records.OFFER.decode(value)
-    return {
-        "account": offer.account.hex(),
-        "device": key.hex(),
-        "engine": offer.engine.hex(),
-        "price": str(offer.price),
-        "slots": offer.slots,
-        "busy": offer.busy,
-        "until": offer.until,
-        "bond": str(offer.bond),
-    }
-
-
-def _job(key: bytes, value: bytes | None) -> dict[str, Any]:
-    """What is over has left the state: then only that is proven."""
-    if value is None:
-        return {"job": a.link(key)}
-    job = records.JOB.decode(value)
-    return {
-        "job": a.link(key),
-        "submitter": job.submitter.hex(),
-        "spec": str(job.spec),
-        "shards": job.count,
-        "fuel": str(job.fuel),
-        "price": str(job.price),
-        "deadline": job.deadline,
-        "checks": job.checks,
-        "bond": str(job.bond),
-        "submitted": job.submitted,
-    }
-
-
-def _tally(key: bytes, value: bytes | None) -> dict[str, Any]:
-    if value is None:
-        return {"job": a.link(key)}
-    tally = records.TALLY.decode(value)
-    return {
-        "job": a.link(key),
-        "state": _STATES[tally.state],
-        "settled": tally.settled,
-        "failed": tally.failed,
-        "spent": str(tally.spent),
-    }
-
-
-def _escrow(key: bytes, value: bytes | None) -> dict[str, Any]:
-    if value is None:
-        return {"escrow": a.link(key)}
-    escrow = records.ESCROW.decode(value)
-    return {
-        "escrow": a.link(key),
-        "payer": escrow.payer.hex(),
-        "payee": escrow.payee.hex(),
-        "key": escrow.key.hex(),
-        "state": "open",
-        "amount": str(escrow.amount),
-        "redeemed": str(escrow.redeemed),
-        "expiry": escrow.expiry,
-        "until": escrow.until,
-        "expiry_time": escrow.expiry_time,
-        "until_time": escrow.until_time,
-    }
-
-
-def _bond(key: bytes, value: bytes | None) -> dict[str, Any]:
-    bond = bonds.NOTHING if value is None else bonds.BOND.decode(value)
-    return {
-        "account": key.hex(),
-        "bonded": str(bond.bonded),
-        "unbonding": str(bond.unbonding),
-        "jailed": bond.jailed,
-    }
-
-
-def _supply(key: bytes, value: bytes | None) -> dict[str, Any]:
-    if value is None:
-        return {"minted": None}
-    held = records.SUPPLY.decode(value)
-    return {name: str(getattr(held, name)) for name in ("minted", *records.POTS)}
-
-
-_STATES: Final = {JobState.RUNNING: "running", JobState.CANCELLED: "cancelled", JobState.EXPIRED: "expired"}
-
-TELLS: Final[Mapping[str, Callable[[bytes, bytes | None], dict[str, Any]]]] = {
-    records.ACCOUNT.name: _account,
-    records.STANDING.name: _standing,
-    records.OFFER.name: _offer,
-    records.JOB.name: _job,
-    records.TALLY.name: _tally,
-    records.ESCROW.name: _escrow,
-    records.SUPPLY.name: _supply,
-    bonds.BOND.name: _bond,
-}
 
 
 # -- shapes -------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -60,7 +61,7 @@ def check(
     ] = None,
 ) -> None:
     """Check an answer offline, trusting only a genesis object, and a note if there is one. Exit 5 if it is
-    not true."""
+    not true, or not proven."""
     session = session_of(context)
     network = session.home.read_genesis() if genesis is None else read_genesis(genesis)
     answer = _answer(file)
@@ -69,10 +70,11 @@ def check(
         if note is not None:
             found |= _in_history(head, notes.parse(_read(note, notes.NOTE_SIZE_MAX)).head(), grown)
     except RemoteError as error:
+        is_open = error.code == "unproven"
         raise AuditFailed(
-            f"{file} is not a true answer: {error}",
+            f"{file} is not {'proven' if is_open else 'a true answer'}: {error}",
             code=error.code,
-            next_step="ask another node; keep this answer as evidence",
+            next_step=_ASK_ELSE if is_open else "ask another node; keep this answer as evidence",
         ) from error
     session.say(found, *_lines(found))
 
@@ -92,7 +94,7 @@ def note(
     ] = None,
     needed: Annotated[int, typer.Option(min=0, help="How many of them must have cosigned.")] = 1,
     quorum: Annotated[
-        bool, typer.Option("--quorum", help="Insist on validators with more than two thirds of the stake.")
+        bool, typer.Option("--quorum", help="Insist on more than two thirds of the stake at genesis.")
     ] = False,
     genesis: Annotated[
         Path | None, typer.Option(help="The network's genesis object (else that of this node).")
@@ -156,11 +158,34 @@ def _checked(answer: dict[str, Any], network: Genesis) -> tuple[dict[str, Any], 
         "checkpoint": str(checkpoint.id),
     }
     head = TreeHead(notes.origin_of(network.net), checkpoint.n, checkpoint.eroot)
+    if ("item" in answer) == ("items" in answer) or (given.receipt is not None and given.rows):
+        raise RemoteError(
+            "one item or a list, and a receipt or rows: not both, nor neither", code="bad_proof"
+        )
+    around = _around(answer, checkpoint, exactly=given.receipt is None)
     if given.receipt is not None:
-        return found | _event(answer, given, checkpoint), head
-    if answer.get("height") != checkpoint.height:
-        raise RemoteError(f"proven is height {checkpoint.height}, not the answer's", code="bad_proof")
-    return found | {"rows": _rows(answer, given, checkpoint)}, head
+        proven, left = _event(answer, given, checkpoint)
+    else:
+        proven, left = _rows(answer, given, checkpoint)
+    return found | proven | {"unproven": [*around, *left]}, head
+
+
+def _around(answer: dict[str, Any], checkpoint: Checkpoint, *, exactly: bool) -> list[str]:
+    """Names of the fields around the answer's items that nothing decides. Raises RemoteError for other times.
+
+    `exactly`: as of this checkpoint. That of an event is of any height: it stays as it is.
+    """
+    from projections.told import differing
+
+    names = [name for name in answer if name not in ("proof", "item", "items")]
+    if strange := [name for name in names if name not in ("height", "time", "next")]:
+        raise RemoteError(f"no answer has a field {strange[0][:40]!r}", code="unproven")
+    if not exactly and answer.get("height") != checkpoint.height:
+        return names
+    now = {"height": checkpoint.height, "time": checkpoint.T}
+    if wrong := differing({name: answer.get(name) for name in now}, now):
+        raise RemoteError(f"proven is height {now['height']} at {now['time']}: not {wrong}", code="bad_proof")
+    return [name for name in names if name not in now]
 
 
 def _in_history(proven: TreeHead, trusted: TreeHead, grown: Path | None) -> dict[str, Any]:
@@ -195,27 +220,35 @@ class _Grown(msgspec.Struct):
     path: list[str]
 
 
-def _rows(answer: dict[str, Any], given: Proof, checkpoint: Checkpoint) -> list[dict[str, Any]]:
+def _rows(
+    answer: dict[str, Any], given: Proof, checkpoint: Checkpoint
+) -> tuple[dict[str, Any], Iterable[str]]:
+    """What the rows say, and the fields of the answer that they leave open."""
     from ledger.proofs import check_row
-    from projections.proofs import mismatches, told
+    from projections.told import mismatches, told, unproven
 
     for row in given.rows:
         check_row(row, checkpoint)
     if not given.rows:
         raise RemoteError("it proves nothing", code="bad_proof")
     if "items" in answer:
+        where = "items"
         parts = [(item, [row]) for item, row in zip_longest(_list(answer["items"]), given.rows)]
     else:
-        parts = [(answer.get("item"), list(given.rows))]
+        where = "item"
+        parts = [(answer["item"], list(given.rows))]
+    left: dict[str, None] = {}
     for item, rows in parts:
         if item is None or None in rows:
             raise RemoteError("not a row for each item, and an item for each row", code="bad_proof")
+        left |= dict.fromkeys(f"{where}.{name}" for name in unproven(item, rows))
         if wrong := mismatches(item, rows):
             raise RemoteError(f"it says something else than its rows: {', '.join(wrong)}", code="bad_proof")
-    return [
+    said = [
         {"table": row.table, "key": row.key.hex(), "there": row.value is not None, "says": told(row)}
         for row in given.rows
     ]
+    return {"rows": said}, left
 
 
 def _list(value: object) -> list[Any]:
@@ -224,8 +257,13 @@ def _list(value: object) -> list[Any]:
     raise RemoteError("its items are no list", code="bad_proof")
 
 
-def _event(answer: dict[str, Any], given: Proof, checkpoint: Checkpoint) -> dict[str, Any]:
+def _event(
+    answer: dict[str, Any], given: Proof, checkpoint: Checkpoint
+) -> tuple[dict[str, Any], Iterable[str]]:
+    """What header and receipt say, and the fields of the answer that they leave open."""
     from ledger.proofs import check_receipt
+    from projections import answers
+    from projections.told import differing, left_open
 
     assert given.receipt is not None
     proven = check_receipt(given.receipt, checkpoint)
@@ -234,25 +272,33 @@ def _event(answer: dict[str, Any], given: Proof, checkpoint: Checkpoint) -> dict
         "event": str(proven.id),
         "kind": header.k,
         "account": (header.by if header.acct is None else header.acct).hex(),
+        "device": header.by.hex(),
+        "lane": header.lane,
+        "seq": header.seq,
+        "signed": header.ts,
         "code": proven.receipt.code,
         "height": proven.height,
         "index": given.receipt.index,
         "status": "final",
     }
+    if proven.height == checkpoint.height:
+        says["time"] = checkpoint.T
     item = answer.get("item")
-    wrong = [name for name, value in says.items() if not isinstance(item, dict) or item.get(name) != value]
-    if wrong:
+    left = [f"item.{name}" for name in left_open(item, says, answers.Event)]
+    if wrong := differing(item, says):
         raise RemoteError(f"it says something else than its receipt: {', '.join(wrong)}", code="bad_proof")
-    return {"position": proven.position, "event": says}
+    return {"position": proven.position, "event": says}, left
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
     lines = [f"final at height {found['height']}, checkpoint {found['checkpoint']}"]
     for row in found.get("rows", []):
         what = json.dumps(row["says"]) if row["there"] else "is not there"
-        lines.append(f"{row['table']}/{row['key']}  {what}")
+        lines.append(f"{json.dumps(row['table'])[1:-1]}/{row['key']}  {what}")
     if "event" in found:
         lines.append(f"event {found['event']['event']}  {json.dumps(found['event'])}")
+    if found["unproven"]:
+        lines.append(f"not proven, whatever they say: {', '.join(found['unproven'])}")
     return lines
 
 
@@ -291,4 +337,8 @@ def _read(file: Path, size_max: int) -> bytes:
     return data
 
 
+_ASK_ELSE: Final = (
+    "what is not in the state is asked for with proofs/state, and how it ended with that event and proof=1; "
+    "a newer node may have fields that this version cannot judge"
+)
 _ASK: Final = "ask the API with proof=1 and keep the whole answer"

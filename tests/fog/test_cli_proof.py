@@ -15,6 +15,7 @@ from fog.cli import run
 from fog.exits import Exit
 from ledger import notes
 from ledger.checkpoint import parse_checkpoint
+from ledger.cid import Cid
 from ledger.genesis import Genesis, Validator
 from tests.ledger.histories import key
 from tests.projections.test_proofs import Told, paths
@@ -126,19 +127,76 @@ async def test_it_says_what_was_proven(told: Told, check: Check) -> None:
     assert said["event"]["code"] == "insufficient_funds"
 
 
+async def test_it_names_what_nothing_proves(told: Told, check: Check) -> None:
+    """Since when something is so, and what only read models add up; of an older event, when it was."""
+    open = {
+        f"balances/{account('bob').hex()}": ["item.free.height", "item.escrow.height", "item.pledged.height"],
+        f"reputation/{account('carol').hex()}": ["item.height", "item.runs", "item.fuel", "item.amount"],
+        f"jobs/{told.job}": ["item.height", "item.escrow"],
+        f"escrows/{told.escrow}": ["item.height", "item.opened"],
+        f"validators/{account('alice').hex()}": [
+            *("item.height", "item.votes", "item.votes_next", "item.slashed")
+        ],
+        "supply": [],
+        "offers": ["next", "items.height"],
+        f"events/{told.payment}": ["item.time", "item.message"],
+    }
+    for path, names in open.items():
+        assert check(await told.get(f"{path}?proof=1"))[1]["unproven"] == names, path
+    state = await told.get(f"proofs/state?key={account('alice').hex()}&table=account")
+    assert check(state)[1]["unproven"] == []
+
+
+async def test_a_true_row_beside_an_invented_answer_proves_nothing(told: Told, check: Check) -> None:
+    """What only a row could say is not said by another one, nor by none; and nothing is said beside it."""
+    nobody = "07" * 32
+    balance = await told.get(f"balances/{nobody}?proof=1")
+    job = await told.get(f"jobs/{told.job}?proof=1")
+    escrow = await told.get(f"escrows/{told.escrow}?proof=1")
+    offers = await told.get("offers?proof=1")
+    never = Cid.of(b"never there")
+    gone = {
+        table: (await told.get(f"proofs/state?table={table}&key={never.hex()}"))["proof"]["rows"]
+        for table in ("job", "tally", "escrow", "nothing")
+    }
+
+    def with_rows(answer: dict[str, Any], rows: list[Any], **item: Any) -> dict[str, Any]:
+        return answer | {"item": answer["item"] | item, "proof": answer["proof"] | {"rows": rows}}
+
+    rich = {name: {"value": "999", "status": "final", "height": 1} for name in ("free", "escrow", "pledged")}
+    for lie in (
+        with_rows(balance, gone["job"], **rich, job=str(never)),
+        with_rows(balance, gone["nothing"], **rich),
+        with_rows(balance, balance["proof"]["rows"] * 2),
+        with_rows(job, gone["job"] + gone["tally"], job=str(never)),
+        with_rows(job, job["proof"]["rows"][:1]),
+        with_rows(job, job["proof"]["rows"], account=nobody, **rich),
+        with_rows(escrow, gone["escrow"], escrow=str(never)),
+        with_rows(escrow, gone["escrow"], escrow=str(never), state="closed"),
+        offers | {"total": "999"},
+    ):
+        code, said = check(lie)
+        assert (code, said["error"]["code"]) == (Exit.AUDIT_FAILED, "unproven"), lie
+    both = offers | {"item": balance["item"] | rich}
+    code, said = check(both)
+    assert (code, said["error"]["code"]) == (Exit.AUDIT_FAILED, "bad_proof")
+
+
+def changed(answer: dict[str, Any], value: Any, *at: Any) -> dict[str, Any]:
+    lie = copy.deepcopy(answer)
+    place = lie
+    for name in at[:-1]:
+        place = place[name]
+    place[at[-1]] = value
+    return lie
+
+
 async def test_any_lie_in_an_answer_fails(told: Told, check: Check) -> None:
     """In what it tells, in the row, in the roots, in the height, in whose row it is."""
     balance = await told.get(f"balances/{account('alice').hex()}?proof=1")
     other = await told.get(f"balances/{account('bob').hex()}?proof=1")
     event = await told.get(f"events/{told.payment}?proof=1")
-
-    def changed(answer: dict[str, Any], value: Any, *at: Any) -> dict[str, Any]:
-        lie = copy.deepcopy(answer)
-        place = lie
-        for name in at[:-1]:
-            place = place[name]
-        place[at[-1]] = value
-        return lie
+    reputation = await told.get(f"reputation/{account('carol').hex()}?proof=1")
 
     for lie in (
         changed(balance, "1", "item", "free", "value"),
@@ -152,6 +210,16 @@ async def test_any_lie_in_an_answer_fails(told: Told, check: Check) -> None:
         changed(balance, None, "item"),
         changed(event, "rejected", "item", "code"),
         changed(event, 2, "item", "height"),
+        changed(event, account("bob").hex(), "item", "device"),
+        changed(event, 1, "item", "lane"),
+        changed(event, event["item"]["seq"] + 1, "item", "seq"),
+        changed(event, event["item"]["signed"] + 1, "item", "signed"),
+        changed(event, event["time"] + 1, "time"),
+        changed(event, other["proof"]["rows"], "proof", "rows"),
+        changed(balance, balance["time"] + 1, "time"),
+        changed(balance, "tentative", "item", "free", "status"),
+        changed(reputation, 1, "item", "check_ppm"),
+        changed(reputation, False, "item", "wrong"),
         changed(event, event["item"]["index"] + 1, "proof", "receipt", "index"),
         {"items": [], "height": 3, "proof": balance["proof"]},
         {"items": 1, "height": 3, "proof": balance["proof"]},

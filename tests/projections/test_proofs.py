@@ -18,7 +18,7 @@ from ledger.errors import RemoteError
 from ledger.genesis import Genesis
 from ledger.proofs import Certified, Proof, Trust
 from projections.live import FinalState
-from projections.proofs import mismatches
+from projections.told import mismatches
 from tests.projections.node import Node, asking
 from tests.projections.test_real_rules import Network
 from tests.projections.world import CREATED, ENGINE, VALIDATOR, account, cid
