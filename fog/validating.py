@@ -26,6 +26,7 @@ from fog.replica_thread import ReplicaThread
 from ledger.errors import RemoteError
 from ledger.evidence import VoteFault
 from ledger.reactions import Reaction
+from network.gossip_io import Words
 from network.host import Host
 from network.identity import key_of
 
@@ -90,28 +91,32 @@ class Validating:
     async def _hear(self) -> None:
         async with aclosing(self._exchange.announcer.votes.some(WORDS_AT_ONCE)) as votes:
             async for some in votes:
-                said = [(message, words.peer) for words in some for message in words.said]
-                verdicts = iter(await self._take(said))
-                for words in some:
-                    of_these = [next(verdicts) for _ in words.said]
-                    if None not in of_these and any(of_these):
-                        await self._exchange.announcer.relay(words)
+                for peer, of_peer in _by_peer(some).items():
+                    if not self._host.is_banned(peer):
+                        await self._hear_of(peer, of_peer)
 
-    async def _take(self, said: Sequence[tuple[bytes, str]], *, is_live: bool = True) -> list[bool | None]:
-        """(message, peer) of each -> whether it was news; None when it was wrong."""
+    async def _hear_of(self, peer: str, some: Sequence[Words]) -> None:
+        verdicts = iter(await self._take([message for words in some for message in words.said], peer))
+        for words in some:
+            of_these = [next(verdicts) for _ in words.said]
+            if None not in of_these and any(of_these):
+                await self._exchange.announcer.relay(words)
+
+    async def _take(self, said: Sequence[bytes], peer: str, *, is_live: bool = True) -> list[bool | None]:
+        """Of each whether it was news; None when it was wrong, or came after one that was."""
         ledger = self._ledger
         verdicts, reaction = await ledger.write(
-            ledger.replica.hear_all, [message for message, _ in said], now=ledger.clock(), is_live=is_live
+            ledger.replica.hear_all, said, now=ledger.clock(), is_live=is_live
         )
         found: list[bool | None] = []
-        for (_, peer), verdict in zip(said, verdicts, strict=True):
+        for verdict in verdicts:
             if isinstance(verdict, RemoteError):
                 log.info("a vote from %s: %s (%s)", peer, verdict, verdict.code)
                 self._host.blame(peer, verdict.code)
                 found.append(None)
             else:
                 found.append(verdict)
-        await self._react(reaction, said[-1][1])
+        await self._react(reaction, peer)
         return found
 
     # -- what time brings --------------------------------------------------------------------------------
@@ -169,7 +174,7 @@ class Validating:
                 (epoch, slot), self._wanted = self._wanted, None
                 ballots = await self._ballots_of(peer, epoch, slot)
                 if ballots:
-                    await self._take([(message, peer) for message in ballots], is_live=False)
+                    await self._take(ballots, peer, is_live=False)
             await trio.sleep(ASK_GAP_S)
 
     async def _ballots_of(self, peer: str, epoch: int, slot: int) -> Sequence[bytes]:
@@ -206,3 +211,11 @@ class Validating:
                 answers[key] = await self._exchange.sync.ask_votes(peer, 0, 0)
             except RemoteError as error:
                 log.info("asked %s what it knows of our votes: %s", peer, error)
+
+
+def _by_peer(some: Sequence[Words]) -> dict[str, list[Words]]:
+    """What each peer sent, in the order it came."""
+    found: dict[str, list[Words]] = {}
+    for words in some:
+        found.setdefault(words.peer, []).append(words)
+    return found

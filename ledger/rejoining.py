@@ -115,7 +115,7 @@ class Rejoining:
         me = self._key.public
         shown, final = (self.voter.epoch, self.voter.slot - 1), (self.voter.epoch, self.voter.base)
         forgotten: list[SignedVote] = []
-        for message in self._readable(data for messages in answers.values() for data in messages):
+        for message in chain.from_iterable(map(self._readable, answers.values())):
             if isinstance(message, Certificate):
                 shown = max(shown, message.place)
                 if message.phase == Phase.FINALIZE:
@@ -127,7 +127,7 @@ class Rejoining:
         members = self.voter.validators
         if not members.is_quorum(members.weight([*others, me])) or 3 * members.weight(ahead) > members.total:
             return False
-        if not self.has_voted and any(map(self._shows_us_ahead, chain.from_iterable(answers.values()))):
+        if not self.has_voted and any(map(self._shows_us_ahead, answers.values())):
             return False
         self.was_answered = True
         seen = max([shown, *((one.vote.epoch, one.vote.slot - 1) for one in forgotten)])
@@ -193,17 +193,23 @@ class Rejoining:
         self._abstains_through, self.left, self.has_voted = NOWHERE, Left(), True
         self.voter.abstains_through = 0
 
-    def _readable(self, answers: Iterable[bytes]) -> Iterator[Certificate | SignedVote]:
-        """Certificates by quorums, and votes of ours; what else is said proves nothing."""
-        for data in answers:
-            with contextlib.suppress(RemoteError):
+    def _readable(self, answer: Iterable[bytes]) -> Iterator[Certificate | SignedVote]:
+        """Certificates by quorums, and votes of ours; what else is said proves nothing. After one that nobody
+        signed the rest of an answer is not looked at: see `Replica.hear_all`."""
+        for data in answer:
+            try:
                 message = votes.parse_message(data, net=self.net)
                 if isinstance(message, Certificate) and message.epoch >= self.voter.epoch:
                     known = sets.validators_of(self.candidates.root.state, message.epoch)
                     votes.check_certificate(message, known)
                     yield message
-                elif isinstance(message, SignedVote) and self._is_forgotten(message) and message.is_genuine():
+                elif isinstance(message, SignedVote) and self._is_forgotten(message):
+                    if not message.is_genuine():
+                        return
                     yield message
+            except RemoteError as error:
+                if error.code == "bad_certificate":
+                    return
 
     def _is_ahead(self, data: bytes) -> bool:
         """Whether this is a certificate of an epoch whose validators are not known here."""
@@ -215,16 +221,18 @@ class Rejoining:
             return error.code == "unknown_epoch"
         return False
 
-    def _shows_us_ahead(self, data: bytes) -> bool:
-        """Whether this is a certificate of a later epoch than the store's with a vote of ours in it."""
+    def _shows_us_ahead(self, answer: Iterable[bytes]) -> bool:
+        """Whether the first certificate of a later epoch than the store's with a line of ours in it, if there
+        is one, has a vote of ours there."""
         assert self._key is not None
-        try:
-            message = votes.parse_message(data, net=self.net)
-        except RemoteError:
-            return False
-        if not isinstance(message, Certificate) or message.epoch <= self.voter.epoch:
-            return False
-        return any(one.by == self._key.public and one.is_genuine() for one in message.ballots())
+        for data in answer:
+            with contextlib.suppress(RemoteError):
+                message = votes.parse_message(data, net=self.net)
+                if isinstance(message, Certificate) and message.epoch > self.voter.epoch:
+                    ours = [one for one in message.ballots() if one.by == self._key.public]
+                    if ours:
+                        return ours[0].is_genuine()
+        return False
 
     def _is_forgotten(self, signed: SignedVote) -> bool:
         """Whether this is a vote of ours in an open slot that our own disk does not know."""

@@ -186,15 +186,19 @@ class Replica(Memory):
 
     def hear_all(
         self, messages: Sequence[bytes], *, now: int, is_live: bool = True
-    ) -> tuple[list[bool | RemoteError], Reaction]:
-        """`hear` for many at once, made durable together. For each whether it was news, or what is wrong."""
-        verdicts: list[bool | RemoteError] = []
+    ) -> tuple[list[bool | RemoteError | None], Reaction]:
+        """`hear` for many of one peer at once, made durable together. For each whether it was news, or what
+        is wrong; None for those after a wrong one, which are not looked at: that somebody did not sign a vote
+        is found by our own slow check, so whoever sends one has had its turn."""
+        verdicts: list[bool | RemoteError | None] = []
         with self._serving(), self._voting_writes():
             for message in messages:
                 try:
                     verdicts.append(self._voting.hear(message, now, is_live=is_live))
                 except RemoteError as error:
                     verdicts.append(error)
+                    break
+            verdicts += [None] * (len(messages) - len(verdicts))
             if True in verdicts and not is_live:
                 self._voting.ask_on()
             self._drive(now)

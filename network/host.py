@@ -169,7 +169,7 @@ class Host:
         Raises UsageError (`bad_address`), RemoteError (`unreachable`, `timeout`, `banned`).
         """
         target, peer = self._parse(address)
-        if self._is_banned(peer):
+        if self.is_banned(peer):
             raise RemoteError(f"{peer} misbehaved and stays away for a while", code="banned")
         lock = self._dialling.setdefault(peer, trio.Lock())
         try:
@@ -226,7 +226,7 @@ class Host:
         return receive
 
     def _link_up(self, peer: str, direction: str) -> None:
-        if self._is_banned(peer):
+        if self.is_banned(peer):
             self.counts["link.banned"] += 1
             self._nursery.start_soon(self.disconnect, peer)
         elif peer not in self._links:
@@ -257,7 +257,8 @@ class Host:
             self.counts["banned"] += 1
             self._nursery.start_soon(self.disconnect, peer)
 
-    def _is_banned(self, peer: str) -> bool:
+    def is_banned(self, peer: str) -> bool:
+        """Whether it stays away for a while: what it sent before is of no interest either."""
         return self._blame.is_banned(peer, trio.current_time())
 
     # -- streams
