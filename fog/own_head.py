@@ -270,8 +270,10 @@ class OwnHead:
 
     def _ended(self, peer: str, code: str) -> None:
         """A session with a peer."""
+        if self.is_known:  # peers come and go for as long as the node lives
+            return
         again = self._sessions.ended(peer, code, is_empty=self._sync.is_empty(peer))
-        if again and not self.is_known:
+        if again:
             if code != "stalled":  # what was wanted of it was not answered
                 self._asked.discard(peer)
             self._sync.need((), peer)

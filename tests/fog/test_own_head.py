@@ -377,6 +377,18 @@ async def test_two_peers_without_news_are_enough(lane: list[Event]) -> None:
 
 
 @pytest.mark.trio
+async def test_who_comes_when_our_head_is_known_is_not_remembered(lane: list[Event]) -> None:
+    """A node lives for long, and peers come and go."""
+    with trio.fail_after(DEADLINE_S):
+        async with running(TWO, lane) as knows, running(US, lane) as us:
+            us.head.settle()
+            await us.meets(knows)
+            await us.first_session()
+            heard = us.head._sessions.heard((), ())
+            assert not heard.whole | heard.failed | heard.empty
+
+
+@pytest.mark.trio
 async def test_an_empty_disk_waits_for_somebody_and_says_so(lane: list[Event]) -> None:
     learnt = trio.Event()
     async with running(TWO, lane) as knows, running(US, []) as us, trio.open_nursery() as nursery:
