@@ -94,7 +94,7 @@ def require_awake(draft: Draft, escrow: Cid) -> None:
 
 
 def forget(draft: Draft, escrow: Cid) -> None:
-    """The escrow has ended."""
+    """The escrow has ended. The rest of an account ends with its bond (`bonds.change`)."""
     draft.drop(RESTS, escrow)
 
 
