@@ -27,7 +27,8 @@ is said again, some times.
 What must always hold: an offence is said once while this node runs, and again only if that did not help, at
 most TRIES_MAX times; what waits is bounded, and what finds no place is counted; nothing that costs nobody a
 bond takes the place or the turn of what does. Forks are in the store: what found no place is looked for there
-when its sort has been said, and on the next start, what costs most first.
+when its sort has been said, after some turns at the latest, and on the next start, what costs most first: who
+answered for nothing when it was found may do so by then.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ GRAVE_MAX: Final = 256
 """Those of votes, and those of others with a bond: as many as may be checked in a checkpoint
 (`domain.rules.checks`); there are 100 validators at most. 2.5 MB if all are as large as they may be."""
 
-OF_ONE_MAX: Final = 8
+OF_ONE_AUTHOR_MAX: Final = 8
 """Of one key, of each sort: a liar has many places to lie about, and accounts to name."""
 
 KNOWN_MAX: Final = 4_096
@@ -201,7 +202,7 @@ class Accuser:
     def _has_place(self, author: bytes, sort: Sort) -> bool:
         waiting = self._waiting[sort]
         of_one = sum(other.author == author for other in waiting)
-        return len(waiting) < PLACES[sort] and of_one < OF_ONE_MAX
+        return len(waiting) < PLACES[sort] and of_one < OF_ONE_AUTHOR_MAX
 
     # -- what is said ---------------------------------------------------------------------------------------
 
@@ -210,32 +211,39 @@ class Accuser:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow)
             await self._look_again()
+            turns = 0  # since we looked again
             while True:
                 await self._ready.acquire()
-                sort, one = await self._next()
+                one = await self._next()
                 await trio.sleep(self._patience())
                 if await self._ledger.call(self._is_worth_saying, one.evidence):
                     await self._accuse(one)
                 else:  # it may be worth it when it is found again
                     self._known.pop(one.name, None)
-                if sort in self._crowded and not self._waiting[sort]:
-                    self._crowded.discard(sort)
+                turns += 1
+                has_room = not all(self._waiting[sort] for sort in self._crowded)
+                if has_room or (self._crowded and turns >= WAITING_MAX):  # a flood may leave no room for ever
+                    turns = 0
+                    self._crowded.clear()
                     await self._look_again()
 
-    async def _next(self) -> tuple[Sort, Waiting]:
+    async def _next(self) -> Waiting:
         """The gravest, as soon as it would be looked at with what we said and what is not final yet."""
         while True:
             seen = self._fewer.beat
             sort = next(sort for sort, waiting in self._waiting.items() if waiting)
             said = sum(_checks_of(one.evidence) for one in self._said.values())
             if said + _checks_of(self._waiting[sort][0].evidence) <= checks.OF_ONE_MAX:
-                return sort, self._waiting[sort].popleft()
+                return self._waiting[sort].popleft()
             await self._fewer.after(seen)
 
     async def _accuse(self, one: Waiting) -> None:
         try:
             event = await self._say(one.evidence)
         except UsageError as error:
+            if error.code == "head_unknown":  # until somebody brings our last event; votes are told of once
+                self._put_in_front(one)
+                return
             log.warning("evidence could not be said: %s (%s)", error, error.code)
             self.counts["unsaid"] += 1
             return
@@ -257,12 +265,16 @@ class Accuser:
             one = self._said.pop(id, None)
             if one is None or not is_worth_it:
                 continue
-            if one.tries < TRIES_MAX:  # in front, so that no more of them wait than were said at once
-                self._waiting[_sort_of(one.evidence, View.of(self._ledger.replica))].appendleft(one)
-                self._ready.release()
+            if one.tries < TRIES_MAX:
+                self._put_in_front(one)
             else:
                 self.counts["in_vain"] += 1
         self._fewer.advance()
+
+    def _put_in_front(self, one: Waiting) -> None:
+        """So that no more of them wait than were said at once."""
+        self._waiting[_sort_of(one.evidence, View.of(self._ledger.replica))].appendleft(one)
+        self._ready.release()
 
     def _final(self, said: Sequence[tuple[Cid, Waiting]]) -> list[tuple[Cid, bool]]:
         """Those of them that are, and whether each is worth saying still. In the replica's thread."""
@@ -295,7 +307,7 @@ class Accuser:
         for one in sorted(left, key=lambda one: -one.stake):
             if one.name in kept:
                 continue
-            if of[one.sort, b""] >= PLACES[one.sort] or of[one.sort, one.author] >= OF_ONE_MAX:
+            if of[one.sort, b""] >= PLACES[one.sort] or of[one.sort, one.author] >= OF_ONE_AUTHOR_MAX:
                 self.counts["dropped"] += 1
                 self._crowded.add(one.sort)
                 continue

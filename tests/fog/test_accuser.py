@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
 
 from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant, Payload, kind_of
 from domain.rules import FogRules
-from fog.accuser import GRAVE_MAX, OF_ONE_MAX, WAITING_MAX, Accuser, View, is_worth_saying, offence_of
+from fog.accuser import (
+    GRAVE_MAX,
+    OF_ONE_AUTHOR_MAX,
+    TRIES_MAX,
+    WAITING_MAX,
+    Accuser,
+    View,
+    is_worth_saying,
+    offence_of,
+)
 from fog.replica_thread import ReplicaThread
 from ledger import event as events
 from ledger.cid import Cid
@@ -110,6 +119,7 @@ class Desk:
         self.says, self.heard = trio.open_memory_channel[Payload](10)
         self.waits = 0
         self.closed = False
+        self.is_head_unknown = False
         self.accuser = self.new()
 
     def new(self) -> Accuser:
@@ -123,6 +133,8 @@ class Desk:
         await self.says.send(payload)
         if self.closed:
             raise UsageError("our lane is closed", code="lane_closed")
+        if self.is_head_unknown:
+            raise UsageError("our last event is not here", code="head_unknown")
         return self.replica.append(*kind_of(payload), payload, now=1_000)
 
     @asynccontextmanager
@@ -240,12 +252,12 @@ async def test_one_liar_with_a_bond_leaves_places_to_others(desk: Desk) -> None:
         return Warrant.of(desk.event(name, seq=seq + 1, prev=before.id, lc=99), [before])
 
     desk.accuser.warrants([lie("a", seq) for seq in range(1, GRAVE_MAX + 1)])
-    assert desk.accuser.counts["dropped"] == GRAVE_MAX - OF_ONE_MAX
+    assert desk.accuser.counts["dropped"] == GRAVE_MAX - OF_ONE_AUTHOR_MAX
     desk.accuser.warrants([lie("b", 1)])
-    assert desk.accuser.counts["dropped"] == GRAVE_MAX - OF_ONE_MAX
+    assert desk.accuser.counts["dropped"] == GRAVE_MAX - OF_ONE_AUTHOR_MAX
     desk.closed = True  # else the ninth would wait until the others are final
     async with desk.sitting(desk.accuser):
-        said = [await desk.heard.receive() for _ in range(OF_ONE_MAX + 1)]
+        said = [await desk.heard.receive() for _ in range(OF_ONE_AUTHOR_MAX + 1)]
     assert said[-1] == EvidenceWarrant(lie("b", 1))
 
 
@@ -257,3 +269,20 @@ async def test_a_node_that_cannot_speak_goes_on(desk: Desk) -> None:
         for _ in range(3):
             await desk.heard.receive()
     assert desk.accuser.counts["unsaid"] >= 2
+
+
+@pytest.mark.trio
+async def test_what_cannot_be_said_before_our_last_event_is_here_is_said_then(desk: Desk) -> None:
+    """A fault of votes is told of once. It waits for longer than it would be said in vain."""
+    votes = Court(stakes={"a": 1}).double_vote("a")
+    desk.is_head_unknown = True
+    async with desk.sitting(desk.accuser):
+        desk.accuser.faults([VoteFault(votes.one, votes.other)])
+        for _ in range(TRIES_MAX + 1):
+            assert await desk.heard.receive() == votes
+        desk.is_head_unknown = False
+        while not desk.accuser.counts["said"]:
+            with suppress(trio.WouldBlock):  # some may be on their way
+                desk.heard.receive_nowait()
+            await trio.lowlevel.checkpoint()
+    assert desk.accuser.counts == {"said": 1}

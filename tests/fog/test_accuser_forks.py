@@ -22,7 +22,7 @@ from domain.rules import FogRules, checks
 from domain.rules.bonds import bond_in
 from domain.rules.evidence import is_closed
 from domain.rules.execute import VERSION
-from fog.accuser import OF_ONE_MAX, READ_MAX, TRIES_MAX, WAITING_MAX, Accuser, View, is_worth_saying
+from fog.accuser import OF_ONE_AUTHOR_MAX, READ_MAX, TRIES_MAX, WAITING_MAX, Accuser, View, is_worth_saying
 from fog.replica_thread import ReplicaThread
 from ledger import event as events
 from ledger.admission import RIVALS_PER_LANE_MAX
@@ -298,7 +298,7 @@ def crowded(village: Village) -> None:
         before = one
     assert len(found) == len(pairs)
     village.accuser.forks([*found, *village.hear(village.phone(0, 2, acct=ALICE)).forks])
-    assert village.accuser.counts["dropped"] == len(pairs) + 1 - OF_ONE_MAX
+    assert village.accuser.counts["dropped"] == len(pairs) + 1 - OF_ONE_AUTHOR_MAX
 
 
 @pytest.mark.trio
@@ -308,9 +308,9 @@ async def test_what_found_no_place_is_said_when_the_others_were_what_costs_most_
     with closing(village.store):
         crowded(village)
         async with village.accusing():
-            await village.said(OF_ONE_MAX)
+            await village.said(OF_ONE_AUTHOR_MAX)
             village.finalize()
-            await village.said(OF_ONE_MAX + 1)
+            await village.said(OF_ONE_AUTHOR_MAX + 1)
             village.finalize()
             assert village.at_stake < BOND
 
@@ -327,11 +327,33 @@ async def test_a_flood_of_what_costs_nothing_does_not_put_that_off() -> None:
     with closing(village.store):
         crowded(village)
         async with village.accusing():
-            for number in range(OF_ONE_MAX + 1):
+            for number in range(OF_ONE_AUTHOR_MAX + 1):
                 flood(number)
                 await village.said(number + 1)
                 village.finalize()
             assert village.at_stake < BOND
+
+
+@pytest.mark.trio
+async def test_a_flood_does_not_hide_who_answers_for_a_fork_only_since_it_was_found(village: Village) -> None:
+    """It found no place among strangers: that its device acts for alice was not final yet. And somebody makes
+    new keys and forks them, so that there are strangers always."""
+    tablet = key_of("tablet").public
+    delegation = village.event("alice", 2, IdentityDelegate(tablet), after=village.bond("alice", BOND))
+    rivals = (village.event("tablet", 0, Transfer(US, amount), acct=ALICE) for amount in (1, 2))
+    fork = ForkProof.of(*rivals)
+    keys = (village.fork_of(f"key {number}") for number in count())
+    village.accuser.forks(list(islice(keys, WAITING_MAX)))
+    village.store.add_fork_proofs([fork])
+    async with village.accusing():
+        village.accuser.forks([fork])
+        assert village.accuser.counts["dropped"] == 1
+        village.hear(delegation)
+        for number in range(WAITING_MAX + 1):
+            await village.said(number + 1)
+            village.finalize()
+            village.accuser.forks([next(keys)])
+    assert village.at_stake < BOND
 
 
 @pytest.mark.trio
