@@ -10,6 +10,7 @@ from typing import Any
 
 from domain import payloads
 from domain.rules import identity
+from domain.rules.acting import acts_in
 from fog import identity_methods as methods
 from fog.control import Emit
 from fog.escrow_handlers import Record
@@ -50,7 +51,7 @@ class IdentityHandlers:
             retired=bool(found.retired),
             recovery=_recovery(recovery) if recovery.asked else None,
             device=self._ledger.device.hex(),
-            acts=identity.may_act(replica.state, account, self._ledger.device),
+            acts=acts_in(replica.state, account, self._ledger.device),
             height=replica.height,
         )
 

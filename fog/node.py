@@ -28,7 +28,7 @@ from domain.compute import cgroups
 from domain.compute.sandbox import open_sandbox
 from domain.payloads import Payload
 from domain.rules import FogRules, params
-from domain.rules.identity import may_act
+from domain.rules.acting import acts_in
 from domain.work import Work
 from fog import acquaintances, control, pruning
 from fog.accuser import PATIENCE_S, Accuser
@@ -217,7 +217,7 @@ class Node:
         live.mode = settings.ledger.mode
         api = None if socket is None else "http://{}:{}".format(*socket.getsockname()[:2])
         own = Own(settings.device, worker, harvesting, started)
-        told = Fleet(host, own.report, lambda key: may_act(replica.state, account, key))
+        told = Fleet(host, own.report, lambda key: acts_in(replica.state, account, key))
         fleet = FleetHandlers(ledger, agenda, own.report, told.ask, lambda: live.status().time)
         handlers = Handlers(
             host,
@@ -285,7 +285,7 @@ class Node:
             nursery.start_soon(workflows.run)
             name, height = replica.genesis.name, replica.height
             log.info("node %s of network %s is up at height %d", host.peer_id, name, height)
-            if not may_act(replica.state, account, device):
+            if not acts_in(replica.state, account, device):
                 log.warning("%s may not act for %s yet: see `fog identity show`", device.hex(), account.hex())
             await self._stop.wait()
             log.info("stopping")
@@ -309,7 +309,7 @@ async def lend(worker: Worker, ledger: ReplicaThread, agenda: Agenda) -> None:
     """Work for others, from when this device may act for its account. Until cancelled."""
 
     async def may() -> bool:
-        return may_act(ledger.replica.state, ledger.account, ledger.device)
+        return acts_in(ledger.replica.state, ledger.account, ledger.device)
 
     await agenda.until(may)
     await worker.run()

@@ -46,7 +46,7 @@ def acts(draft: Draft, account: bytes, device: bytes) -> bool:
 
 
 def acts_in(state: State, account: bytes, device: bytes) -> bool:
-    """The same, for whoever looks from outside."""
+    """The same, for whoever looks from outside; a closed lane is another matter."""
     if device == account:
         return not identity_in(state, account).retired
     return state.get(DELEGATION.name, account + device) is not None

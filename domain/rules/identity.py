@@ -40,7 +40,7 @@ from domain.payloads import (
     IdentityRevoke,
 )
 from domain.rules import agenda, bonds, calendar, former, offers, packed
-from domain.rules.acting import IDENTITY, NOBODY, Identity, acts, acts_in, identity_in, identity_of
+from domain.rules.acting import IDENTITY, NOBODY, Identity, acts, identity_in, identity_of
 from domain.rules.agenda import Entry
 from domain.rules.codes import Refused
 from domain.rules.draft import Draft
@@ -219,11 +219,6 @@ def look(state: State, account: bytes) -> tuple[Identity, Recovery]:
     """An account's identity, and what its guardians ask for, for whoever looks from outside."""
     recovery = state.get(RECOVERY.name, account)
     return identity_in(state, account), Recovery() if recovery is None else RECOVERY.decode(recovery)
-
-
-def may_act(state: State, account: bytes, device: bytes) -> bool:
-    """Whether the rules would let it, for whoever looks from outside; a closed lane is another matter."""
-    return acts_in(state, account, device)
 
 
 def asked_in(recovery: Recovery) -> list[tuple[bytes, bytes]]:

@@ -22,7 +22,7 @@ from domain.payloads import (
 )
 from domain.rules import FogRules
 from domain.rules.accounts import balance
-from domain.rules.identity import may_act
+from domain.rules.acting import acts_in
 from ledger.errors import UsageError
 from ledger.replica import Replica
 from ledger.signing import SigningKey
@@ -90,7 +90,7 @@ def test_after_a_fork_the_guardians_bring_a_new_device_that_acts_for_the_account
         village.say(guardian, IdentityRecover(village.bob, device))
     [*_, waiting] = [effect for effect in village.settle() if isinstance(effect, RecoveryIs)]
     assert (waiting.state, waiting.agreed) == ("waiting", 2)
-    assert not may_act(village.replica.state, village.bob, device)
+    assert not acts_in(village.replica.state, village.bob, device)
     told = village.wait()
     [identity] = [effect for effect in told if isinstance(effect, IdentityIs)]
     assert (identity.devices, identity.retired) == ((device,), True)
@@ -112,7 +112,7 @@ def test_the_time_to_cancel_comes_without_any_event() -> None:
         village.settle()
     village.now += RECOVERY_MS
     village.settle()
-    assert may_act(village.replica.state, village.bob, device)
+    assert acts_in(village.replica.state, village.bob, device)
 
 
 def test_an_owner_who_was_only_away_cancels() -> None:
@@ -123,7 +123,7 @@ def test_an_owner_who_was_only_away_cancels() -> None:
     village.settle()
     village.say("bob", IdentityCancel())
     assert refusals(village.settle() + village.wait()) == []
-    assert not may_act(village.replica.state, village.bob, device)
+    assert not acts_in(village.replica.state, village.bob, device)
 
 
 def test_a_node_whose_lane_is_forked_is_told_to_take_a_new_key() -> None:
@@ -162,4 +162,4 @@ def test_reopening_the_store_gives_the_same_identities() -> None:
     village.settle()
     again = Replica.open(village.store, FogRules(), village.keys["v"], validator=True)
     assert again.state.root == village.replica.state.root
-    assert may_act(again.state, village.bob, device)
+    assert acts_in(again.state, village.bob, device)
