@@ -36,12 +36,13 @@ def unproven(item: object, rows: Sequence[RowProof]) -> list[str]:
     """Names of the fields of an answer that its rows leave open, such as the height that set a value.
 
     Raises RemoteError (`unproven`) when the rows cannot be what this answer stands on: no answer has such
-    rows, it says more than answers of its kind do, or only a row could say it and there is none.
+    rows, they are of several things, it says more than answers of its kind do, or only a row could say it and
+    there is none.
     """
     if _is_row(item) and len(rows) == 1:
         return left_open(item, _decided(item, rows), RowItem)
     shape = ANSWERS.get(tuple(row.table for row in rows))
-    if shape is None:
+    if shape is None or len({row.key for row in rows}) != 1:
         raise RemoteError("no answer stands on rows like its own", code="unproven")
     for row in rows:
         if row.value is None and row.table not in ZERO_WITHOUT_A_ROW:

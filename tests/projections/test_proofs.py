@@ -18,7 +18,7 @@ from ledger.errors import RemoteError
 from ledger.genesis import Genesis
 from ledger.proofs import Certified, Proof, Trust
 from projections.live import FinalState
-from projections.told import mismatches
+from projections.told import mismatches, unproven
 from tests.projections.node import Node, asking
 from tests.projections.test_real_rules import Network
 from tests.projections.world import CREATED, ENGINE, VALIDATOR, account, cid
@@ -133,6 +133,17 @@ async def test_an_answer_that_was_changed_differs_from_its_rows(told: Told) -> N
     assert mismatches(answer["item"] | {"price": "1", "settled": 2}, proof.rows) == ["price", "settled"]
     answer, proof = await told.proven(f"escrows/{told.escrow}?proof=1")
     assert mismatches(answer["item"] | {"redeemed": "60"}, proof.rows) == ["redeemed"]
+
+
+async def test_rows_of_two_jobs_do_not_make_up_a_third(told: Told) -> None:
+    """The price of the one and the state of the other, each of them true."""
+    answer, proof = await told.proven(f"jobs/{told.job}?proof=1")
+    job, tally = proof.rows
+    other = cid("another job")
+    with pytest.raises(RemoteError) as refused:
+        unproven(answer["item"] | {"job": str(other)}, [job, msgspec.structs.replace(tally, key=other)])
+    assert refused.value.code == "unproven"
+    assert unproven(answer["item"], proof.rows) == ["height", "escrow"]
 
 
 async def test_an_event_is_proven_with_its_receipt(told: Told) -> None:
