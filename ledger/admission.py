@@ -334,14 +334,18 @@ class Admission:
         size = self._unordered_size + len(event.wire)
         if len(self.unordered) >= UNORDERED_MAX or size > UNORDERED_BYTES_MAX:
             limit = "unordered_full"
-        elif self._rivals.get(event.lane, 0) >= RIVALS_PER_LANE_MAX and not self._is_on_chain(event):
+        elif self._is_a_rival_too_many(event):
             limit = "rivals_full"
         else:
             return False
-        if event.id in self.demanded or self.pending.is_wanted(event.id) or self.allowance.takes(event):
+        if event.id in self.demanded or self.allowance.takes(event):
             return False
         self.counts[f"dropped.{limit}"] += 1
         return True
+
+    def _is_a_rival_too_many(self, event: Event) -> bool:
+        is_full = self._rivals.get(event.lane, 0) >= RIVALS_PER_LANE_MAX
+        return is_full and not self._is_on_chain(event) and not self.pending.is_wanted(event.id)
 
     # -- forks ----------------------------------------------------------------------------------------------
 

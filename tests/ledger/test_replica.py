@@ -458,7 +458,7 @@ def test_a_batch_may_need_more_places_than_are_kept(monkeypatch: pytest.MonkeyPa
 def test_a_runaway_author_is_stopped_but_not_what_a_checkpoint_needs(
     monkeypatch: pytest.MonkeyPatch, limit: str
 ):
-    """Be it by many events or by large ones."""
+    """Be it by many events or by large ones, and though the last of them are heard of first."""
     leader = anchor(GENESIS)
     alice = Author(GENESIS, "alice")
     chain = [alice.says(pay("bob", 1)) for _ in range(10)]
@@ -470,9 +470,13 @@ def test_a_runaway_author_is_stopped_but_not_what_a_checkpoint_needs(
     assert feed(node, *chain).admitted == chain[:4]
     assert (node.metrics["unordered"], node.metrics["unordered.bytes"]) == (4, size)
     assert node.metrics["dropped.unordered_full"] > 0
-    follow(node, leader)
-    assert node.state.root == leader.state.root
-    assert (node.metrics["unordered"], node.metrics["unordered.bytes"]) == (0, 0)
+    backwards = replica(GENESIS)
+    assert feed(backwards, *chain[1:]).admitted == []
+    assert feed(backwards, chain[0]).admitted == chain[:4]
+    for full in (node, backwards):
+        follow(full, leader)
+        assert full.state.root == leader.state.root
+        assert (full.metrics["unordered"], full.metrics["unordered.bytes"]) == (0, 0)
 
 
 def test_a_flood_of_orphans_stays_in_its_bounds():
