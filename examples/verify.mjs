@@ -1,6 +1,6 @@
 // Checks archives of `fog export` with stock packages and nothing of Fog's:
 //
-//     npm install && node verify.mjs log.car
+//     npm install && node verify.mjs log.car      # exit 1: not true; 2: cannot be read
 //
 // True means: this is the one history that the network, named by its genesis, made final. Every event is signed,
 // in its place and in the agreed order, and more than two thirds of each epoch's stake signed what the chain claims.
