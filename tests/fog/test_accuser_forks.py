@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from itertools import combinations, count, islice
+from typing import ClassVar
 
 import pytest
 import trio
 
 from domain.payloads import (
     EvidenceFork,
+    EvidenceVotes,
     IdentityDelegate,
     IdentityRevoke,
     Payload,
@@ -29,11 +31,14 @@ from ledger.admission import RIVALS_PER_LANE_MAX
 from ledger.cid import Cid
 from ledger.cut import lane_head
 from ledger.event import LANE_LEDGER, Event
+from ledger.evidence import VoteFault
 from ledger.forks import ForkProof
 from ledger.genesis import Allocation, Genesis, Validator
 from ledger.reactions import Ingested
 from ledger.replica import Replica
 from ledger.store import Store
+from ledger.validators import epoch_of
+from ledger.votes import Phase, SignedVote, Vote
 from tests.domain.rules.world import key_of
 
 START = 1_700_000_000_000
@@ -49,6 +54,8 @@ SOCKS = ("sock1", "sock2", "sock3", "sock4")
 class Village:
     """We alone decide what is final. Others act through one phone; alice has a bond, or who `bonds` says."""
 
+    PARAMS: ClassVar[dict[str, int]] = {"bond_min": 100}
+
     def __init__(self, **bonds: int) -> None:
         bonds = bonds or {"alice": BOND}
         accounts = sorted((key, 10 * BOND) for key in (US, *(key_of(name).public for name in bonds)))
@@ -59,7 +66,7 @@ class Village:
             rules=VERSION,
             validators=(Validator(US, 9 * BOND),),
             accounts=tuple(Allocation(*row) for row in accounts),
-            params={"bond_min": 100},
+            params=self.PARAMS,
         )
         self.store = Store.create("sqlite://", self.genesis)
         self.replica = Replica.open(self.store, FogRules(), key_of("us"), validator=True)
@@ -126,6 +133,12 @@ class Village:
     def fork_of(self, name: str) -> ForkProof:
         """A stranger's. The events are not here, so its lane does not close by itself."""
         return ForkProof.of(*(self.event(name, 0, Transfer(US, amount)) for amount in (1, 2)))
+
+    def double_vote(self, name: str, epoch: int) -> VoteFault:
+        said = (
+            Vote(self.genesis.net, epoch, 1, Phase.NOTARIZE, Cid.of(what), START) for what in (b"a", b"b")
+        )
+        return VoteFault.of(*(SignedVote.make(key_of(name), vote) for vote in said))
 
     def phone(self, seq: int, amount: int, *, after: Event | None = None, acct: bytes | None = None) -> Event:
         return self.event("phone", seq, Transfer(US, amount), after=after, acct=acct)
@@ -466,3 +479,38 @@ async def test_what_is_no_more_answered_for_is_not_said_at_each_start(village: V
         village.finalize()
         assert is_closed(village.replica.state, key_of(f"stranger {start}").public, LANE_LEDGER)
     assert village.at_stake == BOND
+
+
+# -- votes of an epoch that begins --------------------------------------------------------------------------
+
+
+class Hamlet(Village):
+    """Where an epoch is a few heights long."""
+
+    PARAMS: ClassVar = Village.PARAMS | {"epoch_checkpoints": 4}
+
+
+@pytest.mark.trio
+async def test_votes_of_an_epoch_are_said_from_when_they_are_cast_and_punished_in_its_first_height() -> None:
+    """That is once the epoch before is final. Sooner they would be refused."""
+    village = Hamlet()
+    with closing(village.store):
+        votes = village.double_vote("alice", epoch=1)
+        evidence = EvidenceVotes(votes.one, votes.other)
+
+        def is_worth_it() -> bool:
+            return is_worth_saying(evidence, View.of(village.replica), US)
+
+        assert village.replica.height < 4
+        while village.replica.height < 4:
+            assert not is_worth_it()
+            village.replica.append(*kind_of(Transfer(ALICE, 1)), Transfer(ALICE, 1), now=village.now)
+            village.finalize()
+        assert village.replica.height == 4
+        assert is_worth_it()
+        async with village.accusing():
+            village.accuser.faults([votes])
+            await village.said(1)
+        village.finalize()
+        assert (village.replica.height, epoch_of(5, 4)) == (5, 1)
+        assert 0 < village.at_stake < BOND
