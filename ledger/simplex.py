@@ -178,6 +178,7 @@ class Voter:
         for signed in votes:
             vote, at = signed.vote, self._at(signed.vote.slot)
             at.voted = restored(at.voted, Phase(vote.phase))
+            at.notarized = vote.checkpoint if vote.phase == Phase.NOTARIZE else at.notarized
 
     def abstain(self, slot: int) -> None:
         """Cast no vote up to and including this slot: we may have voted there and not know how."""
@@ -222,6 +223,11 @@ class Voter:
         at = self._slots.get(slot)
         known = None if at is None else at.certificates.get(Phase.NOTARIZE)
         return known is not None and known.checkpoint == checkpoint
+
+    def has_notarized(self, slot: int, checkpoint: Cid) -> bool:
+        """Whether we said so, and the slot is not decided: with our word a quorum may still come together."""
+        at = self._slots.get(slot)
+        return at is not None and at.notarized == checkpoint
 
     @property
     def tip(self) -> tuple[int, Cid | None] | None:
@@ -315,6 +321,7 @@ class Voter:
         at.voted, phase = self.transitions[at.voted, seen]
         if phase is None or self.me is None or slot <= self.abstains_through:
             return []
+        at.notarized = checkpoint if phase is Phase.NOTARIZE else at.notarized
         return [Cast(slot, phase, None if phase is Phase.SKIP else checkpoint)]
 
     def _enter(self, slot: int) -> list[Action]:

@@ -20,6 +20,7 @@ class Slot:
     voted: Voted = Voted.NOTHING
     proposal: Cid | None = None
     judged: bool = False
+    notarized: Cid | None = None  # by us
     first: dict[tuple[bytes, Phase], SignedVote] = field(default_factory=dict)
     certificates: dict[Phase, Certificate] = field(default_factory=dict)
     faulty: set[tuple[bytes, Phase]] = field(default_factory=set)

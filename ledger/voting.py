@@ -186,11 +186,18 @@ class Voting(Rejoining):
         self._tidy()
 
     def _tidy(self) -> None:
-        """Forget what was not notarized in slots that are over; should it be needed, others are asked."""
-        voter = self.voter
-        kept = self._proposals.tidy(lambda slot, id: slot >= voter.slot or voter.is_notarized(slot, id))
+        """Forget what was not notarized in slots that are over; should it be needed, others are asked.
+
+        What we notarized ourselves is kept: a liar may complete the quorum later, and be the only other who
+        has it. Like certificates that has no bound but that each slot takes a quorum and its patience.
+        """
+        kept = self._proposals.tidy(self._is_of_use)
         if kept is not None:
             self.candidates.keep(kept)
+
+    def _is_of_use(self, slot: int, id: Cid) -> bool:
+        voter = self.voter
+        return slot >= voter.slot or voter.is_notarized(slot, id) or voter.has_notarized(slot, id)
 
     def _settle(self, now: int, commit: Commit) -> bool:
         """Do what is to be done, until nothing more becomes final; whether something did."""

@@ -14,6 +14,8 @@ from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
 from ledger.errors import RemoteError
 from ledger.evidence import check_vote_fault
+from ledger.pace import SETTLING_MIN_MS
+from ledger.proposals import PROPOSALS_MAX
 from ledger.replica import Replica
 from ledger.votes import Certificate, Phase, Proposal, SignedVote, Vote, parse_message
 from tests.ledger.council import DELAY_MS, Council
@@ -190,6 +192,44 @@ def test_a_certificate_against_what_is_final_accuses_who_signed_both(length: int
     assert not told.is_new
     for fault in told.faults:
         check_vote_fault(fault, net=node.net)
+
+
+@pytest.mark.parametrize("started_again", [False, True])
+def test_what_we_notarized_in_a_slot_that_was_skipped_is_kept_whatever_liars_propose(started_again: bool):
+    """One of them may complete the quorum when it likes; who is to go on from there needs the body."""
+    council = Council(4)
+    first = first_proposal(council)
+    names = [name for name in NAMES if name != led_by(node_of(council), 1)]
+    name, node = names[0], council.nodes[names[0]]
+
+    def skip(slot: int) -> None:
+        words = [vote(node.net, name, slot, Phase.SKIP, None) for name in NAMES if name != names[0]]
+        node.hear(Certificate.of(words).encode(), now=council.now)
+
+    node.hear(first.encode(), now=council.now)
+    assert [one.vote.phase for one in node._voting.voter.own(1)] == [Phase.NOTARIZE]
+    skip(1)
+    checkpoint = canonical.decode_as(Checkpoint, first.checkpoint, size_max=1 << 16)
+    for n, slot in enumerate(slot for slot in range(2, 60) if led_by(node, slot) != name):
+        other = msgspec.structs.replace(checkpoint, slot=slot, sroot=n.to_bytes(32, "big"))
+        signed = vote(node.net, led_by(node, slot), slot, Phase.PROPOSE, other.id)
+        node.hear(Proposal(signed, other.encode(), b"").encode(), now=council.now)
+    if started_again:
+        council.start(name, council.stop(name))
+        assert council.rejoin(name)
+        node = council.nodes[name]
+    node.step(council.now)
+    assert node._voting.proposals > PROPOSALS_MAX
+    words = [vote(node.net, name, 1, Phase.NOTARIZE, checkpoint.id) for name in NAMES[:3]]
+    node.hear(Certificate.of(words).encode(), now=council.now)
+    voter = node._voting.voter
+    skip(voter.slot)
+    while led_by(node, voter.slot) != name:
+        skip(voter.slot)
+    assert voter.tip == (1, checkpoint.id)
+    for ms in (0, SETTLING_MIN_MS):
+        node.step(council.now + ms)
+    assert Phase.PROPOSE in {one.vote.phase for one in voter.own(voter.slot)}
 
 
 # -- proposed again -----------------------------------------------------------------------------------------
