@@ -38,6 +38,7 @@ from network.sync_actions import (
 )
 from network.sync_answering import STREAM_BYTES_MAX, Answering, LedgerSource, SnapshotSource
 from network.sync_messages import (
+    EVENT_FRAME_BYTES,
     FRAME_SIZE_MAX,
     IDS_MAX,
     PROTOCOL,
@@ -62,7 +63,7 @@ RETRY_S: Final = 3.0  # after a session that failed, on a link that is still the
 GAP_S: Final = 1.0  # between two sessions with one peer, whoever asks for them
 DIFFERS_S: Final = 4.0  # after a peer's hello that differed from ours
 POSTPONED_MAX: Final = 3  # sessions in a row that leave the differences to the next: at most two minutes
-ANSWER_S: Final = 30.0  # for a peer to answer one question
+ANSWER_S: Final = 30.0  # for a peer to answer one question, and as much for each EVENT_FRAME_BYTES of it
 KEPT_BYTES_MAX: Final = STREAM_BYTES_MAX // 8  # a stream that brought more is not worth keeping
 
 
@@ -213,14 +214,19 @@ class Sync:
 
     async def _converse(self, puller: Puller, stream: Stream) -> str:
         actions = deque(puller.start())
+        left_s = ANSWER_S  # of our waiting for the answer
         while True:
             if not actions:
-                frame = await stream.read_frame(size_max=FRAME_SIZE_MAX, timeout_s=ANSWER_S)
+                since = trio.current_time()
+                frame = await stream.read_frame(size_max=FRAME_SIZE_MAX, timeout_s=min(left_s, ANSWER_S))
+                left_s += ANSWER_S * len(frame) / EVENT_FRAME_BYTES - (trio.current_time() - since)
                 actions.extend(puller.receive(frame))
                 continue
             action = actions.popleft()
             if isinstance(action, Done):
                 return action.code
+            if isinstance(action, Send):
+                left_s = ANSWER_S
             actions.extend(await self._perform(action, puller, stream))
 
     async def ask_votes(self, peer: str, epoch: int, slot: int) -> Sequence[bytes]:

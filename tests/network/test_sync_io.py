@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from itertools import count
 
 import pytest
 import trio
@@ -11,6 +12,7 @@ from msgspec import structs
 
 from ledger.cid import Cid
 from ledger.errors import RemoteError
+from ledger.event import Event
 from network.gossip import encode_events
 from network.gossip_io import Announcer
 from network.host import Host
@@ -18,11 +20,12 @@ from network.links import Connected, Disconnected
 from network.stream import Stream
 from network.sync import FEW
 from network.sync_actions import Delivered
-from network.sync_io import POSTPONED_MAX, Sync
+from network.sync_io import ANSWER_S, POSTPONED_MAX, Sync
 from network.sync_messages import (
     PROTOCOL,
     Bye,
     Differences,
+    Events,
     GetHeads,
     Hello,
     decode_hello,
@@ -315,6 +318,55 @@ async def test_a_liar_that_sends_what_was_not_asked_for_is_blamed():
             while not b.counts["blame.unasked"]:
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
+
+
+async def pulled_slowly(frames: Sequence[Sequence[Event]], pause_s: float) -> tuple[int, str]:
+    """Fetch events by their ids from one who sends a frame of its answer and pauses: how many came, and how
+    the session ended."""
+
+    async def slow(stream: Stream, peer: str) -> None:
+        await stream.read_frame(size_max=100_000)
+        await stream.write_frame(encode(Hello(NET, 7, Cid.of(b"x"), b"\x01" * 32, b"\x01" * 16)))
+        await stream.read_frame(size_max=100_000)
+        at = count(0)
+        for number, frame in enumerate(frames, 1):
+            await trio.sleep(pause_s)
+            events = tuple((next(at), event.wire) for event in frame)
+            await stream.write_frame(encode(Events(events, end=number == len(frames), more=False)))
+        await stream.read_frame(size_max=100_000)
+        await stream.write_frame(encode(Bye("enough")))
+
+    came = 0
+
+    async def take(wires: Sequence[bytes], peer: str) -> Delivered:
+        nonlocal came
+        came += len(wires)
+        return Delivered(0)
+
+    air = Air(latency_ms=5)
+    async with air_host(air, "a") as a, air_host(air, "b") as b:
+        a.handle(PROTOCOL, slow)
+        ledger = MemoryLedger()
+        sync = Sync(b, ledger, take, ledger.take_checkpoints)
+        try:
+            wanted = [Cid.of(b"%d" % at) for at in range(200)]
+            code = await sync.pull(await b.dial(a.addresses()[0]), wanted)
+        except RemoteError as error:
+            code = error.code
+    return came, code
+
+
+async def test_an_answer_that_comes_in_drops_is_not_waited_for(autojump_clock: trio.testing.MockClock):
+    """An event just before each deadline would keep the session, and what was to be asked in it, for days."""
+    came, code = await pulled_slowly([[event] for event in Author(1).lane(100)], ANSWER_S - 1)
+    assert came <= 2
+    assert code == "timeout"
+
+
+async def test_a_slow_link_may_take_as_long_for_all_frames_as_for_one(autojump_clock: trio.testing.MockClock):
+    events = Author(1).lane(100, 6_000)
+    frames = [events[at : at + 10] for at in range(0, 100, 10)]  # of 60 KB
+    assert await pulled_slowly(frames, ANSWER_S * 0.9) == (100, "bye")
 
 
 async def test_invalid_events_end_the_session_and_are_held_against_whoever_sent_them():
