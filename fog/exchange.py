@@ -76,10 +76,16 @@ class Exchange:
         """`forked` hears of lanes that what stands here showed to be forked, `lied` of lies about places."""
         self._forked, self._lied = forked, lied
 
-    def tell_faults(self, forks: Sequence[ForkProof], warrants: Sequence[Warrant]) -> None:
-        """What the ledger brought to light, in whatever it answered."""
-        if forks:
-            log.warning("%d proofs of forked lanes, the first: %r", len(forks), forks[0])
+    def tell_faults(
+        self, forks: Sequence[ForkProof], warrants: Sequence[Warrant], *, unkept: int = 0
+    ) -> None:
+        """What the ledger brought to light, in whatever it answered. The last `unkept` of the forks are not
+        noted: whoever sends those again would fill the log."""
+        kept = forks[: len(forks) - unkept]
+        if kept:
+            first = kept[0].header(self._ledger.replica.net)
+            where = f"{first.by.hex()}/{first.lane}/{first.seq}"
+            log.warning("%d proofs of forked lanes, the first at %s", len(kept), where)
         self._forked(forks)
         self._lied(warrants)
 
@@ -131,7 +137,7 @@ class Exchange:
         for code, message in result.rejected:
             log.info("from %s: %s (%s)", peer, message, code)
             self._host.blame(peer, code)
-        self.tell_faults(result.forks, result.warrants)
+        self.tell_faults(result.forks, result.warrants, unkept=result.unkept)
         if result.admitted:
             ledger.arrived.advance()
         return result

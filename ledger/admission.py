@@ -78,8 +78,8 @@ class Batch:
     `own` are the events that it brought, as opposed to those that waited for them: what is wrong with one
     that waited is not this peer's fault. `admitted`, parents first, is `chain` (events that extend their
     lanes) and `rivals` together; both are to be stored. Before them `ancestors`: ordered at or below the
-    snapshot that the store began from, and named by an event here. Of `forks` those are to be stored whose
-    rivals are; `unkept` are of rivals that found no room, the ids in `left_out`.
+    snapshot that the store began from, and named by an event here. `forks` are to be stored; `unkept`, of
+    rivals that found no room (the ids in `left_out`), are only to be told.
     """
 
     admitted: list[Event] = field(default_factory=list)

@@ -16,8 +16,9 @@ from ledger.forks import ForkProof
 from ledger.warrants import Warrant
 
 FORKS_MAX: Final = INGEST_MAX
-"""As many as one call of `ingest` may find. Those beyond are in the store, and found there at the next start.
-Of warrants, which are in no store, as many as one call makes."""
+"""As many as one call of `ingest` may find. Those beyond are in the store, and found there at the next start,
+but of rivals that found no room, which are told of when they come again. Of warrants, which are in no store,
+as many as one call makes."""
 
 
 class Found:

@@ -20,6 +20,7 @@ class Ingested:
     rejected  (code, message): broken rules, to be held against the peer
     unjudged  how many of this call do not stand, for whatever reason: whoever passes them on answers for them
     forks     proofs of forks that this call brought to light, or a checkpoint did since the last answer
+    unkept    how many of these, the last ones, are of rivals that found no room: found anew with every copy
     warrants  proofs that events were signed for places where they cannot stand, likewise
     """
 
@@ -29,6 +30,7 @@ class Ingested:
     rejected: list[tuple[str, str]]
     forks: list[ForkProof]
     warrants: list[Warrant]
+    unkept: int = 0
     unjudged: int = 0
 
 

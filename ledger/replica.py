@@ -103,6 +103,7 @@ class Replica(Memory):
                 missing=self._to_fetch(batch),
                 rejected=batch.rejected,
                 forks=forks + batch.forks + batch.unkept,
+                unkept=len(batch.unkept),
                 unjudged=batch.unjudged,
                 warrants=warrants + batch.warrants,
             )
