@@ -163,7 +163,7 @@ class EventRows:
     def lane_range(self, by: bytes, lane: int, first: int, last: int, *, bytes_max: int) -> list[bytes]:
         """Wires of seq `first` to `last` of a lane, in order: at least one, then up to `bytes_max`.
 
-        None when the first is not here, which only a store that began from a snapshot lacks.
+        Nothing when the first is not here, which only a store that began from a snapshot lacks.
         """
         query = (
             sa.select(EVENT.c.seq, EVENT.c.wire)

@@ -2,7 +2,7 @@
 
     async with open_host(seed, ["/ip4/0.0.0.0/tcp/4001"]) as host:
         peer = await host.dial("/ip4/192.0.2.7/tcp/4001/p2p/12D3Koo…")
-        stream = await host.open(peer, "/fog/sync/1")
+        stream = await host.open(peer, "/fog/sync/3")
 
 What must always hold:
     - a link is Noise and yamux, or it is not there: no plaintext, no other security is offered

@@ -144,6 +144,7 @@ class Puller:
     _answer_cut: bool = False
     _answer_bytes: int = 0  # of events that it brought so far
     _asked_height: tuple[int, int] | None = None  # (height, learnt) at the last GetCheckpoints
+    _asked_checkpoints: int = 0  # at most so many
     _unordered: Initiator | None = None
     _base: Cid | None = None  # the checkpoint that `_unordered` lies above
     _listed: deque[Cid] = field(default_factory=deque)  # of events above it that we do not hold
@@ -174,11 +175,7 @@ class Puller:
             case Stage.RANGES | Stage.IDS | Stage.LACKING, Events():
                 return self._on_events(answer)
             case Stage.CHECKPOINTS, Checkpoints():
-                return (
-                    [DeliverCheckpoints(answer.items, answer.final)]
-                    if answer.items
-                    else self._over("stalled")
-                )
+                return self._on_checkpoints(answer)
             case Stage.DIFFERENCES | Stage.LACKING, Differences():
                 return self._on_differences(answer)
         raise RemoteError(f"a {type(answer).__name__} while waiting for {self.stage.value}", code="unasked")
@@ -207,6 +204,13 @@ class Puller:
         self._heads_differed |= bool(found)
         self._found.extend(head_of(item) for item in found)
         return self._go_on()
+
+    def _on_checkpoints(self, answer: Checkpoints) -> list[Action]:
+        if len(answer.items) > self._asked_checkpoints:
+            raise RemoteError(f"{len(answer.items)} checkpoints, more than were asked for", code="unasked")
+        if not answer.items:
+            return self._over("stalled")
+        return [DeliverCheckpoints(answer.items, answer.final)]
 
     def _on_differences(self, answer: Differences) -> list[Action]:
         assert self._unordered is not None
@@ -349,8 +353,8 @@ class Puller:
         if self._asked_height == (height, self.learnt):
             return self._over("stalled")
         self._asked_height = (height, self.learnt)
-        limit = min(CHECKPOINTS_MAX, theirs.height - height)
-        return self._ask(Stage.CHECKPOINTS, GetCheckpoints(height + 1, limit))
+        self._asked_checkpoints = min(CHECKPOINTS_MAX, theirs.height - height)
+        return self._ask(Stage.CHECKPOINTS, GetCheckpoints(height + 1, self._asked_checkpoints))
 
     def _next_differences(self) -> list[Action]:
         assert self._unordered is not None

@@ -411,6 +411,7 @@ def in_stage(stage: Stage) -> Puller:
         (Stage.RANGES, Events((), end=False, more=False), "bad_events"),
         (Stage.RANGES, Checkpoints((), b""), "unasked"),
         (Stage.CHECKPOINTS, Heads(EQUAL), "unasked"),
+        (Stage.CHECKPOINTS, Checkpoints(((b"c", b"q"),) * 6, b"f"), "unasked"),  # it has five
         (Stage.LOCAL, Heads(EQUAL), "unasked"),
         (Stage.STOCK, Heads(EQUAL), "unasked"),
     ],
