@@ -155,6 +155,7 @@ def measure_stages(clock: Clock, genesis: Genesis, made: list[Event], batch_size
         clock.measure("verify", partial(verify_all, given))
         clock.measure("admit", partial(admit_all, admission, given, batch))
         clock.measure("store", partial(store.add, batch.chain))
+        admission.stored()
     store.close()
 
 
