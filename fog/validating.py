@@ -1,6 +1,7 @@
 """Votes between the network and the ledger: what others say is heard, what the ledger says is told.
 
-    hear     gossip -> replica.hear -> passed on if it was news
+    hear     gossip -> replica.hear_all -> passed on if there was news in it, and nothing that is not known
+             to be good: whoever passes on a word that it did not look at is blamed by who does
     step     replica.step, when something arrived, when it asked to be called, and now and then
     ask      certificates or proposals that are missing here, from one peer after another
     rejoin   after a start, what others hold of our votes, before we cast the first
@@ -103,7 +104,7 @@ class Validating:
                 await self._exchange.announcer.relay(words)
 
     async def _take(self, said: Sequence[bytes], peer: str, *, is_live: bool = True) -> list[bool | None]:
-        """Of each whether it was news; None when it was wrong, or came after one that was."""
+        """Of each whether it was news; None when it was wrong, or not looked at."""
         ledger = self._ledger
         verdicts, reaction = await ledger.write(
             ledger.replica.hear_all, said, now=ledger.clock(), is_live=is_live

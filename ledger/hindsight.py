@@ -13,7 +13,7 @@ from __future__ import annotations
 from ledger import votes
 from ledger.simplex import Voter
 from ledger.voter_actions import Action
-from ledger.votes import Message, Proposal, SignedVote
+from ledger.votes import Certificate, Message, Proposal, SignedVote
 
 
 class Hindsight:
@@ -44,6 +44,16 @@ class Hindsight:
                 votes.check_vote(signed, voter.validators)
                 found += voter.late(signed)
         return found
+
+    def knows(self, message: Message, present: Voter) -> bool:
+        """Whether all of it is here, and good: never of a proposal, whose body is kept no longer."""
+        voters = [voter for voter in (present, self._before) if voter is not None]
+        match message:
+            case SignedVote():
+                return any(voter.has_heard(message) for voter in voters)
+            case Certificate():
+                return any(voter.has_heard_all(message) for voter in voters)
+        return False
 
     def __repr__(self) -> str:
         return f"<Hindsight of {self._before!r}>"

@@ -188,9 +188,9 @@ class Replica(Memory):
     def hear_all(
         self, messages: Sequence[bytes], *, now: int, is_live: bool = True
     ) -> tuple[list[bool | RemoteError | None], Reaction]:
-        """`hear` for many of one peer at once, made durable together. For each whether it was news, or what
-        is wrong; None for those after a wrong one, which are not looked at: that somebody did not sign a vote
-        is found by our own slow check, so whoever sends one has had its turn."""
+        """`hear` for many of one peer at once, made durable together. For each what is wrong, or whether it
+        was news; None if it was not looked at whole. After a wrong one nothing is: that somebody did not sign
+        a vote is found by our own slow check, so whoever sends one has had its turn."""
         verdicts: list[bool | RemoteError | None] = []
         with self._serving(), self._voting_writes():
             for message in messages:

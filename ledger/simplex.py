@@ -197,9 +197,18 @@ class Voter:
         return certificate.slot <= self.base or (at is not None and certificate.phase in at.certificates)
 
     def has_heard(self, signed: SignedVote) -> bool:
-        """Whether this very vote is here, or its slot is over."""
+        """Whether this very vote is here."""
         at = self._slots.get(signed.vote.slot)
         return at is not None and at.first.get((signed.by, Phase(signed.vote.phase))) == signed
+
+    def has_heard_all(self, certificate: Certificate) -> bool:
+        """Whether this very one is here, or each of its votes, and they are enough."""
+        at = self._slots.get(certificate.slot)
+        if at is None:
+            return False
+        said = certificate.ballots()
+        is_here = at.certificates.get(Phase(certificate.phase)) == certificate
+        return is_here or (all(map(self.has_heard, said)) and self._is_quorum(said))
 
     def has_answered(self, signed: SignedVote) -> bool:
         """Whether this validator said the same of this slot before, or is known to contradict itself there: a

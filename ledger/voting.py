@@ -92,9 +92,11 @@ class Voting(Rejoining):
 
     # -- what comes in --------------------------------------------------------------------------------------
 
-    def hear(self, data: bytes, now: int, *, is_live: bool = True) -> bool:
-        """One message of another node; whether it is worth passing on. Raises RemoteError when it is
-        wrong. Not `is_live`: an answer to a question of ours, which says nothing of who is there now.
+    def hear(self, data: bytes, now: int, *, is_live: bool = True) -> bool | None:
+        """One message of another node; whether it is news. False: all of it is here, and good. None: it was
+        not looked at whole, so whoever passes it on may be blamed for it by somebody who does look. Raises
+        RemoteError when it is wrong. Not `is_live`: an answer to a question of ours, which says nothing of
+        who is there now.
         """
         if not is_live:
             lately = dict(self._occasion.heard)
@@ -111,14 +113,16 @@ class Voting(Rejoining):
         if (epoch, slot) < (self.voter.epoch, oldest):
             found = self._hindsight.look(message, self.voter)
             self._queue += found
-            return bool(found) and isinstance(message, SignedVote)  # more than a vote was not looked at whole
+            if found and isinstance(message, SignedVote):  # more than a vote was not looked at whole
+                return True
+            return False if self._hindsight.knows(message, self.voter) else None
         if epoch > self.voter.epoch:
             self.is_behind = True
-            return False
+            return None
         if slot > self.voter.slot + simplex.AHEAD_MAX:
             self.asks = (self.voter.epoch, self.voter.gap or self.voter.slot)
             if not isinstance(message, Certificate):
-                return False
+                return None
         match message:
             case Certificate():
                 return self._hear_certificate(message)
@@ -126,41 +130,41 @@ class Voting(Rejoining):
                 return self._hear_vote(message, now)
         return self._hear_proposal(message, now)
 
-    def _hear_certificate(self, certificate: Certificate) -> bool:
+    def _hear_certificate(self, certificate: Certificate) -> bool | None:
         if self.voter.knows(certificate):
-            return False
+            return False if self.voter.has_heard_all(certificate) else None
         votes.check_certificate(certificate, self.voter.validators)
         for signed in certificate.ballots():
             self._notice_own(signed)
         self._queue += self.voter.certified(certificate)
         return True
 
-    def _hear_vote(self, signed: SignedVote, now: int) -> bool:
+    def _hear_vote(self, signed: SignedVote, now: int) -> bool | None:
         if self.voter.has_heard(signed):
             self._occasion.heard[signed.by] = now
             return False
         if self.voter.has_answered(signed):
-            return False  # the same again at another time, or more of somebody who is proven to lie
+            return None  # the same again at another time, or more of somebody who is proven to lie
         votes.check_vote(signed, self.voter.validators)
         self._occasion.heard[signed.by] = now
         self._notice_own(signed)
         self._queue += self.voter.hear(signed)
         return True
 
-    def _hear_proposal(self, proposal: Proposal, now: int) -> bool:
+    def _hear_proposal(self, proposal: Proposal, now: int) -> bool | None:
         signed = proposal.vote
         slot, id = signed.vote.slot, Cid.of(proposal.checkpoint)
         if (slot, id) in self._proposals:
-            return False
+            return False if self._proposals[slot, id] == proposal else None
         checkpoint = checked(proposal, self.voter.schedule.leader(slot), self.voter.epoch, self.net)
         votes.check_vote(signed, self.voter.validators)  # though it said so before: this one is kept and told
         self._hear_vote(signed, now)
         if self._proposals.is_full(slot) and not self.voter.is_notarized(slot, id):
-            return False
+            return None
         if proposal.parent and checkpoint.slot == slot:
             parent = votes.parse_certificate_shape(proposal.parent, net=self.net)
-            if parent.epoch == self.voter.epoch and parent.slot > self.voter.base:
-                self._hear_certificate(parent)
+            if parent.epoch == self.voter.epoch and self._hear_certificate(parent) is None:
+                votes.check_certificate(parent, self.voter.validators)  # it is told on, as the rest of this
         self._proposals.hear(slot, id, proposal)
         self.to_keep.append(Ballot(self.voter.epoch, slot, False, proposal.encode()))
         self._occasion.proposed(now)

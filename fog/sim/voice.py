@@ -1,6 +1,6 @@
 """How a node speaks of finality: what `fog.validating` does, without waiting.
 
-    hear      gossip -> replica.hear -> passed on if it was news
+    hear      gossip -> replica.hear_all -> passed on if there was news in it, and nothing wrong or unread
     step      replica.step, when something arrived, when it asked to be called, and now and then
     ask       certificates or proposals that are missing here, from one peer after another
     rejoin    after a start, what others hold of our votes, before we cast the first
@@ -56,20 +56,18 @@ class Voice:
 
     def hear(self, message: bytes, source: int) -> bool:
         """One gossip message; whether it is worth passing on. Raises RemoteError, Diverged."""
-        is_new = True
-        for said in decode_votes(message):
-            is_new = self._take(said, source) and is_new
-        return is_new
+        verdicts = self._take(decode_votes(message), source)
+        return None not in verdicts and any(verdicts)
 
-    def _take(self, said: bytes, source: int) -> bool:
+    def _take(self, said: Sequence[bytes], source: int, *, is_live: bool = True) -> list[bool | None]:
+        """Of each whether it was news; None when it was wrong, or not looked at."""
         node = self._node
-        try:
-            reaction = node.write(self._replica.hear, said, now=node.now)
-        except RemoteError as error:
-            node.blame(source, error.code)
-            return False
+        verdicts, reaction = node.write(self._replica.hear_all, said, now=node.now, is_live=is_live)
+        for verdict in verdicts:
+            if isinstance(verdict, RemoteError):
+                node.blame(source, verdict.code)
         self._react(reaction, source)
-        return reaction.is_new
+        return [None if isinstance(verdict, RemoteError) else verdict for verdict in verdicts]
 
     # -- what time brings
 
@@ -113,7 +111,7 @@ class Voice:
             self._is_asking = True
             (epoch, slot), self._wanted = self._wanted, None
             peer = self._next_peer().facing(self._node)
-            ask_votes(self._node, peer, epoch, slot, lambda said: self._take_all(said, peer.index))
+            ask_votes(self._node, peer, epoch, slot, lambda said: self._take_answer(said, peer.index))
             self._node.later(ASK_GAP_MS, self._ask_again)
 
     def _ask_again(self) -> None:
@@ -130,9 +128,8 @@ class Voice:
                 return peer
         return nodes[self._node.somebody()]
 
-    def _take_all(self, said: Sequence[bytes], source: int) -> None:
-        for message in said:
-            self._take(message, source)
+    def _take_answer(self, said: Sequence[bytes], source: int) -> None:
+        self._take(said, source, is_live=False)
 
     # -- after a start
 

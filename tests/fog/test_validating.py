@@ -17,6 +17,7 @@ from fog.validating import Validating
 from ledger.genesis import Allocation, Genesis, Validator
 from ledger.replica import Replica
 from ledger.signing import SigningKey
+from ledger.simplex import AHEAD_MAX
 from ledger.store import Store
 from ledger.votes import Phase, SignedVote, Vote
 from network.gossip import encode_votes, topic_names
@@ -142,3 +143,19 @@ async def test_what_a_banned_peer_sent_before_is_not_heard() -> None:
             await node.has_heard(word(ONE))
             assert not node.replica._voting.voter.has_heard(word(TWO))
             assert not node.host.counts["blame.bad_vote"]
+
+
+async def test_a_message_with_a_word_that_was_not_looked_at_is_not_passed_on() -> None:
+    """A vote so far ahead is of no use here; whoever is a slot further judges it, and blames who told it."""
+    with trio.fail_after(DEADLINE_S):
+        async with (
+            watching() as node,
+            neighbour(node, PEER) as (_, peer),
+            neighbour(node, OTHER) as (_, next_one),
+        ):
+            node.start()
+            await tell(node, peer, [message(word(ONE).encode(), junk(slot=SLOT + AHEAD_MAX))])
+            await node.has_heard(word(ONE))
+            good = message(word(TWO).encode(), word(ONE).encode())
+            await tell(node, peer, [good])
+            assert (await next_one.next())[1] == good

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import count
 
+import msgspec
 import pytest
 
 from ledger import votes
 from ledger.errors import RemoteError
 from ledger.replica import Replica
-from ledger.votes import Certificate, Phase, SignedVote, Vote
-from tests.ledger.council import Council
+from ledger.simplex import AHEAD_MAX
+from ledger.votes import Certificate, Phase, Proposal, SignedVote, Vote, decode_certificate, parse_message
+from tests.ledger.council import DELAY_MS, Council
 from tests.ledger.test_rejoining import decide, said_by
-from tests.ledger.world import START, Author, key_of
+from tests.ledger.world import START, Author, key_of, pay
 
 JUNK = 20
 """Words with a signature that is somebody's, of something else: our own slow check says so."""
@@ -98,3 +100,92 @@ def test_a_line_of_ours_in_a_later_epoch_is_looked_at_once_in_an_answer():
     before = judged()
     node.rejoin({key_of("liar").public: lies} | said_by(council, "v0", "v1", "v2"), now=council.now)
     assert judged() <= before + 1
+
+
+# -- what is passed on --------------------------------------------------------------------------------------
+
+
+def unread(node: Replica, kind: str) -> bytes:
+    """What somebody else may find wrong, and this node has no reason to look at."""
+    slot = open_slot(node)
+    if kind == "too far ahead":
+        return junk(node, "v2", slot + AHEAD_MAX + 1)[0].encode()
+    if kind == "of a later epoch":
+        vote = Vote(node.net, 1, 1, Phase.SKIP, None, START)
+        return SignedVote(vote, key_of("v2").public, bytes(64)).encode()
+    if kind == "said before, at another time":
+        node.hear(word(node, "v2", slot).encode(), now=START)
+        return junk(node, "v2", slot)[0].encode()
+    if kind == "decided before, by others":
+        lines = [word(node, name, slot) for name in ("v0", "v1", "v2")]
+        node.hear(Certificate.of(lines).encode(), now=START)
+        return Certificate.of([*lines[:2], junk(node, "v3", slot)[0]]).encode()
+    assert kind == "final"
+    last = node.last
+    assert last is not None
+    ballots = [msgspec.structs.replace(one, sig=bytes(64)) for one in last.final.votes]
+    return msgspec.structs.replace(last.final, votes=tuple(ballots)).encode()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "too far ahead",
+        "of a later epoch",
+        "said before, at another time",
+        "decided before, by others",
+        "final",
+    ],
+)
+def test_what_was_not_looked_at_is_not_called_good(kind: str):
+    """Or it is passed on with the news beside it, and whoever looks at it blames the honest node."""
+    council = Council(4, epoch=4)
+    decide(council, Author(council.genesis, "alice"))
+    council.run(3_000)
+    node = council.nodes["v0"]
+    bad = unread(node, kind)
+    news = word(node, "v1", open_slot(node) + 1).encode()
+    assert node.hear_all([news, bad], now=council.now)[0] == [True, None]
+
+
+def test_what_is_said_again_with_news_is_known_to_be_good():
+    """Otherwise whoever says all of it again, when nothing moves, is heard by its neighbours alone."""
+    council = Council(4)
+    decide(council, Author(council.genesis, "alice"))
+    council.run(3_000)
+    node, other = council.nodes["v0"], council.nodes["v1"]
+    slot = open_slot(node)
+    skips = [word(node, name, slot) for name in ("v1", "v2", "v3")]
+    for one in council.nodes.values():
+        one.hear_all([signed.encode() for signed in skips], now=council.now)
+    own = next(one for one in other._voting.voter.standing(slot) if isinstance(one, Certificate))
+    again = [own.encode(), *(one.encode() for one in skips)]
+    news = word(other, "v1", slot + 1).encode()
+    assert node.hear_all([*again, news], now=council.now)[0] == [False] * len(again) + [True]
+    last = other.last
+    assert last is not None
+    assert node.hear_all([last.final.encode()], now=council.now)[0] == [False]
+
+
+def test_a_known_proposal_with_another_signature_is_not_called_good():
+    council = Council(4)
+    council.say(Author(council.genesis, "alice").says(pay("bob", 1)))
+    council.run(DELAY_MS)
+    node = council.nodes["v0"]
+    said = [parse_message(one, net=node.net) for one in node.ballots(0, 0)]
+    [proposal] = [one for one in said if isinstance(one, Proposal)]
+    bent = msgspec.structs.replace(proposal, vote=msgspec.structs.replace(proposal.vote, sig=bytes(64)))
+    verdicts, _ = node.hear_all([proposal.encode(), bent.encode()], now=council.now)
+    assert verdicts == [False, None]
+
+
+def test_a_word_of_the_epoch_before_that_was_heard_is_known_to_be_good():
+    """A validator's last word of an epoch travels with its first of the next."""
+    council = Council(4, epoch=3)
+    decide(council, Author(council.genesis, "alice"), 3)
+    council.run(3_000)
+    node = council.nodes["v0"]
+    assert node._voting.voter.epoch == 1
+    _, final = node.store.run(1, 3)
+    said = [one.encode() for one in decode_certificate(final).ballots()]
+    assert node.hear_all([*said, final], now=council.now)[0] == [False] * (len(said) + 1)

@@ -124,6 +124,22 @@ def test_a_parent_s_certificate_in_another_form_is_not_taken_up(lie: Any):
     assert Replica.open(node.store, node._rules, None, validator=False).height == 0
 
 
+def test_a_parent_s_certificate_is_looked_at_by_who_has_one_that_says_the_same():
+    """It is told on with the proposal, and somebody has none yet: the leader alone would be to blame."""
+    council = Council(4)
+    first = first_proposal(council)
+    checkpoint = canonical.decode_as(Checkpoint, first.checkpoint, size_max=1 << 16)
+    node = next(council.nodes[name] for name in NAMES if name not in (led_by(node_of(council), 1),))
+    votes = [vote(node.net, name, 1, Phase.NOTARIZE, checkpoint.id) for name in NAMES[:3]]
+    node.hear(Certificate.of(votes).encode(), now=council.now)
+    bent = Certificate.of([*votes[:2], SignedVote(votes[2].vote, votes[2].by, b"\7" * 64)]).encode()
+    with pytest.raises(RemoteError) as caught:
+        node.hear(proposal_on(node, checkpoint, bent, 2).encode(), now=council.now)
+    assert caught.value.code == "bad_certificate"
+    good = Certificate.of(votes).encode()
+    assert node.hear(proposal_on(node, checkpoint, good, 2).encode(), now=council.now).is_new
+
+
 def node_of(council: Council) -> Replica:
     return council.nodes["v0"]
 
