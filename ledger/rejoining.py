@@ -20,6 +20,14 @@ shows a certificate of slot s-2 or later, and we leave all slots up to two above
 the last slot of an epoch it may not know yet that the epoch ended, and we may have known: `_lose_beginning`.
 Who has a third of the stake or more is sure only while liars are too few to be a quorum with it alone.
 
+Why slots that are over are left as well. Who answers tells single votes of its present slot and of the one
+before, and shows a certificate of that one or of a later slot. So what we said above the last slot that is
+shown was told, if it was heard; what we said up to there perhaps not. There nobody waits for a word of ours:
+the certificate brings everybody into the next slot, and a checkpoint that lacks only our word to be final
+becomes so with the next one. But whoever showed it may be a liar, the only one who has it, and not show it to
+others: if we said no more in the slot where they are, and did not tell them that it is over, they might wait
+for ever. So we take it up at once. We are above it then, whatever anybody shows us, and bring others along.
+
 Why the first epoch is another matter. A network that begins, of which a third is silent, looks to who has an
 empty disk just like one that goes on without it and of which nobody told. It must begin, so the answers of
 those who saw no certificate count there as before: who loses its disk before those who answer have seen one
@@ -83,6 +91,8 @@ class Rejoining:
     """(epoch, slot)"""
     _said_later: list[SignedVote]
     """What we said in epochs that are not known here yet."""
+    _shown: Sequence[Certificate] = ()
+    """Of the last slot that is over, as others showed us after a start."""
 
     @property
     def is_validator(self) -> bool:
@@ -115,8 +125,10 @@ class Rejoining:
         me = self._key.public
         shown, final = (self.voter.epoch, self.voter.slot - 1), (self.voter.epoch, self.voter.base)
         forgotten: list[SignedVote] = []
+        certificates: list[Certificate] = []
         for message in chain.from_iterable(map(self._readable, answers.values())):
             if isinstance(message, Certificate):
+                certificates.append(message)
                 shown = max(shown, message.place)
                 if message.phase == Phase.FINALIZE:
                     final = max(final, message.place)
@@ -141,7 +153,9 @@ class Rejoining:
         if is_lost and not all(map(partial(self._are_enough, others), {self.voter.epoch, shown[0]})):
             return False
         self._abstains_through = NOWHERE
-        self._abstain(max(final, *self.left))
+        self._abstain(max(final, shown, *self.left))
+        self._shown = [one for one in certificates if one.place == shown]
+        self._take_up_shown(self.voter)
         return True
 
     def _may_begin(self, seen: tuple[int, int]) -> bool:
@@ -181,6 +195,13 @@ class Rejoining:
         voter.restore(said)
         for one in said:
             self._queue += voter.hear(one)
+        self._take_up_shown(voter)
+
+    def _take_up_shown(self, voter: Voter) -> None:
+        """Enter the slot after the last one that is over, if it is of this epoch."""
+        for certificate in self._shown:
+            if certificate.epoch == voter.epoch:
+                self._queue += voter.certified(certificate)
 
     def forget(self) -> None:
         """Leave no slot to others any more, though we may have voted there and not know how.

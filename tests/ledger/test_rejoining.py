@@ -346,6 +346,54 @@ def test_what_others_told_it_of_its_words_is_known_after_the_next_start_as_well(
     assert finalizes(council, node, slot + 2)
 
 
+def shown_skip(council: Council, name: str) -> int:
+    """One of them learns that the slot which all others are in is over: which."""
+    voter = council.nodes[name]._voting.voter
+    votes = [Vote(council.genesis.net, voter.epoch, voter.slot, Phase.SKIP, None, START)] * 3
+    words = [SignedVote.make(key_of(one), vote) for one, vote in zip(("v0", "v1", "v2"), votes, strict=True)]
+    council.nodes[name].hear(Certificate.of(words).encode(), now=council.now)
+    return voter.slot - 1
+
+
+@pytest.mark.parametrize("later", [0, 1, 2])
+def test_a_word_that_others_heard_and_tell_no_more_is_in_a_slot_that_is_left(later: int):
+    """They are some slots further, where single votes of this one decide nothing."""
+    council = Council(4)
+    slot = old_copy(council)
+    name = Cid.of(b"what they notarized in slot %d" % slot)
+    notarized = Certificate.of([word(council, one, slot, Phase.NOTARIZE, name) for one in ("v0", "v1", "v2")])
+    for one in ("v0", "v1", "v2"):
+        council.nodes[one].hear(word(council, "v3", slot, Phase.SKIP).encode(), now=council.now)
+        council.nodes[one].hear(notarized.encode(), now=council.now)
+        for _ in range(later):
+            shown_skip(council, one)
+    assert council.rejoin("v3")
+    assert not finalizes(council, council.nodes["v3"], slot)
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_who_was_shown_that_a_slot_is_over_leaves_it_for_the_next_though_nobody_shows_it_again(epoch: int):
+    """Whoever did may lie: if we said no more there, and nothing of its end, others might wait for us."""
+    council = Council(4, epoch=EPOCH)
+    alice = Author(council.genesis, "alice")
+    decide(council, alice, 2)
+    council.run(3_000)
+    store = council.stop("v3")
+    decide(council, alice, 4 * epoch)
+    council.run(3_000)
+    slot = shown_skip(council, "v0")
+    council.start("v3", store)
+    assert council.nodes["v3"].rejoin(said_by(council, "v0", "v1"), now=council.now)
+    council._sync("v3", "v1")
+    council.nodes["v3"].step(council.now)
+    voter = council.nodes["v3"]._voting.voter
+    assert (voter.epoch, voter.slot) == (epoch, slot + 1)
+    assert not council.nodes["v3"].abstains
+    for message in council.nodes["v3"].ballots(epoch, slot):
+        council.nodes["v1"].hear(message, now=council.now)
+    assert council.nodes["v1"]._voting.voter.slot == slot + 1
+
+
 def test_the_slots_that_a_lost_disk_leaves_are_left_after_the_next_start_as_well():
     """It voted in a later one meanwhile, so that its new disk is believed."""
     council = Council(4)
