@@ -40,7 +40,7 @@ from fog.control import Emit, Handler
 from fog.escrow_handlers import EscrowHandlers
 from fog.exits import Refused
 from fog.export import export
-from fog.fleet import FleetHandlers
+from fog.fleet_handlers import FleetHandlers
 from fog.harvest_handlers import HarvestHandlers
 from fog.harvesting import Harvesting
 from fog.identity_handlers import IdentityHandlers

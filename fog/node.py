@@ -37,7 +37,8 @@ from fog.bringing import Bringing
 from fog.cosigning import Notes, outside
 from fog.exchange import Exchange
 from fog.fast_start import open_store
-from fog.fleet import FleetHandlers, Own
+from fog.fleet import Own
+from fog.fleet_handlers import FleetHandlers
 from fog.gate import Gate
 from fog.handlers import Handlers
 from fog.harvest_record import RecordFile

@@ -32,6 +32,14 @@ def credits_from(text: str) -> int:
     return _decimal(text, CREDIT_DECIMALS, "an amount in credits")
 
 
+def amount_from(text: str) -> int:
+    """The same, of something to pay, to bond or to set aside: more than nothing."""
+    micro = credits_from(text)
+    if micro == 0:
+        raise UsageError("an amount of nothing", code="bad_amount", next_step="give at least 0.000001")
+    return micro
+
+
 def credits_text(micro: int) -> str:
     """12_500_000 -> `"12.50"`: at least two decimals, and as many more as are needed."""
     return _decimal_text(micro, CREDIT_DECIMALS, decimals_min=2)

@@ -4,8 +4,8 @@
     folding       model (what a read model is)  runner (each entry once)
     asking        reader (one snapshot, one height)  pages (cursors)
     the API       api  endpoints_shared  endpoints_node  endpoints_proofs
-                  answers  asking  problems  proofs  stream  metrics  live (what only a running node knows)
-                  serve (its socket)  dashboard.html
+                  answers  asking  problems  proofs  told (what these prove)  stream  metrics
+                  live (what only a running node knows)  serve (its socket)  dashboard.html
 
 Knows receipts, effects, SQL and HTTP. Does not know a rule, how events travel, or why an effect happened.
 

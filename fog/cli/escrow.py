@@ -30,7 +30,7 @@ from fog.escrow_methods import (
     Opened,
 )
 from fog.methods import Recorded
-from fog.quantities import credits_from, credits_text, moment_text
+from fog.quantities import amount_from, credits_text, moment_text
 from ledger.cid import Cid
 from ledger.errors import RemoteError, UsageError
 
@@ -77,7 +77,7 @@ def open_escrow(
 ) -> None:
     """Set credits aside for one payee; what it does not redeem comes back after the expiry and a grace."""
     session = session_of(context)
-    micro = _amount(amount)
+    micro = amount_from(amount)
     asked = {"payee": account_from(payee), "amount": micro, "minutes": expires, "wait": wait}
     params = methods.shape(escrow_methods.EscrowOpen, asked)
     opened = session.ask_quietly(Opened, "escrow.open", params, "waiting for it to be final")
@@ -136,7 +136,7 @@ def write(
     """Sign a voucher, with the key alone: no node, no network. Prints one line for the payee."""
     session = session_of(context)
     net = session.home.read_genesis().net
-    body = Voucher(net, _id(escrow_id), _amount(total))
+    body = Voucher(net, _id(escrow_id), amount_from(total))
     signed = SignedVoucher.make(load_key(session), body)
     line = voucher_line.write(signed)
     session.remark(f"{credits_text(body.total)} credits in all; hand the line to the payee")
@@ -198,13 +198,6 @@ def _table(escrows: list[EscrowLine]) -> Table:
             str(one.until),
         )
     return table
-
-
-def _amount(text: str) -> int:
-    micro = credits_from(text)
-    if micro == 0:
-        raise UsageError("a payment of nothing", code="bad_amount", next_step="give at least 0.000001")
-    return micro
 
 
 def _id(text: str) -> Cid:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -220,7 +221,7 @@ def appeal(
 ) -> None:
     """Doubt a result: strangers run that shard again, at your cost unless it was wrong."""
     session = session_of(context)
-    asked = methods.shape(methods.Appeal, {"job": job, "shard": shard})
+    asked = methods.Appeal(job=job_name(job).job, shard=shard)
     done = session.ask_quietly(methods.Recorded, "job.appeal", asked, "waiting for it to be final")
     session.say(done, f"{done.standing}: appeal {done.event}\n  next: fog job show {done.event[-8:]}")
 
@@ -376,7 +377,14 @@ def _now(news: JobProgress) -> str:
 
 
 def job_name(text: str) -> JobName:
-    return methods.shape(JobName, {"job": text})
+    """Raises UsageError (`bad_job`)."""
+    if not re.fullmatch(r"[a-z2-7]{6,59}", text):
+        raise UsageError(
+            f"{text!r} is no id of a job or workflow, nor the end of one",
+            code="bad_job",
+            next_step="`fog job list` shows them; at least the last 6 characters",
+        )
+    return JobName(job=text)
 
 
 def _job_text(line: JobLine) -> str:

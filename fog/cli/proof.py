@@ -92,7 +92,9 @@ def note(
     witness: Annotated[
         list[str] | None, typer.Option(help="Verifier key of a witness that you trust. Repeat.")
     ] = None,
-    needed: Annotated[int, typer.Option(min=0, help="How many of them must have cosigned.")] = 1,
+    needed: Annotated[
+        int | None, typer.Option(min=0, help="How many of them must have cosigned (else 1).")
+    ] = None,
     quorum: Annotated[
         bool, typer.Option("--quorum", help="Insist on more than two thirds of the stake at genesis.")
     ] = False,
@@ -107,16 +109,17 @@ def note(
         trusted = [VerifierKey.parse(word) for word in witness or []]
     except RemoteError as error:
         raise UsageError(str(error), code=error.code, next_step="`fog witness` prints its key") from error
-    if needed > len(trusted) and trusted:
+    least = min(1, len(trusted)) if needed is None else needed
+    if least > len(trusted):
         raise UsageError(
-            f"{needed} of {len(trusted)} witnesses", code="bad_policy", next_step="name more, or need fewer"
+            f"{least} of {len(trusted)} witnesses", code="bad_policy", next_step="name more, or need fewer"
         )
     try:
         whole = notes.merged(notes.parse(_read(file, notes.NOTE_SIZE_MAX)) for file in files)
         found = _signed_by(whole, network, trusted)
     except RemoteError as error:
         raise AuditFailed(str(error), code=error.code, next_step="ask another node for its note") from error
-    enough = len(found["witnesses"]) >= (needed if trusted else 0)
+    enough = len(found["witnesses"]) >= least and (found["witnesses"] or found["stake"])
     if not enough or (quorum and not found["quorum"]):
         raise AuditFailed(
             f"signed by {found['stake']} of {network.stake} stake and {len(found['witnesses'])} of "

@@ -11,6 +11,7 @@ import msgspec
 import typer
 from rich.table import Column, Table
 
+from domain.rules.execute import VERSION
 from domain.rules.params import Params
 from fog import config as configuration
 from fog import founders, invite, keys
@@ -23,8 +24,6 @@ from ledger.errors import RemoteError, UsageError
 from ledger.genesis import Genesis
 from ledger.light import Anchor
 from ledger.signing import SigningKey
-
-RULES_VERSION = 7
 
 Passphrase = Annotated[
     bool,
@@ -93,7 +92,7 @@ def init(
         v=1,
         name=name,
         created=time.time_ns() // 1_000_000,
-        rules=RULES_VERSION,
+        rules=VERSION,
         validators=validators,
         accounts=accounts,
         params=chosen,

@@ -10,7 +10,7 @@ from rich.table import Table
 from fog.cli.session import examples, session_of
 from fog.cli.wallet import account_from
 from fog.methods import Nothing, Recorded
-from fog.quantities import credits_from, credits_text, moment_text
+from fog.quantities import amount_from, credits_text, moment_text
 from fog.stake_methods import StakeMove, StakeShow, StakeState, Wait
 from ledger.errors import UsageError
 
@@ -94,9 +94,7 @@ def forget(
 
 def _move(context: typer.Context, method: str, amount: str, wait: bool, whither: str) -> None:
     session = session_of(context)
-    micro = credits_from(amount)
-    if micro == 0:
-        raise UsageError("a bond of nothing", code="bad_amount", next_step="give at least 0.000001")
+    micro = amount_from(amount)
     params = StakeMove(amount=micro, wait=wait)
     done = session.ask_quietly(Recorded, method, params, "waiting for it to be final")
     session.say(

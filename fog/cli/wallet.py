@@ -10,7 +10,7 @@ from rich.table import Table
 from fog import methods
 from fog.cli.session import examples, session_of
 from fog.methods import Balance, Recorded, WalletBalance, WalletSend
-from fog.quantities import credits_from, credits_text
+from fog.quantities import amount_from, credits_text
 from ledger.errors import UsageError
 
 wallet = typer.Typer(
@@ -55,9 +55,7 @@ def send(
 ) -> None:
     """Pay credits to another account."""
     session = session_of(context)
-    micro = credits_from(amount)
-    if micro == 0:
-        raise UsageError("a payment of nothing", code="bad_amount", next_step="give at least 0.000001")
+    micro = amount_from(amount)
     asked = {"to": account_from(to), "amount": micro, "memo": memo, "wait": wait}
     params = methods.shape(WalletSend, asked)
     paid = session.ask_quietly(Recorded, "wallet.send", params, "waiting for it to be final")

@@ -261,9 +261,11 @@ def signed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
         if name == "north":
             one = notes.Note(one.text, (*one.lines, notes.cosign(one, "example.org/w", key("w"), 5)))
         (tmp_path / name).write_bytes(one.encode())
+    stranger = notes.Note(head.text(), (notes.sign(head, key("stranger")),))
+    (tmp_path / "stranger").write_bytes(stranger.encode())
 
     def run_it(*words: str) -> tuple[int, dict[str, Any]]:
-        files = [str(tmp_path / word) if word in NAMES else word for word in words]
+        files = [str(tmp_path / word) if (tmp_path / word).exists() else word for word in words]
         code = run(["proof", "note", *files, "--genesis", str(tmp_path / "genesis.cbor"), "--json"])
         said = capsys.readouterr()
         return code, json.loads(said.out or said.err)
@@ -302,6 +304,8 @@ async def test_a_note_says_who_stands_behind_it(
         (("east", "--witness", W), Exit.AUDIT_FAILED, "too_few_signatures"),
         (("north", "--witness", W, "--witness", V, "--needed", "2"), Exit.AUDIT_FAILED, "too_few_signatures"),
         (("north", "--witness", W, "--needed", "2"), Exit.USAGE, "bad_policy"),
+        (("north", "--needed", "2"), Exit.USAGE, "bad_policy"),
+        (("stranger",), Exit.AUDIT_FAILED, "too_few_signatures"),
         (("north", "--witness", "x"), Exit.USAGE, "bad_key"),
         ((__file__,), Exit.AUDIT_FAILED, "bad_note"),
     ],

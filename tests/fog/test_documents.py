@@ -74,3 +74,26 @@ def test_every_kind_of_event_and_every_refusal_is_in_the_documentation() -> None
         assert f"| `{kind}` | {version} |" in text
     for code, meaning in CODES.items():
         assert f"| `{code}` | {meaning} |" in text
+
+
+PACKAGES = (
+    "ledger",
+    "network",
+    "domain",
+    "domain/rules",
+    "domain/compute",
+    "domain/harvest",
+    "projections",
+    "fog",
+    "fog/jobfile",
+    "fog/sim",
+)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_says_where_each_thing_is(package: str) -> None:
+    """Files that belong to one (`liars_…`, `…_handlers`, `…_methods`) are named by what they belong to."""
+    text = (ROOT / package / "__init__.py").read_text()
+    for path in (ROOT / package).glob("[!_]*.py"):
+        name = re.sub(r"^(liars)_\w+$|^(\w+)_(?:handlers|methods)$", r"\1\2", path.stem)
+        assert re.search(rf"\b{name}\b", text), f"{package} does not say what is in {path.name}"

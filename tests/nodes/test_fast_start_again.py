@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from domain.rules import FogRules
+from domain.rules.execute import VERSION
 from fog import invite
-from fog.cli.setup import RULES_VERSION
 from fog.replica_thread import ReplicaThread
 from ledger.cid import Cid
 from ledger.genesis import Allocation, Genesis, Validator
@@ -41,7 +41,7 @@ def rich(now: int) -> Replica:
         v=1,
         name="rich",
         created=now - 60_000,
-        rules=RULES_VERSION,
+        rules=VERSION,
         validators=(Validator(KEY.public, 1_000_000_000),),
         accounts=tuple(sorted(allocations, key=lambda one: one.account)),
         params={},
