@@ -2,9 +2,10 @@
 
 Patience follows what was measured: four times the usual time from the start of a slot to its notarization,
 between bounds; twice as long after every slot in a row that ended without one, so that a network that is
-slower than we believe is not skipped for ever; and little for a leader who missed its last turn. A slot that
-was interrupted, by a partition say, tells only that one was slow: else its minutes would be the usual time.
-And one that was told of when it was over (after a start, say) looks quick: that must not last either.
+slower than we believe is not skipped for ever; and little for a leader who missed its last turn, until so
+many in a row did that we may be too quick for them all. A slot that was interrupted, by a partition say,
+tells only that one was slow: else its minutes would be the usual time. And one that was told of when it was
+over (after a start, say) looks quick: that must not last either.
 
 A slot's clock runs only while something is wanted: a quiet network skips nothing.
 
@@ -21,6 +22,10 @@ PATIENCE_MAX_MS: Final = 10_000
 PATIENCE_TIMES: Final = 4
 ABSENT_MS: Final = 250
 """For a leader who missed its last turn: enough for one that is back, on a quick network."""
+
+MISSED_MAX: Final = 8
+"""Slots in a row without a notarization, from which on nobody is taken for absent: less than a third is, and
+so many of those seldom follow each other."""
 
 SETTLING_MIN_MS: Final = 150
 
@@ -43,7 +48,8 @@ class Pace:
         self._deadline: int | None = None
         self._repeat: int | None = None
         self._repeats = 0  # in the present slot
-        self._in_a_row = 0
+        self._in_a_row = 0  # slots without a notarization
+        self._doublings = 0  # those of them whose leaders were not absent before
         self._absent: set[bytes] = set()
         self._now = 0
 
@@ -53,7 +59,7 @@ class Pace:
         patience = min(max(usual, PATIENCE_MIN_MS), PATIENCE_MAX_MS)
         if leader in self._absent:
             patience = max(ABSENT_MS, patience // PATIENCE_TIMES)
-        return min(patience << min(self._in_a_row, DOUBLINGS_MAX), PATIENCE_MAX_MS)
+        return min(patience << min(self._doublings, DOUBLINGS_MAX), PATIENCE_MAX_MS)
 
     @property
     def settling(self) -> int:
@@ -72,12 +78,16 @@ class Pace:
             longest = PATIENCE_FIRST_MS if usual is None else max(PATIENCE_MIN_MS, PATIENCE_TIMES * usual)
             took = min(max(1, self._now - self._since), longest)
             self.usual_ms = took if usual is None else (3 * usual + took) // 4
-        self._in_a_row = 0
+        self._in_a_row = self._doublings = 0
         self._absent.discard(leader)
 
     def skipped(self, leader: bytes) -> None:
-        self._in_a_row += leader not in self._absent
+        """A slot of this leader ended without a notarization."""
+        self._in_a_row += 1
+        self._doublings += leader not in self._absent
         self._absent.add(leader)
+        if self._in_a_row >= MISSED_MAX:
+            self._absent.clear()
 
     def is_up(self, now: int, slot: int, leader: bytes, *, wanted: bool) -> bool:
         """Whether patience with the leader of the present slot is at its end."""

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.pace import PATIENCE_FIRST_MS, PATIENCE_MAX_MS, PATIENCE_MIN_MS, Pace
+from ledger.pace import (
+    ABSENT_MS,
+    DOUBLINGS_MAX,
+    PATIENCE_FIRST_MS,
+    PATIENCE_MAX_MS,
+    PATIENCE_MIN_MS,
+    Pace,
+)
 
 LEADER, OTHER = b"leader", b"other"
 
@@ -37,6 +45,32 @@ def test_a_slot_that_a_partition_interrupted_does_not_make_the_next_ones_wait():
         now = slot(pace, now, 100)
     now = slot(pace, now, 600_000)
     assert pace.patience(LEADER) < 1_000
+
+
+@pytest.mark.parametrize("leaders", [1, 2, 3, 4, 7])
+def test_patience_grows_however_few_lead(leaders: int):
+    """A network that has become much slower: each leader is one that missed its last turn."""
+    pace, now = Pace(), 0
+    for _ in range(20):
+        now = slot(pace, now, 20)
+    given = []
+    for turn in range(20):
+        leader = bytes([turn % leaders])
+        given.append(pace.patience(leader))
+        pace.skipped(leader)
+    assert given[-1] == PATIENCE_MIN_MS << DOUBLINGS_MAX
+
+
+def test_who_is_known_to_be_absent_is_passed_over_quickly():
+    pace, now = Pace(), 0
+    for _ in range(5):
+        now = slot(pace, now, 20)
+        for one in (b"away", b"away too"):
+            pace.skipped(one)
+    now = slot(pace, now, 20)
+    assert pace.patience(b"away") == pace.patience(b"away too") == ABSENT_MS
+    pace.skipped(b"away")
+    assert pace.patience(b"away too") == ABSENT_MS
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**7), st.booleans(), st.sampled_from([LEADER, OTHER]))))
