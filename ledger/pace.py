@@ -66,7 +66,7 @@ class Pace:
         """Milliseconds that votes to finalize may take after a notarization, before another slot is tried."""
         return min(max(2 * (self.usual_ms or 0), SETTLING_MIN_MS), PATIENCE_MAX_MS)
 
-    def entered(self, slot: int) -> None:
+    def entered(self) -> None:
         """A slot begins."""
         self._since = self._deadline = self._repeat = None
         self._repeats = 0
@@ -89,7 +89,7 @@ class Pace:
         if self._in_a_row >= MISSED_MAX:
             self._absent.clear()
 
-    def is_up(self, now: int, slot: int, leader: bytes, *, wanted: bool) -> bool:
+    def is_up(self, now: int, leader: bytes, *, wanted: bool) -> bool:
         """Whether patience with the leader of the present slot is at its end."""
         if now < self._now:  # the clock was set back: what was to be reached may now be hours away
             self._since = self._deadline = self._repeat = None
@@ -102,7 +102,7 @@ class Pace:
             self._deadline = now + self.patience(leader)
         return now >= self._deadline
 
-    def is_silent(self, now: int, slot: int, *, wanted: bool) -> bool:
+    def is_silent(self, now: int, *, wanted: bool) -> bool:
         """Whether it is time to say our words again: after REPEAT_MS, then twice as long, and so on."""
         if not wanted:
             self._repeat, self._repeats = None, 0

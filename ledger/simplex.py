@@ -26,7 +26,7 @@ everybody else along.
 Never, whatever arrives:
     I1  two notarize votes of ours in a slot
     I2  finalize and skip of ours in one slot
-    I3  a vote of ours in a slot up to which we abstain (see `abstain`)
+    I3  a vote of ours in a slot up to which we abstain (`abstains_through`)
 Not here but with the caller: no vote is sent before it is on the disk.
 """
 
@@ -70,7 +70,7 @@ class Voter:
         self.slot = 1
         self.base = 0  # the slot of the last final checkpoint
         self.root = root
-        self.abstains_through = 0
+        self.abstains_through = 0  # no vote up to this slot: we may have voted there and not know how
         self._slots: dict[int, Slot] = {}
         self._notarized: dict[Cid, int] = {}  # checkpoint -> the last slot in which it was notarized
         self._final: Certificate | None = None  # not settled yet
@@ -153,9 +153,9 @@ class Voter:
         actions = self._judge()
         if wanted and ready and self._leads() and self._at(self.slot).proposal is None:
             actions += self._propose()
-        if self.pace.is_up(now, self.slot, self.schedule.leader(self.slot), wanted=wanted):
+        if self.pace.is_up(now, self.schedule.leader(self.slot), wanted=wanted):
             actions += self._turn(self.slot, Seen.TIMEOUT, None)
-        if self.pace.is_silent(now, self.slot, wanted=wanted):
+        if self.pace.is_silent(now, wanted=wanted):
             actions.append(Repeat())
         return actions
 
@@ -179,10 +179,6 @@ class Voter:
             vote, at = signed.vote, self._at(signed.vote.slot)
             at.voted = restored(at.voted, Phase(vote.phase))
             at.notarized = vote.checkpoint if vote.phase == Phase.NOTARIZE else at.notarized
-
-    def abstain(self, slot: int) -> None:
-        """Cast no vote up to and including this slot: we may have voted there and not know how."""
-        self.abstains_through = max(self.abstains_through, slot)
 
     # -- what others may ask --------------------------------------------------------------------------------
 
@@ -336,7 +332,7 @@ class Voter:
     def _enter(self, slot: int) -> list[Action]:
         """Slots that we pass without a word of ours stay open for a late notarization, never for a skip."""
         self.slot = slot
-        self.pace.entered(slot)
+        self.pace.entered()
         self._forget()
         return self._judge()
 
@@ -368,7 +364,8 @@ class Voter:
         return self.validators.is_quorum(self.validators.weight(one.by for one in votes))
 
     def _forget(self) -> None:
-        """Below the last final slot only recent votes are of use; above it, of old slots, certificates.
+        """Below the last final slot only recent votes are of use; above it, of old slots, certificates, and
+        what we said ourselves: heard again, it would be taken for a word that our disk lost.
 
         Those have no bound but that each takes a quorum and its patience: without them all nobody who was
         away could be brought along.
@@ -379,7 +376,7 @@ class Voter:
                 if number <= self.base:
                     del self._slots[number]
                 else:
-                    slot.first.clear()
+                    slot.first = {what: one for what, one in slot.first.items() if what[0] == self.me}
 
     def __repr__(self) -> str:
         voted = self._slots[self.slot].voted if self.slot in self._slots else Voted.NOTHING

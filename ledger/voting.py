@@ -392,7 +392,7 @@ class Voting(Rejoining):
         voter = self._make(self.net, epoch, members, me, self._root_id, self._pace)
         if self.last is not None and self.last.final.epoch == epoch:
             voter.settle(self.last.final.slot, self.last.checkpoint.id)
-        self._pace.entered(voter.slot)
+        self._pace.entered()
         if voter.me is not None and len(members.stakes) == 1:
             self._abstains_through = min(self._abstains_through, (epoch - 1, 0))
         self._lose_beginning(epoch)

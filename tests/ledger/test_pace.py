@@ -20,9 +20,9 @@ LEADER, OTHER = b"leader", b"other"
 
 def slot(pace: Pace, begun: int, took: int, leader: bytes = LEADER) -> int:
     """A slot that was wanted at `begun` and notarized `took` ms later; when that was."""
-    pace.entered(1)
-    pace.is_up(begun, 1, leader, wanted=True)
-    pace.is_up(begun + took, 1, leader, wanted=True)
+    pace.entered()
+    pace.is_up(begun, leader, wanted=True)
+    pace.is_up(begun + took, leader, wanted=True)
     pace.notarized(leader)
     return begun + took
 

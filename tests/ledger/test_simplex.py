@@ -201,7 +201,7 @@ def test_what_was_said_before_a_crash_stays_said():
 
 def test_where_it_abstains_it_says_nothing_and_still_follows():
     us = voter(led_by(2))
-    us.abstain(2)
+    us.abstains_through = 2
     us.proposed(1, A)
     assert us.judged(1, A) == []
     assert casts(us.certified(certificate(Phase.NOTARIZE, 1))) == []
@@ -255,8 +255,8 @@ def test_what_is_said_again_when_nothing_comes_of_it():
 def test_patience_follows_what_was_measured_and_doubles_in_vain():
     pace = Pace()
     assert pace.patience(b"a") == PATIENCE_FIRST_MS
-    pace.is_up(0, 1, b"a", wanted=True)
-    pace.is_up(200, 1, b"a", wanted=True)
+    pace.is_up(0, b"a", wanted=True)
+    pace.is_up(200, b"a", wanted=True)
     pace.notarized(b"a")
     assert pace.patience(b"a") == 800
     pace.skipped(b"b")

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from ledger import canonical
+from ledger.ballot_box import Left
 from ledger.candidates import DEPTH_MAX
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
@@ -17,6 +18,7 @@ from ledger.evidence import check_vote_fault
 from ledger.pace import SETTLING_MIN_MS
 from ledger.proposals import PROPOSALS_MAX
 from ledger.replica import Replica
+from ledger.simplex import BEHIND_MAX
 from ledger.votes import Certificate, Phase, Proposal, SignedVote, Vote, parse_message
 from tests.ledger.council import DELAY_MS, Council
 from tests.ledger.world import START, Author, key_of, pay
@@ -246,6 +248,25 @@ def test_what_we_notarized_in_a_slot_that_was_skipped_is_kept_whatever_liars_pro
     for ms in (0, SETTLING_MIN_MS):
         node.step(council.now + ms)
     assert Phase.PROPOSE in {one.vote.phase for one in voter.own(voter.slot)}
+
+
+def test_our_own_word_of_long_ago_is_not_taken_for_one_that_our_disk_lost():
+    """It comes back in a certificate that somebody completed late; and we go on."""
+    council = Council(4)
+    first = first_proposal(council)
+    others = [name for name in NAMES if name != led_by(node_of(council), 1)]
+    node = council.nodes[others[0]]
+    node.hear(first.encode(), now=council.now)
+    [ours] = node._voting.voter.own(1)
+    for slot in range(1, BEHIND_MAX + 3):
+        words = [vote(node.net, name, slot, Phase.SKIP, None) for name in NAMES if name != others[0]]
+        node.hear(Certificate.of(words).encode(), now=council.now)
+    about = ours.vote.checkpoint
+    late = [vote(node.net, name, 1, Phase.NOTARIZE, about) for name in NAMES if name != others[0]]
+    node.hear(Certificate.of([ours, *late[:2]]).encode(), now=council.now)
+    assert node._voting.voter.tip == (1, about)
+    assert not node.abstains
+    assert node.store.left == Left()
 
 
 # -- proposed again -----------------------------------------------------------------------------------------
