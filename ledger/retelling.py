@@ -1,8 +1,9 @@
 """What is known of open slots, told again: to whoever asks, to all when nothing moves, to us after a start.
 
-The last certificates first, because they say how far we are; then slot by slot certificates, which decide,
-and proposals, which are needed to follow them; then single votes. So whoever asks again, from the first slot
-that it still lacks, gets on with every answer, however much there is.
+The last certificates first, because they say how far we are; then the votes of the slots that we are in,
+because whoever comes back must hear of its own; then slot by slot certificates, which decide, and proposals,
+which are needed to follow them. So whoever asks again, from the first slot that it still lacks, gets on with
+every answer, however much there is. Votes for slots further ahead come last: a liar can make many.
 
 Pure. Knows messages and where they belong. Does not know why somebody asks, or how words are kept.
 
@@ -11,7 +12,7 @@ What must always hold: an answer has at most BALLOTS_BYTES_MAX.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from ledger import votes
@@ -30,35 +31,41 @@ BALLOTS_BYTES_MAX: Final = 512 * 1024
 
 def answer(voter: Voter, proposals: Proposals, last: Last | None, epoch: int, slot: int) -> list[bytes]:
     """What is known of open slots from (epoch, slot) on, and what made the last checkpoint final."""
-    found: list[bytes] = [] if last is None else [last.final.encode()]
-    if epoch == voter.epoch:
-        standing = list(voter.standing(slot))
-        found += _newest(standing)
-        decided: list[tuple[int, Certificate | Proposal]] = [
-            *((one.slot, one) for one in standing if isinstance(one, Certificate)),
-            *((one.vote.vote.slot, one) for one in proposals.since(slot)),
-        ]
-        found += [one.encode() for _, one in sorted(decided, key=lambda one: one[0])]
-        found += [one.encode() for one in standing if isinstance(one, SignedVote)]
-    elif epoch < voter.epoch:
-        standing = list(voter.standing(1))
-        found += _newest(standing)
-        found += [one.encode() for one in standing]
-    kept: list[bytes] = []
+    kept: dict[bytes, None] = {}
     size = 0
-    for data in dict.fromkeys(found):
+    for data in (one.encode() for one in _in_order(voter, proposals, last, epoch, slot)):
+        if data in kept:
+            continue
         size += len(data) + 8
         if size > BALLOTS_BYTES_MAX:
             break
-        kept.append(data)
-    return kept
+        kept[data] = None
+    return list(kept)
 
 
-def _newest(standing: Iterable[Certificate | SignedVote]) -> list[bytes]:
-    """The certificates of the last slot that has any: `ledger.rejoining` relies on seeing them."""
+def _in_order(
+    voter: Voter, proposals: Proposals, last: Last | None, epoch: int, slot: int
+) -> Iterator[Message]:
+    if last is not None:
+        yield last.final
+    if epoch > voter.epoch:
+        return
+    standing = list(voter.standing(slot if epoch == voter.epoch else 1))
     certificates = [one for one in standing if isinstance(one, Certificate)]
+    words = [one for one in standing if isinstance(one, SignedVote)]
+    yield from _newest(certificates)
+    yield from (one for one in words if one.vote.slot <= voter.slot + 1)
+    decided: list[Certificate | Proposal] = [*certificates]
+    if epoch == voter.epoch:
+        decided += proposals.since(slot)
+    yield from sorted(decided, key=_place)
+    yield from (one for one in words if one.vote.slot > voter.slot + 1)
+
+
+def _newest(certificates: Sequence[Certificate]) -> Iterable[Certificate]:
+    """Those of the last slot that has any: `ledger.rejoining` relies on seeing them."""
     last = max((one.slot for one in certificates), default=0)
-    return [one.encode() for one in certificates if one.slot == last]
+    return (one for one in certificates if one.slot == last)
 
 
 def repeated(voter: Voter, proposals: Proposals) -> list[bytes]:

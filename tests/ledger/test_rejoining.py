@@ -19,7 +19,7 @@ from ledger.execution import Context, Receipt
 from ledger.pace import Pace
 from ledger.proposals import Proposals
 from ledger.replica import Replica
-from ledger.simplex import Voter
+from ledger.simplex import AHEAD_MAX, Voter
 from ledger.state import State
 from ledger.store import Store
 from ledger.tables import BALLOT
@@ -263,6 +263,29 @@ def test_however_much_there_is_to_tell_the_last_certificate_is_told():
     assert sum(map(len, told)) < retelling.BALLOTS_BYTES_MAX
     assert [one.slot for one in said if isinstance(one, Certificate)][:3] == [slots, 1, 2]
     assert len(said) < slots
+
+
+def test_however_much_there_is_to_tell_who_comes_back_is_told_of_its_vote_in_the_open_slot():
+    """Nothing was final for 1,200 slots; and somebody filled later ones with votes that decide nothing."""
+    genesis, names = council_genesis(4), ("v0", "v1", "v2")
+    voter = Voter(genesis.net, 0, ValidatorSet.of(genesis.validators), None, None, Pace())
+    slots = 1_200
+    for slot in range(1, slots + 1):
+        word = Vote(genesis.net, 0, slot, Phase.SKIP, None, START)
+        voter.certified(Certificate.of([SignedVote.make(key_of(name), word) for name in names]))
+
+    def skip(name: str, slot: int) -> bytes:
+        signed = SignedVote.make(key_of(name), Vote(genesis.net, 0, slot, Phase.SKIP, None, START))
+        voter.hear(signed)
+        return signed.encode()
+
+    crowd = [skip("v2", slot) for slot in range(slots + 3, slots + 1 + AHEAD_MAX)]
+    lost = [skip("v3", slots + 1), skip("v3", slots + 2)]  # it was a slot further than we are
+    for epoch in (0, -1):  # as many an epoch before asks
+        told = retelling.answer(voter, Proposals(), None, epoch, 0)
+        assert set(lost) < set(told)
+        assert not set(crowd) & set(told)
+    assert set(crowd) < set(retelling.answer(voter, Proposals(), None, 0, slots))
 
 
 def test_who_is_a_quorum_alone_does_not_begin_anew_what_others_show_it():
