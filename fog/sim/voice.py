@@ -56,18 +56,20 @@ class Voice:
 
     def hear(self, message: bytes, source: int) -> bool:
         """One gossip message; whether it is worth passing on. Raises RemoteError, Diverged."""
-        verdicts = self._take(decode_votes(message), source)
-        return None not in verdicts and any(verdicts)
+        return self._take_all(decode_votes(message), source)
 
-    def _take(self, said: Sequence[bytes], source: int, *, is_live: bool = True) -> list[bool | None]:
-        """Of each whether it was news; None when it was wrong, or not looked at."""
-        node = self._node
-        verdicts, reaction = node.write(self._replica.hear_all, said, now=node.now, is_live=is_live)
-        for verdict in verdicts:
+    def _take_all(self, said: Sequence[bytes], source: int) -> bool:
+        """Whether there was news in it, and nothing wrong or not looked at. Each has its own turn, as if it
+        came alone: more can go wrong between two turns than within one."""
+        node, found = self._node, list[bool | None]()
+        for message in said:
+            [verdict], reaction = node.write(self._replica.hear_all, [message], now=node.now)
+            self._react(reaction, source)
             if isinstance(verdict, RemoteError):
                 node.blame(source, verdict.code)
-        self._react(reaction, source)
-        return [None if isinstance(verdict, RemoteError) else verdict for verdict in verdicts]
+                return False
+            found.append(verdict)
+        return None not in found and True in found
 
     # -- what time brings
 
@@ -129,7 +131,7 @@ class Voice:
         return nodes[self._node.somebody()]
 
     def _take_answer(self, said: Sequence[bytes], source: int) -> None:
-        self._take(said, source, is_live=False)
+        self._take_all(said, source)
 
     # -- after a start
 
