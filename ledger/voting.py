@@ -105,7 +105,7 @@ class Voting(Rejoining):
             finally:
                 self._occasion.heard = lately
         message = votes.parse_message(data, net=self.net)
-        said = message.vote.vote if isinstance(message, Proposal) else message
+        said = message.vote if isinstance(message, Proposal) else message
         epoch, slot = (said.vote if isinstance(said, SignedVote) else said).place
         oldest = (
             self.voter.slot - simplex.BEHIND_MAX if isinstance(message, SignedVote) else self.voter.base + 1
@@ -120,6 +120,8 @@ class Voting(Rejoining):
             self.is_behind = True
             return None
         if slot > self.voter.slot + simplex.AHEAD_MAX:
+            if isinstance(said, SignedVote):
+                votes.check_vote(said, self.voter.validators)  # or anybody could have us ask
             self.asks = (self.voter.epoch, self.voter.gap or self.voter.slot)
             if not isinstance(message, Certificate):
                 return None

@@ -17,7 +17,6 @@ from fog.validating import Validating
 from ledger.genesis import Allocation, Genesis, Validator
 from ledger.replica import Replica
 from ledger.signing import SigningKey
-from ledger.simplex import AHEAD_MAX
 from ledger.store import Store
 from ledger.votes import Phase, SignedVote, Vote
 from network.gossip import encode_votes, topic_names
@@ -51,9 +50,9 @@ def word(key: SigningKey, slot: int = SLOT) -> SignedVote:
     return SignedVote.make(key, Vote(genesis().net, 0, slot, Phase.SKIP, None, NOW))
 
 
-def junk(n: int = 1, slot: int = SLOT) -> bytes:
+def junk(n: int = 1) -> bytes:
     """What THREE did not sign."""
-    vote = Vote(genesis().net, 0, slot, Phase.SKIP, None, NOW + n)
+    vote = Vote(genesis().net, 0, SLOT, Phase.SKIP, None, NOW + n)
     return SignedVote(vote, THREE.public, word(THREE).sig).encode()
 
 
@@ -146,7 +145,7 @@ async def test_what_a_banned_peer_sent_before_is_not_heard() -> None:
 
 
 async def test_a_message_with_a_word_that_was_not_looked_at_is_not_passed_on() -> None:
-    """A vote so far ahead is of no use here; whoever is a slot further judges it, and blames who told it."""
+    """A vote of the next epoch is of no use here; whoever is there judges it, and blames who told it."""
     with trio.fail_after(DEADLINE_S):
         async with (
             watching() as node,
@@ -154,7 +153,9 @@ async def test_a_message_with_a_word_that_was_not_looked_at_is_not_passed_on() -
             neighbour(node, OTHER) as (_, next_one),
         ):
             node.start()
-            await tell(node, peer, [message(word(ONE).encode(), junk(slot=SLOT + AHEAD_MAX))])
+            vote = Vote(genesis().net, 1, SLOT, Phase.SKIP, None, NOW)
+            unread = SignedVote(vote, THREE.public, bytes(64)).encode()
+            await tell(node, peer, [message(word(ONE).encode(), unread)])
             await node.has_heard(word(ONE))
             good = message(word(TWO).encode(), word(ONE).encode())
             await tell(node, peer, [good])

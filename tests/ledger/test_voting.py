@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from ledger.checkpoint import parse_checkpoint
 from ledger.cid import Cid
 from ledger.database import writing
-from ledger.errors import StoreCorrupt, UsageError
+from ledger.errors import RemoteError, StoreCorrupt, UsageError
 from ledger.evidence import check_vote_fault
 from ledger.occasion import STANDSTILL_MS
 from ledger.replica import Replica
@@ -477,5 +477,7 @@ def test_votes_of_strangers_of_the_future_and_of_the_past_move_nothing():
         if slot == 1:
             continue
         forged = SignedVote(vote, stranger.public, signed.sig)
-        assert not node.hear(forged.encode(), now=council.now).final
+        with pytest.raises(RemoteError) as caught:
+            node.hear(forged.encode(), now=council.now)
+        assert caught.value.code == "bad_vote"
     assert (node.height, node.state.root) == before
