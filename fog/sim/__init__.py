@@ -15,7 +15,7 @@ answering halves of sync. Only what is not theirs is made here: clocks, links, d
     adversaries   all liars, and which of those that the design names each is; they hold real keys and use the
                   real encoders (`habits`, `pen`, `liars*`)
     faults        what befalls the honest ones
-    workload      what people do meanwhile;  market  and what they work
+    workload      what people do meanwhile;  market  and what they work;  phones  by other devices
     observer      sees everything and lets nothing pass;  voters  its book of all votes
     invariants    the sixteen sentences it holds them to;  promptness  one of them;  finale  those for the end
     plan          what a seed decides;  world   all of it together: one run, one report

@@ -30,7 +30,7 @@ LIARS: Final[dict[str, type[Habit]]] = {
 }
 
 ADVERSARIES: Final[dict[str, tuple[str, ...]]] = {
-    "double spender towards two halves": ("doublespender",),
+    "double spender towards two halves": ("doublespender", "dropper"),
     "forked lane at depth": ("deepforker",),
     "poisoned parents": ("poisoner",),
     "jumps in lc, ts, seq": ("jumper",),
@@ -44,7 +44,7 @@ ADVERSARIES: Final[dict[str, tuple[str, ...]]] = {
     "vote equivocation": ("equivocator", "twins", "forger", "voteflooder"),
     "silent < 1/3": ("silent", "skipper"),
     "selective delivery": ("selective",),
-    "keys after unbonding": ("revenant",),
+    "keys after unbonding": ("revenant", "finder"),
     "stale snapshots": ("stalecopy", "stalesnapshot", "impostor"),
     "eclipse": ("eclipser",),
     "censorship": ("censor", "omitter"),

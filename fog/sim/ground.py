@@ -25,6 +25,7 @@ from network.sync import Puller
 if TYPE_CHECKING:
     from fog.sim.node import Node
     from fog.sim.observer import Observer
+    from fog.sim.phones import Phone
 
 START: Final = 1_790_000_000_000
 """Unix ms at which every run begins, by a true clock."""
@@ -52,6 +53,7 @@ class Ground:
         self.parts = parts
         self.trace = Trace(scheduler)
         self.nodes: list[Node] = []
+        self.phones: list[Phone] = []
         self.observer: Observer = None  # type: ignore[assignment]
         self.counts: Counter[str] = Counter()
         self.half: dict[int, None] | None = None  # one side of the present partition, if there is one

@@ -10,6 +10,7 @@ from domain.payloads import (
     EvidenceFork,
     EvidenceVotes,
     IdentityDelegate,
+    IdentityRevoke,
     JobSubmit,
     Offer,
     Payload,
@@ -132,6 +133,47 @@ class Slanderer(Habit):
         return EvidenceFork(ForkProof.of(one, other))
 
 
+class Dropper(Habit):
+    """Spends twice through a device of its account, and drops the device before anybody says so."""
+
+    def __init__(self, liar: Liar) -> None:
+        super().__init__(liar)
+        self._devices = 0
+        self._device: Pen | None = None
+
+    def act(self) -> None:
+        if self._device is None:
+            self._devices += 1
+            self._device = Pen(self.stranger(4 * 10**9 + self._devices), self.pen.net)
+            self.liar.append(IdentityDelegate(self._device.key.public))
+            return
+        account, now = self.liar.key.public, self.liar.now
+        one, other = (self._device.write(self.payment(900_000), now, acct=account) for _ in range(2))
+        left, right = self.halves()
+        self.tell(one, to=left)
+        self.tell(other, to=right)
+        self.liar.append(IdentityRevoke(self._device.key.public))
+        self._device = None
+
+
+class Finder(Habit):
+    """Found the key of a phone that honest people dropped: forks its lane in their name, and accuses them."""
+
+    every_ms = 20_000
+
+    def act(self) -> None:
+        lost = [phone for phone in self.liar.ground.phones if phone.is_lost]
+        if not lost:
+            return
+        phone, now = self.draw.choice(lost), self.liar.now
+        account = phone.owner.key.public
+        one, other = (phone.pen.write(self.payment(), now, acct=account) for _ in range(2))
+        left, right = self.halves()
+        self.tell(one, to=left)
+        self.tell(other, to=right)
+        self.liar.append(EvidenceFork(ForkProof.of(one, other)))
+
+
 class Impersonated(SigningKey):
     """Signs with one key, and says that it is another."""
 
@@ -141,5 +183,5 @@ class Impersonated(SigningKey):
 
 
 CROWD_LIARS: Final[dict[str, type[Habit]]] = {
-    habit.name(): habit for habit in (SponsorTree, RateDodger, Slanderer)
+    habit.name(): habit for habit in (SponsorTree, RateDodger, Slanderer, Dropper, Finder)
 }

@@ -25,6 +25,7 @@ from fog.sim.habits import Liar
 from fog.sim.links import Links
 from fog.sim.node import Node
 from fog.sim.observer import Observer, Violation
+from fog.sim.phones import hand_out
 from fog.sim.plan import Plan
 from fog.sim.promptness import SLOTS_MAX
 from fog.sim.scheduler import Scheduler, stream
@@ -139,6 +140,7 @@ class World:
         for node in self.ground.nodes:
             node.start()
         self.workload.start()
+        self.ground.phones = hand_out(self.ground)
         self.storm.start()
         self.ground.scheduler.run(self.plan.run_ms)
         self._settle()

@@ -30,6 +30,7 @@ TOGETHER = (
     ("poisoner ratedodger scribbler selective silent", 60_000, 6_000),
     ("skipper slanderer sponsortree", 60_000, 6_000),
     ("twins voteflooder withholder wrongclock", 60_000, 6_000),
+    ("dropper finder", 200_000, 20_000),
     ("eclipser respeller", 240_000, 30_000),
     ("stalesnapshot", 200_000, 20_000),
     ("stalecopy", 400_000, 40_000),

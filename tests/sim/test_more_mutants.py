@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from domain.rules import accounts, evidence
+from domain.rules.former import Former
 from fog.sim.liars_crowd import SponsorTree
 from ledger import admission, candidates, finality, forks, light, order, pending, votes
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
+from ledger.event import Header
 from ledger.order import Cut, Node
 from ledger.votes import Certificate
 from tests.sim.test_mutants import Mutant, anything_goes, assert_found
@@ -28,6 +30,11 @@ def all_but_the_last(unordered: Mapping[Cid, Node], parent: Cid) -> Cut:
 def final_without_a_quorum(last: Checkpoint, final: bytes, validators: Any) -> Certificate:
     """Whoever signed it, in whatever epoch it counted."""
     return votes.parse_certificate_shape(final, net=last.net)
+
+
+def answers_for_ever(former: Former, header: Header) -> bool:
+    """An account answers for whatever a device says that it dropped."""
+    return header.by == former.device
 
 
 MUTANTS = (
@@ -64,6 +71,14 @@ MUTANTS = (
         changes=((evidence, "check_vote_fault", anything_goes), (forks, "check", anything_goes)),
         liars=(("slanderer",), ("slanderer",)),
         faults=("crash",),
+    ),
+    Mutant(
+        "answer for a device after it was dropped",
+        ("I11",),
+        changes=((Former, "answers", answers_for_ever),),
+        liars=(("finder",), ("finder",)),
+        faults=(),
+        run_ms=200_000,
     ),
     Mutant(
         "whoever was a validator once makes final",
