@@ -1,7 +1,7 @@
 """Phones: second devices of honest people, which speak for their account on a lane of their own.
 
-    bought   the account delegates to it
-    used     once that is final it pays now and then; its owner's node takes that in and passes it on
+    bought   the account delegates to it, or names guardians who ask for it in a recovery
+    used     once it may act it pays now and then; its owner's node takes that in and passes it on
     dropped  the account revokes it, and it says nothing more; its key may be found by somebody
              (`fog.sim.liars_crowd.Finder`)
 
@@ -14,9 +14,18 @@ punished for what it said (I11), and all of it becomes final (I13).
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import Final
 
-from domain.payloads import IdentityDelegate, IdentityRevoke, Payload, Transfer
+from domain.payloads import (
+    IdentityDelegate,
+    IdentityGuard,
+    IdentityRecover,
+    IdentityRevoke,
+    Payload,
+    Transfer,
+)
+from domain.rules.identity import may_act
 from fog.sim.ground import EVENTS, Ground
 from fog.sim.node import Node
 from fog.sim.pen import Pen
@@ -28,6 +37,9 @@ from network.gossip import encode_events
 
 PHONES: Final = 2
 """Of a run, each of another account."""
+
+GUARDIANS: Final = 2
+"""Who must agree, and as many as there are. A liar may be one of them."""
 
 BOUGHT_MS: Final = 20_000
 """By then each is there."""
@@ -47,38 +59,45 @@ class Phone:
         self.owner = owner
         self.pen = Pen(key, ground.genesis.net)
         self._ground = ground
-        self._bought: Cid | None = None  # what its owner said to delegate to it
-        self._revoked: Cid | None = None  # and to drop it
+        self._revoked: Cid | None = None  # what its owner said to drop it
         self._draw: random.Random = ground.draw("phone", owner.index)
         self._said: list[Event] = []
 
     @property
     def is_lost(self) -> bool:
         """Whether it is final that it was dropped, and everything that it said before."""
-        return self._is_done(self._revoked) and not self._open()
+        receipt = None if self._revoked is None else self._ground.observer.receipts.get(self._revoked)
+        return receipt is not None and receipt.ok and not self._open()
 
     def buy(self) -> None:
         """Again and again, until its owner's node can say so."""
-        said = self.owner.append(IdentityDelegate(self.pen.key.public))
-        if said is None:
+        guardians = self._draw.sample(self._others(), GUARDIANS) if self._draw.randrange(3) == 0 else []
+        names = tuple(sorted(node.key.public for node in guardians))
+        payload = IdentityGuard(names, GUARDIANS) if names else IdentityDelegate(self.pen.key.public)
+        if self.owner.append(payload) is None:
             self._later(self.buy)
             return
-        self._bought = said.id
-        self._later(self._use)
+        self._later(partial(self._use, guardians))
         self._ground.scheduler.after(self._draw.randrange(KEPT_MS), self._drop)
 
-    def _use(self) -> None:
-        if self._is_done(self._bought) and self._revoked is None and not self._ground.is_calm:
-            self._say(Transfer(self._draw.choice(self._others()), self._draw.randrange(1, PAID_MAX)))
+    def _use(self, guardians: list[Node]) -> None:
+        """Or let them ask for it, as often as it takes."""
+        if not self._ground.is_calm and self._revoked is None:
+            if self._may_act():
+                to = self._draw.choice(self._others()).key.public
+                self._say(Transfer(to, self._draw.randrange(1, PAID_MAX)))
+            else:
+                for guardian in guardians:
+                    guardian.append(IdentityRecover(self.owner.key.public, self.pen.key.public))
         if again := self._open():
             self._tell(again)
-        self._later(self._use)
+        self._later(partial(self._use, guardians))
 
     def _drop(self) -> None:
         """Not in the calm: what people say then is waited for."""
         if self._ground.is_calm:
             return
-        said = self.owner.append(IdentityRevoke(self.pen.key.public))
+        said = self.owner.append(IdentityRevoke(self.pen.key.public)) if self._may_act() else None
         if said is None:
             self._ground.scheduler.after(USED_MS, self._drop)
         else:
@@ -100,17 +119,17 @@ class Phone:
 
         owner.enter(take)
 
-    def _is_done(self, said: Cid | None) -> bool:
-        receipt = None if said is None else self._ground.observer.receipts.get(said)
-        return receipt is not None and receipt.ok
-
     def _open(self) -> list[Event]:
         """What it said that is not final, oldest first."""
         self._said = [event for event in self._said if event.id not in self._ground.observer.height_of]
         return self._said
 
-    def _others(self) -> list[bytes]:
-        return [node.key.public for node in self._ground.nodes if node is not self.owner]
+    def _may_act(self) -> bool:
+        """As far as its owner's node knows."""
+        return may_act(self.owner.replica.state, self.owner.key.public, self.pen.key.public)
+
+    def _others(self) -> list[Node]:
+        return [node for node in self._ground.nodes if node is not self.owner]
 
     def _later(self, action: Action) -> None:
         self._ground.scheduler.after(1 + self._draw.randrange(2 * USED_MS), action)

@@ -45,6 +45,7 @@ PARAMS: Final = {
     "grace_checkpoints": 4,
     "grace_ms": 5_000,
     "lease_min_ms": 1_000,
+    "recovery_ms": 60_000,
     "unbond_ms": 60_000,
 }
 """Everything that takes weeks in earnest happens within a run."""
