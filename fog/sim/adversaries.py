@@ -58,7 +58,7 @@ FAULTS_NAMED: Final[dict[str, tuple[str, ...]]] = {
     "drop, duplicate, reorder, delay": ("bad_weather", "slow"),
     "asymmetric partition": ("partition", "one_way", "alone"),
     "clock skew of an hour": ("skew",),
-    "crash before and after fsync": ("crash", "crash_before_commit", "crash_after_commit"),
+    "crash before and after fsync": ("crash", "crash_twice", "crash_before_commit", "crash_after_commit"),
     "torn write": ("torn_write",),
     "bit flip": ("bit_flip",),
     "restored backup": ("restored_backup",),

@@ -165,6 +165,14 @@ def crash(storm: Storm) -> None:
     storm.down(storm.one())
 
 
+def crash_twice(storm: Storm) -> None:
+    """A node stops, and once more when it has just heard what others hold of its votes."""
+    storm.count("crash_twice")
+    node = storm.one()
+    node.stops_again = True
+    storm.down(node)
+
+
 def crash_before_commit(storm: Storm) -> None:
     """The power goes while a node writes: what it was writing is not there."""
     storm.count("crash_before_commit")
@@ -266,6 +274,7 @@ FAULTS: Final[dict[str, Callable[[Storm], None]]] = {
         alone,
         bad_weather,
         crash,
+        crash_twice,
         crash_before_commit,
         crash_after_commit,
         skew,

@@ -79,6 +79,7 @@ class Node:
         self.accusing: Accusing = None  # type: ignore[assignment]
         self.listening: Listening = None  # type: ignore[assignment]
         self.begins_fresh = False  # its disk is empty, and it begins from a snapshot
+        self.stops_again = False  # its next start ends when it has heard what others hold of its votes
         self.is_damaged = False  # its disk was changed by something else than its store
         self._draw = ground.draw("node", index)
         self.is_ready = False  # it knows where its lane ends
@@ -180,7 +181,7 @@ class Node:
 
     def keep_power(self) -> None:
         """What was going to be cut, is not."""
-        self._cut_after = False
+        self._cut_after = self.stops_again = False
         self.disk.mend()
 
     def enter(self, action: Callable[[], None]) -> None:

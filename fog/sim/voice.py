@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from fog.sim.disk import PowerCut
 from fog.sim.ground import VOTES
 from fog.sim.sessions import ask_votes
 from ledger.errors import RemoteError
@@ -149,6 +150,9 @@ class Voice:
         node = self._node
         if answers:
             node.write(self._replica.rejoin, answers, now=node.now)
+            if node.stops_again:
+                node.stops_again = False
+                raise PowerCut
         if self._replica.is_silent:
             self._rejoin()
         else:
