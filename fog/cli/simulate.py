@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ from ledger.errors import UsageError
 NODES_MAX = 100
 HOURS_MAX = 1_000
 JOBS_MAX = 100_000
+TOLD = ("faults", "liars", "excused")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -34,14 +36,14 @@ def simulate(
     context: typer.Context,
     seed: Annotated[int, typer.Option(min=0, help="Everything that happens follows from it.")] = 0,
     seeds: Annotated[str | None, typer.Option(help="Many runs: FIRST..LAST, both included.")] = None,
-    nodes: Annotated[int, typer.Option(min=1, max=NODES_MAX, help="Of which less than a third lie.")] = 7,
+    nodes: Annotated[int, typer.Option(min=2, max=NODES_MAX, help="Of which less than a third lie.")] = 7,
     hours: Annotated[str, typer.Option(help="Virtual hours of storm, up to 6 decimals.")] = "0.04",
     processes: Annotated[int, typer.Option(min=1, help="For --seeds.")] = 2,
     market: Annotated[bool, typer.Option("--market", help="Workers who cheat, instead of a ledger.")] = False,
     jobs: Annotated[int, typer.Option(min=1, max=JOBS_MAX, help="For --market.")] = 10_000,
 ) -> None:
     """Run the real ledger among liars and faults, and check every invariant. Exit 1 if one breaks."""
-    from fog.sim import campaign, plan  # the whole ledger: only this command needs it
+    from fog.sim import campaign, plan, world  # the whole ledger: only this command needs it
 
     session = session_of(context)
     if market:
@@ -56,7 +58,8 @@ def simulate(
         return
     first, last = _range(seeds)
     plans = [plan.draw_plan(one, nodes=nodes, run_ms=run_ms) for one in range(first, last + 1)]
-    virtual_ms = cpu_ms = heights = 0
+    virtual_ms = cpu_ms = heights = events = 0
+    counts: Counter[str] = Counter()
     broken: list[dict[str, Any]] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with session.progress(*columns) as progress:
@@ -66,19 +69,24 @@ def simulate(
             virtual_ms += report.virtual_ms
             cpu_ms += outcome.cpu_ms
             heights += report.heights
+            events += report.events
+            counts.update(report.counts)
             broken += report.plain()["broken"]
             _say_broken(session, report.plain()["broken"])
             progress.advance(task)
-    found = {
+    found: dict[str, Any] = {
         "ok": not broken,
         "seeds": len(plans),
         "heights": heights,
+        "events": events,
         "virtual_hours": virtual_ms // plan.HOUR_MS,
         "cpu_s": cpu_ms // 1_000,
         "hours_per_cpu_minute": campaign.hours_per_minute(virtual_ms, cpu_ms),
+        **world.told(counts),
         "broken": broken,
     }
-    session.say(found, *[f"{name:<22}{value}" for name, value in found.items() if name != "broken"])
+    plain = [f"{name:<22}{value}" for name, value in found.items() if not isinstance(value, dict | list)]
+    session.say(found, *plain, *(f"{name:<22}{_counted(found[name])}" for name in TOLD))
     if broken:
         raise typer.Exit(Exit.FAULT)
 
@@ -106,7 +114,7 @@ def _market(session: Session, seed: int, jobs: int) -> None:
 
 def _told(found: dict[str, Any]) -> list[str]:
     lines = [f"{name:<12}{found[name]}" for name in ("ok", "heights", "events", "trace_hash")]
-    lines += [f"{name:<12}{_counted(found[name])}" for name in ("faults", "liars")]
+    lines += [f"{name:<12}{_counted(found[name])}" for name in TOLD]
     return lines + [_line(one) for one in found["broken"]]
 
 

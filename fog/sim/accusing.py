@@ -45,19 +45,9 @@ class Accusing:
         view = View.of(self._node.replica)
         for evidence in found:
             name = offence_of(evidence, view)
-            if name not in self._known and self._may_accuse(evidence):
+            if name not in self._known and self._node.ground.observer.accused(self._node, evidence):
                 self._known[name] = None
                 self._node.later(self._draw.randrange(PATIENCE_MS), partial(self._say, evidence))
-
-    def _may_accuse(self, evidence: Evidence) -> bool:
-        match evidence:
-            case EvidenceVotes(one):
-                key, is_of_votes = one.by, True
-            case EvidenceFork(proof):
-                key, is_of_votes = proof.header(self._node.ground.genesis.net).by, False
-            case EvidenceWarrant(warrant):
-                key, is_of_votes = warrant.header(self._node.ground.genesis.net).by, False
-        return self._node.ground.observer.accused(self._node, key, of_votes=is_of_votes)
 
     def _say(self, evidence: Evidence) -> None:
         node = self._node

@@ -39,7 +39,11 @@ def campaign(plans: Iterable[Plan], *, processes: int = PROCESSES) -> Iterator[O
 
 def run(plan: Plan) -> Outcome:
     begun = time.process_time_ns()
-    report = simulate(plan)
+    try:
+        report = simulate(plan)
+    except Exception as error:
+        error.add_note(f"again: {plan.command}")
+        raise
     return Outcome(report, (time.process_time_ns() - begun) // 1_000_000)
 
 

@@ -116,8 +116,12 @@ def flip_bit(image: bytes, draw: random.Random) -> bytes:
     return bytes(changed)
 
 
-def tear(image: bytes, older: bytes, draw: random.Random, *, page: int = 4096) -> bytes:
-    """A page of which the second half is still the older one (or was never written)."""
-    start = draw.randrange(len(image) // page) * page + page // 2
-    end = start + page // 2
-    return image[:start] + older[start:end].ljust(page // 2, b"\x00") + image[end:]
+def tear(image: bytes, older: bytes, draw: random.Random, *, page: int = 4096) -> bytes | None:
+    """A page of which the second half is still the older one (or was never written); None when all are."""
+    half = page // 2
+    before = older.ljust(len(image), b"\x00")
+    changed = [at for at in range(half, len(image), page) if image[at : at + half] != before[at : at + half]]
+    if not changed:
+        return None
+    start = draw.choice(changed)
+    return image[:start] + before[start : start + half] + image[start + half :]

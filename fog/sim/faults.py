@@ -106,8 +106,8 @@ class Storm:
     def _back_up(self) -> None:
         if self.ground.is_calm:
             return
-        node = self.one()
-        self.backups[node.index] = node.disk.image(), node.is_damaged
+        for node in self.honest():
+            self.backups[node.index] = node.disk.image(), node.is_damaged
         self.ground.scheduler.after(BACKUP_MS, self._back_up)
 
 
@@ -239,11 +239,12 @@ def bit_flip(storm: Storm) -> None:
 def torn_write(storm: Storm) -> None:
     """A page of a disk was written by half when the power went."""
     node = storm.copied()
-    if node is not None:
-        storm.count("torn_write")
-        image = node.disk.image()
-        older, _ = storm.backups.get(node.index, (image, False))
-        storm.down(node, disk=lambda: _replace(storm, node, tear(image, older, storm.draw), damaged=True))
+    if node is not None and node.index in storm.backups:
+        older, _ = storm.backups[node.index]
+        torn = tear(node.disk.image(), older, storm.draw)
+        if torn is not None:
+            storm.count("torn_write")
+            storm.down(node, disk=lambda: _replace(storm, node, torn, damaged=True))
 
 
 def _replace(storm: Storm, node: Node, image: bytes | None, *, damaged: bool = False) -> None:

@@ -42,6 +42,9 @@ def look(ground: Ground) -> None:
     observer = ground.observer
     honest = [node for node in ground.nodes if not node.is_liar and not node.is_damaged]
     whole = [node for node in honest if node.replica.store.base is None] or honest
+    for node in honest:
+        base = node.replica.store.base
+        observer.compare(node, 1 if base is None else base.height + 1)
     highest = max(whole, key=lambda node: node.replica.height)
     chain = [final.checkpoint for final in observer.chain]
     wrong = invariants.grown(observer.leaves, [one.n for one in chain], [one.eroot for one in chain])

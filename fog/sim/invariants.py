@@ -50,7 +50,7 @@ SENTENCES: Final = {
     "I14": "of an escrow no more is redeemed than was opened",
     "I15": "nothing is called final that is not",
     "I16": "nothing depends on hash seed, locale or time zone",
-    "fault": "no assertion of ours fails",
+    "fault": "no assertion of ours fails, and no error of ours gets out",
     "blame": "no honest node is taken for a liar",
 }
 
@@ -122,10 +122,10 @@ def accountable(guilty: int, total: int) -> str | None:
     return f"two finals, and only {guilty} of {total} stake signed contradictory votes"
 
 
-def slandered(receipt: Receipt, is_spotless: Callable[[bytes], bool]) -> str | None:
-    """I11: nobody loses a bond for what it never did. `is_spotless` says so of a key."""
+def slandered(receipt: Receipt, is_spotless: Callable[[bytes, str], bool]) -> str | None:
+    """I11: nobody loses a bond for what it never did. `is_spotless` says so of a key and an offence."""
     for effect in map(effects.decode, receipt.effects):
-        if isinstance(effect, effects.Slashed) and is_spotless(effect.account):
+        if isinstance(effect, effects.Slashed) and is_spotless(effect.account, effect.offence):
             return f"{effect.account.hex()} lost {effect.amount} for {effect.offence}"
     return None
 

@@ -124,7 +124,7 @@ class Scribbler(Habit):
 class Respeller(Habit):
     """Signs one header in many ways, all of them valid, and tells everybody another one."""
 
-    every_ms = 240_000
+    every_ms = 60_000
 
     def act(self) -> None:
         pen = Pen(self.stranger(self.draw.randrange(10**9)), self.pen.net)
@@ -234,7 +234,7 @@ class Censor(Habit):
 class Eclipser(Habit):
     """Is the only neighbour of one honest node for a while, and tells it what suits."""
 
-    every_ms = 240_000
+    every_ms = 60_000
 
     def act(self) -> None:
         honest = [node for node in self.liar.ground.nodes if not node.is_liar]
@@ -253,7 +253,7 @@ class StaleCopy(Habit):
     """Goes back to an old copy of its own disk, again and again, and speaks from there. Who lost its own disk
     and asks what it voted hears that nothing is known of it."""
 
-    every_ms = 200_000
+    every_ms = 40_000
 
     def __init__(self, liar: Liar) -> None:
         super().__init__(liar)

@@ -24,6 +24,7 @@ from fog.sim.beginning import Shown, fetch, invite
 from fog.sim.disk import Disk, PowerCut
 from fog.sim.ground import EVENTS, Ground
 from fog.sim.listening import Listening
+from fog.sim.observer import Violation
 from fog.sim.sessions import Session, replies
 from fog.sim.voice import Voice
 from ledger import archive, audit
@@ -199,6 +200,10 @@ class Node:
             self.enter(lambda: self._give_up(corrupt))
         except AssertionError as error:
             self.ground.observer.fault(self, error)
+        except Violation:
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever it is: that it got out is what breaks)
+            self.ground.observer.stray(self, error)
 
     def _give_up(self, error: StoreCorrupt) -> None:
         self._move_disk_away(error)

@@ -15,24 +15,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
+from domain.payloads import EvidenceFork, EvidenceVotes, EvidenceWarrant
 from fog.sim import invariants
 from fog.sim.ground import EVENTS, Ground
 from fog.sim.invariants import SENTENCES
 from fog.sim.promptness import Promptness
-from fog.sim.voters import VoteLog
+from fog.sim.voters import NOWHERE, Spot, VoteLog
 from ledger import canonical, cut, merkle, order
 from ledger import event as events
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
 from ledger.cut import FORK_VOID, CheckpointLeaf
 from ledger.errors import RemoteError
-from ledger.event import Event
+from ledger.event import Event, Header
 from ledger.execution import Receipt
 from ledger.finality import Diverged
 from ledger.heads import Place
 from ledger.pending import FUTURE_MS_MAX
 
 if TYPE_CHECKING:
+    from fog.accuser import Evidence
     from fog.sim.node import Node
 
 
@@ -73,8 +75,9 @@ class Observer:
         self._effective: dict[tuple[bytes, int, int], Cid] = {}
         self.open: dict[Cid, None] = {}  # those of `valid` that are not final
         self._statements: dict[tuple[bytes, int, int], Cid] = {}
-        self._replaced: set[int] = set()
-        self._copied: set[int] = set()
+        self._ends: dict[tuple[bytes, int], int] = {}  # lane -> the last place that its people spoke at
+        self._lost: dict[int, dict[tuple[bytes, int], int]] = {}  # node -> `_ends` when its disk was replaced
+        self._copied: dict[int, Spot] = {}  # node -> where it had voted when its disk became an older copy
         self._kept: dict[int, int] = {}  # node -> height that its disk holds for sure
         self._foretold: dict[int, Cid] = {}  # heights that so far only somebody has who began from one
         self._states: set[bytes] = set()  # roots of states that were looked at
@@ -88,16 +91,22 @@ class Observer:
         kept = self._kept.get(node.index, 0)
         if node.replica.height < kept:
             self.broken("I5", f"node {node.index} had height {kept} and starts with {node.replica.height}")
-        self._compare(node, max(1, node.replica.height))
+        self.compare(node, max(1, node.replica.height))
 
     def disk_replaced(self, node: Node, *, copied: bool) -> None:
         """By an older copy, or an empty one: what it held is no longer promised, and what it said on its lane
-        may be contradicted. Its votes may not, unless it is `copied` from what is older than its word: no
-        disk can know that, so such a validator counts among the faulty (README, "Known holes")."""
+        until now may be contradicted. Its votes may not, unless it is `copied` from what is older than its
+        word: no disk can know that, so such a validator counts among the faulty (README, "Known holes"), as
+        far as it had voted."""
+        key = node.key.public
         if copied:
-            self._copied.add(node.index)
+            self._copied[node.index] = self.votes.last(key)
         self._kept[node.index] = 0
-        self._replaced.add(node.index)
+        self._lost[node.index] = {lane: seq for lane, seq in self._ends.items() if lane[0] == key}
+
+    def has_lost(self, node: Node) -> bool:
+        """Whether its disk was ever replaced."""
+        return node.index in self._lost
 
     def begun(self, node: Node, height: int) -> None:
         """From a snapshot, and somebody trusted had this height (I5: so it has it too)."""
@@ -116,6 +125,10 @@ class Observer:
             self.broken("I3", f"node {node.index}: {error}")
         self.broken("fault", f"node {node.index}: {type(error).__name__}: {error}", error)
 
+    def stray(self, node: Node, error: Exception) -> None:
+        """Something that no peer and no operator may bring about; at a liar, a fault of the simulator."""
+        self.broken("fault", f"node {node.index}: {type(error).__name__}: {error}", error)
+
     def blamed(self, node: Node, source: int, code: str) -> None:
         self._ground.counts[f"blamed.{code}"] += 1
         blamed = self._ground.nodes[source]
@@ -124,20 +137,38 @@ class Observer:
         elif not node.is_liar and not blamed.is_liar:
             self.broken("blame", f"node {node.index} blames node {source} for {code}")
 
-    def accused(self, node: Node, key: bytes, *, of_votes: bool) -> bool:
-        """Whether `node` may accuse whoever has this key, of whom it holds proof (I11)."""
-        offender = next((one for one in self._ground.nodes if one.key.public == key), None)
-        if offender is None or offender.is_liar:
-            return True
-        excused = self._copied if of_votes else self._replaced
-        if not (node.is_liar or node.is_damaged or offender.index in excused):
-            self.broken("I11", f"node {node.index} has proof against node {offender.index}")
-        return False
+    def accused(self, node: Node, evidence: Evidence) -> bool:
+        """Whether `node` may accuse whoever it holds this proof of (I11)."""
+        net = self._ground.genesis.net
+        match evidence:
+            case EvidenceVotes(one):
+                offender = self._honest(one.by)
+                is_excused = offender is not None and self._may_contradict(offender, one.vote.place)
+            case EvidenceFork(proof):
+                header = proof.header(net)
+                offender = self._honest(header.by)
+                is_excused = offender is not None and self._may_fork(offender, header)
+            case EvidenceWarrant(warrant):
+                offender = self._honest(warrant.header(net).by)
+                is_excused = offender is not None and self.has_lost(offender)
+        if offender is not None and not (node.is_liar or node.is_damaged or is_excused):
+            self.broken("I11", f"node {node.index} has proof against node {offender.index}: {evidence}")
+        return offender is None
 
-    def _spotless(self, key: bytes) -> bool:
-        """Whether this is the key of an honest node, on whose disk nothing was ever lost."""
+    def _may_contradict(self, node: Node, at: Spot) -> bool:
+        return at <= self._copied.get(node.index, NOWHERE)
+
+    def _may_fork(self, node: Node, header: Header) -> bool:
+        return header.seq <= self._lost.get(node.index, {}).get((header.by, header.lane), -1)
+
+    def _honest(self, key: bytes) -> Node | None:
         nodes = [node for node in self._ground.nodes if node.key.public == key and not node.is_liar]
-        return any(node.index not in self._replaced for node in nodes)
+        return nodes[0] if nodes else None
+
+    def _is_spotless(self, key: bytes, offence: str) -> bool:
+        """Whether this is the key of an honest node, to whose disk nothing happened that excuses that."""
+        node = self._honest(key)
+        return node is not None and node.index not in (self._copied if offence == "votes" else self._lost)
 
     def appended(self, node: Node, event: Event) -> None:
         """A statement of an honest node's people (I11: at most one at a place)."""
@@ -145,11 +176,12 @@ class Observer:
             return
         place = (*event.lane, event.header.seq)
         if self._statements.setdefault(place, event.id) != event.id:
-            if node.index not in self._replaced:
+            if not self._may_fork(node, event.header):
                 self.broken("I11", f"node {node.index} forked its own lane at {event}")
             self._ground.counts["lane_forked_after_loss"] += 1
             self.forget(lambda said: said.lane == event.lane)
             return
+        self._ends[event.lane] = max(event.header.seq, self._ends.get(event.lane, 0))
         self.valid[event.id] = (event, self._ground.scheduler.now)
         if event.id not in self.height_of:
             self.open[event.id] = None
@@ -164,8 +196,8 @@ class Observer:
         self._hold("I13", self.promptness.said(node, message, self.open))
         if found is None:
             return
-        if node.index not in self._copied:
-            self.broken("I11", f"node {node.index} {found}")
+        if not self._may_contradict(node, found.at):
+            self.broken("I11", f"node {node.index} {found.what}")
         self._ground.counts["copy_contradicts"] += 1
 
     def neighbour(self, node: Node, draw: random.Random) -> int:
@@ -182,16 +214,25 @@ class Observer:
         """`node` has every height from `first` up to its own now."""
         if node.is_liar:
             return
-        self._compare(node, first)
+        self.compare(node, first)
         self._kept[node.index] = node.replica.height
         state = node.replica.state
         if state.root not in self._states:
             self._states.add(state.root)
             self._look_at_state(node)
         self._hold("I12", invariants.bounded(node.replica.metrics))
+        if node.replica.height <= len(self.chain):
+            self._look_at_labels(node)
 
-    def _compare(self, node: Node, first: int) -> None:
-        """I3, I4: this node's chain from `first` on, beside the one that is known."""
+    def _look_at_labels(self, node: Node) -> None:
+        """I15: of what is final nowhere, no node says that it is."""
+        for id in self.open:
+            height = node.replica.store.event_status(id)
+            if height is not None:
+                self.broken("I15", f"node {node.index} says height {height} of {id}, which is not final")
+
+    def compare(self, node: Node, first: int) -> None:
+        """I3, I4, I5: this node's chain from `first` on, beside the one that is known."""
         links = node.voice.chain(first)
         for height, data in enumerate(links, first):
             id = Cid.of(data)
@@ -262,7 +303,7 @@ class Observer:
         self.receipts[event.id] = receipt
         self._ground.counts[f"event.{event.header.k}.{receipt.code}"] += 1
         self._hold("I14", self.escrows.take(event, receipt))
-        self._hold("I11", invariants.slandered(receipt, self._spotless))
+        self._hold("I11", invariants.slandered(receipt, self._is_spotless))
         header = event.header
         self.places[event.id] = Place(header.by, header.lane, header.seq, header.lc, header.ts)
         if receipt.code != FORK_VOID:

@@ -61,7 +61,8 @@ def draw_plan(seed: int, *, nodes: int = NODES, run_ms: int = RUN_MS) -> Plan:
     draw = stream(seed, "plan")
     stakes = tuple(STAKE_EACH + draw.randrange(STAKE_EACH // 10) for _ in range(nodes))
     liars = dict.fromkeys(sorted(draw.sample(range(nodes), max(0, (nodes - 1) // 3))), ())
-    faults = tuple(sorted(draw.sample(sorted(FAULTS), draw.randrange(2, 7))))
+    kinds = sorted(FAULTS) if draw.randrange(2) else sorted(FAULTS.keys() - COPIES)
+    faults = tuple(sorted(draw.sample(kinds, draw.randrange(2, 7))))
     if liars and COPIES.intersection(faults):
         liars.popitem()  # a validator brought back from an older copy of its disk counts among the faulty
     while liars and 3 * sum(stakes[index] for index in liars) >= sum(stakes):
@@ -95,9 +96,9 @@ WEATHERS: Final[Sequence[Weather]] = (
 
 
 def hours_text(run_ms: int) -> str:
-    """Hours as a decimal number, exactly."""
+    """Hours as a decimal number of six places, which the command reads as these ms again."""
     whole, rest = divmod(run_ms, HOUR_MS)
     if not rest:
         return str(whole)
-    digits = f"{rest * 10**6 // HOUR_MS:06d}".rstrip("0")
-    return f"{whole}.{digits}"
+    millionths = -(-rest * 10**6 // HOUR_MS)  # up: whoever reads it rounds down
+    return f"{whole}.{millionths:06d}".rstrip("0")

@@ -6,6 +6,7 @@ Knows votes. Does not know the voter's rules: two signed votes contradict each o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 from ledger import votes
 from ledger.errors import RemoteError
@@ -14,20 +15,35 @@ from ledger.genesis import Genesis
 from ledger.votes import Certificate, Proposal, SignedVote
 from network.gossip import decode_votes
 
+Spot = tuple[int, int]
+"""(epoch, slot) of a vote."""
+
+NOWHERE: Final[Spot] = (-1, 0)
+
+
+class Contradiction(NamedTuple):
+    at: Spot
+    what: str
+
 
 class VoteLog:
     def __init__(self, genesis: Genesis) -> None:
         self._genesis = genesis
         self._said: dict[tuple[bytes, int, int], list[SignedVote]] = {}
+        self._last: dict[bytes, Spot] = {}
         self._guilty: dict[bytes, None] = {}
 
-    def take(self, message: bytes, by: bytes) -> str | None:
+    def last(self, key: bytes) -> Spot:
+        """The latest spot that the key ever voted at."""
+        return self._last.get(key, NOWHERE)
+
+    def take(self, message: bytes, by: bytes) -> Contradiction | None:
         """Note the votes in a gossip message of the node `by`; which of its own contradict, if any."""
         wrong = None
         for signed in self._votes(message):
             rival = self._note(signed)
             if rival is not None and signed.by == by:
-                wrong = f"signed {rival} and {signed}"
+                wrong = Contradiction(signed.vote.place[:2], f"signed {rival} and {signed}")
         return wrong
 
     def _note(self, signed: SignedVote) -> SignedVote | None:
@@ -38,6 +54,7 @@ class VoteLog:
         if rival is not None:
             self._guilty[signed.by] = None
         known.append(signed)
+        self._last[signed.by] = max(self.last(signed.by), signed.vote.place)
         return rival
 
     def _votes(self, message: bytes) -> Iterator[SignedVote]:

@@ -70,20 +70,31 @@ class Report:
 
     def plain(self) -> dict[str, Any]:
         """As the command prints it."""
-        faults = {name[6:]: count for name, count in sorted(self.counts.items()) if name.startswith("fault.")}
-        lies = {name[4:]: count for name, count in sorted(self.counts.items()) if name.startswith("lie.")}
         return {
             "ok": self.ok,
             "seed": self.plan.seed,
             "trace_hash": self.trace_hash,
             "heights": self.heights,
             "events": self.events,
-            "faults": faults,
-            "liars": lies,
+            **told(self.counts),
             "broken": [
                 {"invariant": name, "what": what, "again": self.plan.command} for name, what in self.broken
             ],
         }
+
+
+EXCUSES: Final = ("copy_contradicts", "damage_found", "halted_by_loss", "lane_forked_after_loss")
+"""Counts of what an invariant let pass, because of what befell a disk."""
+
+
+def told(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """How often each fault struck, each liar lied, and each excuse was needed."""
+    names = sorted(counts)
+    return {
+        "faults": {name.removeprefix("fault."): counts[name] for name in names if name.startswith("fault.")},
+        "liars": {name.removeprefix("lie."): counts[name] for name in names if name.startswith("lie.")},
+        "excused": {name: counts[name] for name in EXCUSES if counts.get(name)},
+    }
 
 
 class World:
@@ -184,11 +195,15 @@ class World:
 
     def _are_enough(self) -> bool:
         """Whether more than two thirds of the stake are honest and may vote. Who lost a disk may not, until
-        the slots passed in which it may have voted; with all the liars that must be borne, maybe never."""
-        able = {node.key.public for node in self.honest if not node.replica.abstains}
+        the slots passed in which it may have voted; with all the liars that must be borne, maybe never.
+        Whoever is silent and lost nothing counts: that it comes to speak is what is asked here."""
+        able = {node.key.public for node in self.honest if not self._is_kept_silent(node)}
         return all(
             node.replica.validators.is_quorum(node.replica.validators.weight(able)) for node in self.honest
         )
+
+    def _is_kept_silent(self, node: Node) -> bool:
+        return node.replica.abstains and self.observer.has_lost(node)
 
     def _is_lost(self, event: Event) -> bool:
         return all(node.replica.missing([event.id]) for node in self.honest)

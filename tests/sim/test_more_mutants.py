@@ -16,10 +16,12 @@ from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
 from ledger.event import Header
 from ledger.order import Cut, Node
+from ledger.store import Store
 from ledger.votes import Certificate
 from tests.sim.test_mutants import Mutant, anything_goes, assert_found
 
 A_LOT = 10**6
+STATUS = Store.event_status
 
 
 def all_but_the_last(unordered: Mapping[Cid, Node], parent: Cid) -> Cut:
@@ -35,6 +37,11 @@ def final_without_a_quorum(last: Checkpoint, final: bytes, validators: Any) -> C
 def answers_for_ever(former: Former, header: Header) -> bool:
     """An account answers for whatever a device says that it dropped."""
     return header.by == former.device
+
+
+def final_at_once(store: Store, id: Cid) -> int | None:
+    """Whatever is not final will be some day."""
+    return STATUS(store, id) or 7
 
 
 MUTANTS = (
@@ -99,6 +106,13 @@ MUTANTS = (
         epoch=3,
     ),
     Mutant(
+        "call final what is not",
+        ("I15",),
+        changes=((Store, "event_status", final_at_once),),
+        faults=(),
+        run_ms=20_000,
+    ),
+    Mutant(
         "a job without its escrow",
         ("I1", "I2", "fault"),
         changes=((accounts, "hold", anything_goes),),
@@ -108,7 +122,7 @@ MUTANTS = (
 )
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
 def test_a_broken_rule_is_found(mutant: Mutant) -> None:
     assert_found(mutant)

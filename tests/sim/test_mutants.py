@@ -394,20 +394,9 @@ class GivesUp(Puller):
         return [Done("synced")]
 
 
-class FetchesNoIds(Puller):
-    """Never asks for what is missing by name."""
-
-    def _want(self, ids: Any) -> None:
-        pass
-
-
 class FetchesNoCheckpoints(Puller):
     def _next_checkpoints(self) -> list[Any]:
         return self._over("synced")
-
-
-def passes_all_on(result: Any) -> bool:
-    return not result.rejected
 
 
 SYNC_MUTANTS = (
@@ -432,7 +421,7 @@ def test_there_are_enough_of_them() -> None:
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 15
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
 def test_a_broken_rule_is_found(mutant: Mutant) -> None:
     assert_found(mutant)
