@@ -14,13 +14,14 @@ Knows proposals of honest nodes, and what they had when they made them. Decides 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from ledger import votes
 from ledger.checkpoint import TIPS_MAX
 from ledger.cid import Cid
 from ledger.errors import RemoteError
+from ledger.order import Node as Shape
 from ledger.votes import Proposal
 from network.gossip import decode_votes
 
@@ -70,7 +71,7 @@ class Promptness:
         unordered = node.replica._admission.unordered
         left = tuple(id for id in open_events if id in unordered and id not in candidate.taken)
         self._left[id] = left, len(unordered) // TIPS_MAX
-        if left and len(candidate.cut.tips) < TIPS_MAX:
+        if left and not _was_full(unordered, candidate.taken):
             return f"node {node.index} leaves {left[0]} out of height {candidate.checkpoint.height}"
         return None
 
@@ -100,3 +101,16 @@ class Promptness:
     def slots(self) -> int:
         """How many slots with honest leaders honest nodes have spoken in."""
         return sum(self._slots.values())
+
+
+def _was_full(unordered: Mapping[Cid, Shape], taken: Container[Cid]) -> bool:
+    """Whether this cut had as many tips as it may at any time while it was put together, first come first
+    served: who comes then is left out, also if a later event covers some of them."""
+    tips: set[Cid] = set()
+    for id, node in unordered.items():
+        if id in taken:
+            tips.difference_update(node.parents)
+            tips.add(id)
+            if len(tips) == TIPS_MAX:
+                return True
+    return False
