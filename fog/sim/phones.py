@@ -25,7 +25,7 @@ from domain.payloads import (
     Payload,
     Transfer,
 )
-from domain.rules.identity import may_act
+from domain.rules.acting import acts_in
 from fog.sim.ground import EVENTS, Ground
 from fog.sim.node import Node
 from fog.sim.pen import Pen
@@ -126,7 +126,7 @@ class Phone:
 
     def _may_act(self) -> bool:
         """As far as its owner's node knows."""
-        return may_act(self.owner.replica.state, self.owner.key.public, self.pen.key.public)
+        return acts_in(self.owner.replica.state, self.owner.key.public, self.pen.key.public)
 
     def _others(self) -> list[Node]:
         return [node for node in self._ground.nodes if node is not self.owner]
