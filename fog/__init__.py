@@ -9,8 +9,8 @@ time and randomness as arguments.
                   lines (printable ones):  invite  voucher_line
     directory     paths  keys  settings (each, with its range)  config (where it came from)  founders
     being asked   control (the socket)  methods (what can be asked)  handlers (the answers);  of each subject
-                  its own, `…_methods` and `…_handlers`: blob collect escrow harvest identity stake watching
-                  workflow;  fleet  fleet_methods
+                  its own, `…_methods` and `…_handlers`: blob collect escrow fleet harvest identity stake
+                  watching workflow;  fleet (what this device tells of itself)
     the ledger    replica_thread  exchange (events)  validating (votes)  tempo  seats (who decides)
                   own_head  said  outbox (what we said, and who has it)  accuser (faults of others)
                   fast_start  acquaintances  export  pruning  room (on the disk)

@@ -159,7 +159,7 @@ class Accuser:
         self._ready = trio.Semaphore(0)
         self._said: dict[Cid, Waiting] = {}  # by our event that says it, until that is final
         self._fewer = Pulse()  # beats when some of those became final
-        self._crowded: set[Sort] = set()  # sorts of which something found no place since they were empty
+        self._crowded: set[Sort] = set()  # sorts of which something found no place since we looked
         self.counts: Counter[str] = Counter()
 
     # -- what was found -------------------------------------------------------------------------------------

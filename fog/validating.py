@@ -40,7 +40,8 @@ LOOK_S: Final = 0.25
 """How often a node without news looks whether a deadline has passed."""
 
 WORDS_AT_ONCE: Final = 64
-"""Messages of the vote topic that are heard in one turn, when so many wait because our disk is slow."""
+"""Messages of the vote topic that are taken at once, when so many wait because our disk is slow; those of one
+peer are heard in one turn."""
 
 ASK_GAP_S: Final = 0.3
 """Between two questions for votes: an answer is at most half a MiB."""
@@ -100,8 +101,12 @@ class Validating:
         verdicts = iter(await self._take([message for words in some for message in words.said], peer))
         for words in some:
             of_these = [next(verdicts) for _ in words.said]
-            if None not in of_these and any(of_these):
-                await self._exchange.announcer.relay(words)
+            if None not in of_these:
+                if any(of_these):
+                    await self._exchange.announcer.relay(words)
+            elif news := [one for one, is_news in zip(words.said, of_these, strict=True) if is_news]:
+                # Without what was not looked at: somebody might find it wrong, and blame us.
+                await self._exchange.announcer.announce_votes(news, self._ledger.clock())
 
     async def _take(self, said: Sequence[bytes], peer: str, *, is_live: bool = True) -> list[bool | None]:
         """Of each whether it was news; None when it was wrong, or not looked at."""

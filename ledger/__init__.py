@@ -8,8 +8,8 @@ DAG, cuts and their canonical order, finality votes, Merkle trees, the SQL store
     bytes        canonical  alphabet  types  cid  blob  errors
     signatures   signing  zip215  verifying
     events       event  header_grammar  summary  authorship  genesis
-                 admission  dag  pending  heads        from bytes to an event that stands
-                 allowance  forks  rivals  warrants  evidence  found        proofs of what somebody did wrong
+                 admission  allowance  dag  pending  heads    from bytes to an event that stands
+                 forks  rivals  warrants  evidence  found        proofs of what somebody did wrong
     order        order  cut  execution  checkpoint     from events to one sequence, receipts and roots
                  state  state_parts  merkle_map  validators
     finality     vote_rule  simplex  slots  voter_actions        what a validator says; pure

@@ -64,8 +64,9 @@ WARRANTS_MAX: Final = 8
 """Made of the lies in one call: a peer that sends one is dropped, so more are of no use."""
 
 RIVALS_PER_LANE_MAX: Final = 64
-"""Rivals kept of a forked lane; more only if what waits refers to them. What those left out prove is told all
-the same: which of them costs somebody a bond, only the rules know."""
+"""Rivals kept of a forked lane; more only if what waits refers to them, or a leader would have them ordered
+(`ledger.allowance`). What those left out prove is told all the same: which of them costs somebody a bond,
+only the rules know."""
 
 TIPS_MAX: Final = 256
 """Tips remembered, to be named as parents of our own events."""

@@ -8,7 +8,8 @@ slots that follow.
 
 Knows the ids that were asked for, and sizes. Does not know why an event found no room.
 
-What must always hold: for one slot at most EVENTS_MAX events, BYTES_MAX bytes, come in beyond the limits.
+What must always hold: for one slot at most EVENTS_MAX events, BYTES_MAX bytes, come in beyond the limits. Of
+those that wait for others only the number counts here, and the bounds of all in `ledger.pending`.
 """
 
 from __future__ import annotations

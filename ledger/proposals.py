@@ -23,7 +23,8 @@ PROPOSALS_PER_SLOT_MAX: Final = 2
 """An honest leader makes one; a second proves it a liar and may be the one that others notarize."""
 
 PROPOSALS_MAX: Final = 4 * DEPTH_MAX
-"""Kept with their executed states, before those of slots that ended without a notarization are forgotten."""
+"""Kept with their executed states, before those of slots that ended without a notarization are forgotten,
+but for the bodies of those that we notarized ourselves."""
 
 
 class Proposals:
@@ -79,12 +80,13 @@ class Proposals:
         self._kept.clear()
         self._taken.clear()
 
-    def tidy(self, is_of_use: Callable[[int, Cid], bool]) -> set[Cid] | None:
-        """Make room if there are too many; the ids that are kept then. What is needed again, others have."""
+    def tidy(self, is_of_use: Callable[[int, Cid], bool]) -> set[tuple[int, Cid]] | None:
+        """Make room if there are too many; the (slot, id)s that are kept then. What is needed again, others
+        have."""
         if len(self._kept) <= PROPOSALS_MAX:
             return None
         self._kept = {(slot, id): one for (slot, id), one in self._kept.items() if is_of_use(slot, id)}
-        return {id for _, id in self._kept}
+        return set(self._kept)
 
     def __repr__(self) -> str:
         return f"<Proposals {len(self._kept)}>"

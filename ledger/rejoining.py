@@ -61,7 +61,7 @@ from ledger.finality import Last
 from ledger.signing import SigningKey
 from ledger.simplex import Voter
 from ledger.voter_actions import Action
-from ledger.votes import Certificate, Phase, SignedVote
+from ledger.votes import Certificate, SignedVote
 
 NEVER: Final = (2**63, 0)
 """A place that no epoch reaches: we abstain from everything."""
@@ -123,15 +123,13 @@ class Rejoining:
             return True
         assert self._key is not None
         me = self._key.public
-        shown, final = (self.voter.epoch, self.voter.slot - 1), (self.voter.epoch, self.voter.base)
+        shown = self.voter.epoch, self.voter.slot - 1
         forgotten: list[SignedVote] = []
         certificates: list[Certificate] = []
         for message in chain.from_iterable(map(self._readable, answers.values())):
             if isinstance(message, Certificate):
                 certificates.append(message)
                 shown = max(shown, message.place)
-                if message.phase == Phase.FINALIZE:
-                    final = max(final, message.place)
             said = message.ballots() if isinstance(message, Certificate) else (message,)
             forgotten += [one for one in said if self._is_forgotten(one)]
         ahead = {key for key, messages in answers.items() if any(map(self._is_ahead, messages))}
@@ -153,7 +151,7 @@ class Rejoining:
         if is_lost and not all(map(partial(self._are_enough, others), {self.voter.epoch, shown[0]})):
             return False
         self._abstains_through = NOWHERE
-        self._abstain(max(final, shown, *self.left))
+        self._abstain(max(shown, *self.left))
         self._shown = [one for one in certificates if one.place == shown]
         self._take_up_shown(self.voter)
         return True

@@ -313,7 +313,9 @@ class Replica(Memory):
         """What came of it; what is to be sent is on the disk when the caller's block ends."""
         voting = self._voting
         missing = list(voting.judging.missing)
-        if missing:
+        if missing and voting.voter.unsettled is not None:
+            missing = self._lacking(missing, now)  # a quorum ordered them
+        elif missing:
             missing = self._admission.make_room(missing, (voting.voter.epoch, voting.voter.slot))
         forks, warrants = self._found.take()
         reaction = Reaction(

@@ -230,7 +230,7 @@ class Voter:
         return known is not None and known.checkpoint == checkpoint
 
     def has_notarized(self, slot: int, checkpoint: Cid) -> bool:
-        """Whether we said so, and the slot is not decided: with our word a quorum may still come together."""
+        """Whether we said so: with our word a quorum may still come together."""
         at = self._slots.get(slot)
         return at is not None and at.notarized == checkpoint
 

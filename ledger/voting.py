@@ -197,13 +197,13 @@ class Voting(Rejoining):
         What we notarized ourselves is kept: a liar may complete the quorum later, and be the only other who
         has it. Like certificates that has no bound but that each slot takes a quorum and its patience.
         """
-        kept = self._proposals.tidy(self._is_of_use)
-        if kept is not None:
-            self.candidates.keep(kept)
-
-    def _is_of_use(self, slot: int, id: Cid) -> bool:
         voter = self.voter
-        return slot >= voter.slot or voter.is_notarized(slot, id) or voter.has_notarized(slot, id)
+        kept = self._proposals.tidy(lambda *at: self._is_in_play(*at) or voter.has_notarized(*at))
+        if kept is not None:  # what came of executing the others is not: it can be executed again
+            self.candidates.keep({id for slot, id in kept if self._is_in_play(slot, id)})
+
+    def _is_in_play(self, slot: int, id: Cid) -> bool:
+        return slot >= self.voter.slot or self.voter.is_notarized(slot, id)
 
     def _settle(self, now: int, commit: Commit) -> bool:
         """Do what is to be done, until nothing more becomes final; whether something did."""

@@ -98,7 +98,7 @@ def router(asker: Asker) -> APIRouter:
         if not proof:
             return whole
         found = await asker.receipt_proof(id)
-        if found is None:
+        if found is None or answer.value is None:
             raise NotHere(f"{event} is not final yet, so nothing proves it; try again when it is")
         return whole | {"proof": shown(found)}
 

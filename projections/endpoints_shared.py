@@ -110,7 +110,8 @@ def _money(routes: APIRouter, asker: Asker) -> None:
     async def escrow(escrow: CidPath, proof: WithProof = False) -> Any:
         """One escrow; its id is that of the event that opened it.
 
-        One that ended has left the state, and its proof says so.
+        One that ended has left the state: its proof says that it is not there, and of the answer nothing
+        (`fog proof check` refuses it).
         """
         id = Cid.parse(escrow)
         return await answered(
@@ -141,7 +142,8 @@ def _work(routes: APIRouter, asker: Asker) -> None:
     async def job(job: CidPath, proof: WithProof = False) -> Any:
         """One job; its id is that of the event that submitted it.
 
-        A job that is over has left the state, and its proof says so; what became of it is in the receipts.
+        A job that is over has left the state: its proof says that it is not there, and of the answer nothing.
+        What became of it is in the receipts.
         """
         id = Cid.parse(job)
         rows = [(JOB.name, id), (TALLY.name, id)]

@@ -233,7 +233,7 @@ def _rows(
     for row in given.rows:
         check_row(row, checkpoint)
     if not given.rows:
-        raise RemoteError("it proves nothing", code="bad_proof")
+        raise RemoteError("nothing is proven beside it", code="unproven")
     if "items" in answer:
         where = "items"
         parts = [(item, [row]) for item, row in zip_longest(_list(answer["items"]), given.rows)]

@@ -263,15 +263,16 @@ class Node:
 
     def _take(self, topic: str, message: bytes, source: int) -> None:
         try:
-            passes = (
-                self._hear_events(message, source) if topic == EVENTS else self.voice.hear(message, source)
-            )
+            if topic == EVENTS:
+                passed = [message] if self._hear_events(message, source) else []
+            else:
+                passed = self.voice.hear(message, source)
         except RemoteError as error:
             self.blame(source, error.code)
             return
-        if passes:
+        for one in passed:
             others = [node for node in self.ground.nodes if node.index not in (self.index, source)]
-            self.ground.gossip(self, topic, message, self._draw.sample(others, min(RELAYS, len(others))))
+            self.ground.gossip(self, topic, one, self._draw.sample(others, min(RELAYS, len(others))))
 
     def _hear_events(self, message: bytes, source: int) -> bool:
         result = self.ingest(decode_events(message), source)

@@ -76,7 +76,7 @@ class Observer:
         self.open: dict[Cid, None] = {}  # those of `valid` that are not final
         self._statements: dict[tuple[bytes, int, int], Cid] = {}
         self._ends: dict[tuple[bytes, int], int] = {}  # lane -> the last place that its people spoke at
-        self._lost: dict[int, dict[tuple[bytes, int], int]] = {}  # node -> `_ends` when its disk was replaced
+        self._lost: dict[int, dict[tuple[bytes, int], int]] = {}  # node -> its ends when it lost its disk
         self._copied: dict[int, Spot] = {}  # node -> where it had voted when its disk became an older copy
         self._kept: dict[int, int] = {}  # node -> height that its disk holds for sure
         self._foretold: dict[int, Cid] = {}  # heights that so far only somebody has who began from one
@@ -102,7 +102,10 @@ class Observer:
         if copied:
             self._copied[node.index] = self.votes.last(key)
         self._kept[node.index] = 0
-        self._lost[node.index] = {lane: seq for lane, seq in self._ends.items() if lane[0] == key}
+        ends = {lane: seq for lane, (seq, _) in node.replica.heads.items() if lane[0] == key}
+        for lane in [lane for lane in self._ends if lane[0] == key]:  # beside what was durable and not said
+            ends[lane] = max(self._ends[lane], ends.get(lane, 0))
+        self._lost[node.index] = ends
 
     def has_lost(self, node: Node) -> bool:
         """Whether its disk was ever replaced."""

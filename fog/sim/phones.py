@@ -71,9 +71,11 @@ class Phone:
 
     def buy(self) -> None:
         """Again and again, until its owner's node can say so."""
-        guardians = self._draw.sample(self._others(), GUARDIANS) if self._draw.randrange(3) == 0 else []
+        others = self._others()
+        known = self._draw.sample(others, min(GUARDIANS, len(others)))
+        guardians = known if self._draw.randrange(3) == 0 else []
         names = tuple(sorted(node.key.public for node in guardians))
-        payload = IdentityGuard(names, GUARDIANS) if names else IdentityDelegate(self.pen.key.public)
+        payload = IdentityGuard(names, len(names)) if names else IdentityDelegate(self.pen.key.public)
         if self.owner.append(payload) is None:
             self._later(self.buy)
             return

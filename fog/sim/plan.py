@@ -96,9 +96,10 @@ WEATHERS: Final[Sequence[Weather]] = (
 
 
 def hours_text(run_ms: int) -> str:
-    """Hours as a decimal number of six places, which the command reads as these ms again."""
+    """Hours as a decimal number of six places. Of ms that the command read, it reads the same again."""
     whole, rest = divmod(run_ms, HOUR_MS)
     if not rest:
         return str(whole)
     millionths = -(-rest * 10**6 // HOUR_MS)  # up: whoever reads it rounds down
+    assert millionths < 10**6, f"no six places say {run_ms} ms"
     return f"{whole}.{millionths:06d}".rstrip("0")

@@ -14,7 +14,7 @@ Knows proposals of honest nodes, and what they had when they made them. Decides 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from ledger import votes
@@ -71,7 +71,7 @@ class Promptness:
         unordered = node.replica._admission.unordered
         left = tuple(id for id in open_events if id in unordered and id not in candidate.taken)
         self._left[id] = left, len(unordered) // TIPS_MAX
-        if left and not _was_full(unordered, candidate.taken):
+        if left and not _was_full(unordered, candidate.cut.order):
             return f"node {node.index} leaves {left[0]} out of height {candidate.checkpoint.height}"
         return None
 
@@ -103,9 +103,10 @@ class Promptness:
         return sum(self._slots.values())
 
 
-def _was_full(unordered: Mapping[Cid, Shape], taken: Container[Cid]) -> bool:
+def _was_full(unordered: Mapping[Cid, Shape], cut: Iterable[Cid]) -> bool:
     """Whether this cut had as many tips as it may at any time while it was put together, first come first
     served: who comes then is left out, also if a later event covers some of them."""
+    taken = set(cut)
     tips: set[Cid] = set()
     for id, node in unordered.items():
         if id in taken:

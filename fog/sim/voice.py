@@ -55,22 +55,27 @@ class Voice:
 
     # -- what others say
 
-    def hear(self, message: bytes, source: int) -> bool:
-        """One gossip message; whether it is worth passing on. Raises RemoteError, Diverged."""
-        return self._take_all(decode_votes(message), source)
+    def hear(self, message: bytes, source: int) -> list[bytes]:
+        """One gossip message; what of it is worth passing on. Raises RemoteError, Diverged."""
+        said = decode_votes(message)
+        found = self._take_all(said, source)
+        if len(found) == len(said) and None not in found:
+            return [message] if any(found) else []
+        news = [one for one, is_news in zip(said, found, strict=False) if is_news]
+        return list(encode_votes(news, self._node.now))
 
-    def _take_all(self, said: Sequence[bytes], source: int) -> bool:
-        """Whether there was news in it, and nothing wrong or not looked at. Each has its own turn, as if it
-        came alone: more can go wrong between two turns than within one."""
+    def _take_all(self, said: Sequence[bytes], source: int) -> list[bool | None]:
+        """What was found of each, as far as the first that is wrong. Each has its own turn, as if it came
+        alone: more can go wrong between two turns than within one."""
         node, found = self._node, list[bool | None]()
         for message in said:
             [verdict], reaction = node.write(self._replica.hear_all, [message], now=node.now)
             self._react(reaction, source)
             if isinstance(verdict, RemoteError):
                 node.blame(source, verdict.code)
-                return False
+                break
             found.append(verdict)
-        return None not in found and True in found
+        return found
 
     # -- what time brings
 

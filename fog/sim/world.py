@@ -83,7 +83,13 @@ class Report:
         }
 
 
-EXCUSES: Final = ("copy_contradicts", "damage_found", "halted_by_loss", "lane_forked_after_loss")
+EXCUSES: Final = (
+    "copy_contradicts",
+    "damage_blamed",
+    "damage_found",
+    "halted_by_loss",
+    "lane_forked_after_loss",
+)
 """Counts of what an invariant let pass, because of what befell a disk."""
 
 
