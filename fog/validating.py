@@ -1,7 +1,7 @@
 """Votes between the network and the ledger: what others say is heard, what the ledger says is told.
 
-    hear     gossip -> replica.hear_all -> passed on if there was news in it, and nothing that is not known
-             to be good: whoever passes on a word that it did not look at is blamed by who does
+    hear     gossip -> replica.hear_all -> the news in it is passed on, and nothing that is not known to be
+             good: whoever passes on a word that it did not look at is blamed by who does
     step     replica.step, when something arrived, when it asked to be called, and now and then
     ask      certificates or proposals that are missing here, from one peer after another
     rejoin   after a start, what others hold of our votes, before we cast the first
@@ -40,8 +40,7 @@ LOOK_S: Final = 0.25
 """How often a node without news looks whether a deadline has passed."""
 
 WORDS_AT_ONCE: Final = 64
-"""Messages of the vote topic that are taken at once, when so many wait because our disk is slow; those of one
-peer are heard in one turn."""
+"""Messages of the vote topic that are heard in one turn, when so many wait because our disk is slow."""
 
 ASK_GAP_S: Final = 0.3
 """Between two questions for votes: an answer is at most half a MiB."""
@@ -92,37 +91,38 @@ class Validating:
 
     async def _hear(self) -> None:
         async with aclosing(self._exchange.announcer.votes.some(WORDS_AT_ONCE)) as votes:
-            async for some in votes:
-                for peer, of_peer in _by_peer(some).items():
-                    if not self._host.is_banned(peer):
-                        await self._hear_of(peer, of_peer)
+            async for come in votes:
+                some = [words for words in come if not self._host.is_banned(words.peer)]
+                said = [(message, words.peer) for words in some for message in words.said]
+                verdicts = iter(await self._take(said) if said else ())
+                for words in some:
+                    await self._pass_on(words, [next(verdicts) for _ in words.said])
 
-    async def _hear_of(self, peer: str, some: Sequence[Words]) -> None:
-        verdicts = iter(await self._take([message for words in some for message in words.said], peer))
-        for words in some:
-            of_these = [next(verdicts) for _ in words.said]
-            if None not in of_these:
-                if any(of_these):
-                    await self._exchange.announcer.relay(words)
-            elif news := [one for one, is_news in zip(words.said, of_these, strict=True) if is_news]:
-                # Without what was not looked at: somebody might find it wrong, and blame us.
-                await self._exchange.announcer.announce_votes(news, self._ledger.clock())
+    async def _pass_on(self, words: Words, verdicts: Sequence[bool | None]) -> None:
+        """What was not looked at is left out: somebody might find it wrong, and blame us."""
+        announcer = self._exchange.announcer
+        if None not in verdicts:
+            if any(verdicts):
+                await announcer.relay(words)
+        elif news := [one for one, is_news in zip(words.said, verdicts, strict=True) if is_news]:
+            await announcer.announce_votes(news, self._ledger.clock())
 
-    async def _take(self, said: Sequence[bytes], peer: str, *, is_live: bool = True) -> list[bool | None]:
-        """Of each whether it was news; None when it was wrong, or not looked at."""
+    async def _take(self, said: Sequence[tuple[bytes, str]], *, is_live: bool = True) -> list[bool | None]:
+        """(message, peer) of each -> whether it was news; None when it was wrong, or not looked at."""
         ledger = self._ledger
+        messages, peers = [message for message, _ in said], [peer for _, peer in said]
         verdicts, reaction = await ledger.write(
-            ledger.replica.hear_all, said, now=ledger.clock(), is_live=is_live
+            ledger.replica.hear_all, messages, now=ledger.clock(), sources=peers, is_live=is_live
         )
         found: list[bool | None] = []
-        for verdict in verdicts:
+        for peer, verdict in zip(peers, verdicts, strict=True):
             if isinstance(verdict, RemoteError):
                 log.info("a vote from %s: %s (%s)", peer, verdict, verdict.code)
                 self._host.blame(peer, verdict.code)
                 found.append(None)
             else:
                 found.append(verdict)
-        await self._react(reaction, peer)
+        await self._react(reaction, peers[-1])
         return found
 
     # -- what time brings --------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ class Validating:
                 (epoch, slot), self._wanted = self._wanted, None
                 ballots = await self._ballots_of(peer, epoch, slot)
                 if ballots:
-                    await self._take(ballots, peer, is_live=False)
+                    await self._take([(ballot, peer) for ballot in ballots], is_live=False)
             await trio.sleep(ASK_GAP_S)
 
     async def _ballots_of(self, peer: str, epoch: int, slot: int) -> Sequence[bytes]:
@@ -217,11 +217,3 @@ class Validating:
                 answers[key] = await self._exchange.sync.ask_votes(peer, 0, 0)
             except RemoteError as error:
                 log.info("asked %s what it knows of our votes: %s", peer, error)
-
-
-def _by_peer(some: Sequence[Words]) -> dict[str, list[Words]]:
-    """What each peer sent, in the order it came."""
-    found: dict[str, list[Words]] = {}
-    for words in some:
-        found.setdefault(words.peer, []).append(words)
-    return found

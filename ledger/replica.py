@@ -186,20 +186,23 @@ class Replica(Memory):
         return reaction
 
     def hear_all(
-        self, messages: Sequence[bytes], *, now: int, is_live: bool = True
+        self, messages: Sequence[bytes], *, now: int, sources: Sequence[str] = (), is_live: bool = True
     ) -> tuple[list[bool | RemoteError | None], Reaction]:
-        """`hear` for many of one peer at once, made durable together. For each what is wrong, or whether it
-        was news; None if it was not looked at whole. After a wrong one nothing is: that somebody did not sign
-        a vote is found by our own slow check, so whoever sends one has had its turn."""
+        """`hear` for many at once, made durable together. For each what is wrong, or whether it was news;
+        None if it was not looked at whole. `sources` says of each whose it is, else all are one peer's. After
+        a wrong one nothing more of that peer is looked at: that somebody did not sign a vote is found by our
+        own slow check, so whoever sends one has had its turn.
+        """
         verdicts: list[bool | RemoteError | None] = []
+        wrong: set[str] = set()
         with self._serving(), self._voting_writes():
-            for message in messages:
+            for message, source in zip(messages, sources or [""] * len(messages), strict=True):
                 try:
-                    verdicts.append(self._voting.hear(message, now, is_live=is_live))
+                    is_news = None if source in wrong else self._voting.hear(message, now, is_live=is_live)
+                    verdicts.append(is_news)
                 except RemoteError as error:
                     verdicts.append(error)
-                    break
-            verdicts += [None] * (len(messages) - len(verdicts))
+                    wrong.add(source)
             if True in verdicts and not is_live:
                 self._voting.ask_on()
             self._drive(now)

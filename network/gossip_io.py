@@ -70,8 +70,7 @@ class Incoming(Generic[Item]):
         return self._read(peer, message)
 
     async def some(self, most: int) -> AsyncGenerator[list[Item], None]:
-        """The same, as many at once as are there: of each peer one turn at the disk serves all that
-        came meanwhile."""
+        """The same, as many at once as are there: one turn at the disk serves all that came meanwhile."""
         async for item in self:
             yield [item, *(self._read(*one) for one in self._topic.waiting(most - 1))]
 

@@ -1,6 +1,6 @@
 """How a node speaks of finality: what `fog.validating` does, without waiting.
 
-    hear      gossip -> replica.hear_all -> passed on if there was news in it, and nothing wrong or unread
+    hear      gossip -> replica.hear_all -> the news in it is passed on, and nothing wrong or unread
     step      replica.step, when something arrived, when it asked to be called, and now and then
     ask       certificates or proposals that are missing here, from one peer after another
     rejoin    after a start, what others hold of our votes, before we cast the first

@@ -66,6 +66,16 @@ def test_after_one_word_that_nobody_signed_the_rest_of_a_peer_s_turn_is_not_look
     assert node.hear_all([later.encode()], now=council.now)[0] == [True]
 
 
+def test_what_others_said_is_looked_at_in_the_same_turn():
+    council = Council(4)
+    council.run(1_500)
+    node = council.nodes["v0"]
+    slot = open_slot(node) + 1
+    good, bad = word(node, "v1", slot).encode(), [one.encode() for one in junk(node, "v3", slot)][:2]
+    verdicts, _ = node.hear_all([*bad, good], now=council.now, sources=["liar", "liar", "peer"])
+    assert codes(verdicts) == ["bad_vote", None, True]
+
+
 def test_an_answer_of_junk_is_not_read_to_its_end_by_who_comes_back():
     """Votes of ours that we did not sign, half a MiB of them from everybody who is there: 5 s each."""
     council = Council(4)
