@@ -105,7 +105,8 @@ def test_a_sweep_and_its_steps_go_on_after_their_submitter_was_killed_twice(
     table = (results / "throw/points.csv").read_text().splitlines()
     assert (table[0], table[6]) == ("point,darts,series", "5,400000,2")
     assert darts == [200_000] * 4 + [400_000] * 4 + [800_000] * 4, "points come in the order of writing"
-    assert len({hits / thrown for hits, thrown in counts}) == POINTS, "each run has its own randomness"
+    # Two that have theirs may hit equally often: of 100 sweeps in one or two.
+    assert len({hits / thrown for hits, thrown in counts}) > POINTS - 3, "each run has its own randomness"
     found = re.match(
         r"pi = (\S+) \+- (\S+), from (\d+) darts in (\d+) runs", (results / "add/0.out").read_text()
     )
