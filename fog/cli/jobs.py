@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -378,13 +377,14 @@ def _now(news: JobProgress) -> str:
 
 def job_name(text: str) -> JobName:
     """Raises UsageError (`bad_job`)."""
-    if not re.fullmatch(r"[a-z2-7]{6,59}", text):
+    try:
+        return methods.shape(JobName, {"job": text})
+    except UsageError as error:
         raise UsageError(
             f"{text!r} is no id of a job or workflow, nor the end of one",
             code="bad_job",
             next_step="`fog job list` shows them; at least the last 6 characters",
-        )
-    return JobName(job=text)
+        ) from error
 
 
 def _job_text(line: JobLine) -> str:

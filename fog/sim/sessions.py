@@ -241,7 +241,7 @@ def _part(store: Store, by: bytes, lane: int, first: int, last: int, bytes_max: 
 
 
 def ask_votes(
-    asker: Node, peer: Node, epoch: int, slot: int, then: Callable[[Sequence[bytes]], None]
+    asker: Node, peer: Node, epoch: int, slot: int, then: Callable[[Sequence[bytes]], object]
 ) -> None:
     """What a peer holds of open slots, if question and answer both arrive in these lives of theirs."""
     links, lives = asker.ground.links, (asker.life, peer.life)

@@ -119,7 +119,7 @@ class Voice:
             self._is_asking = True
             (epoch, slot), self._wanted = self._wanted, None
             peer = self._next_peer().facing(self._node)
-            ask_votes(self._node, peer, epoch, slot, lambda said: self._take_answer(said, peer.index))
+            ask_votes(self._node, peer, epoch, slot, lambda said: self._take_all(said, peer.index))
             self._node.later(ASK_GAP_MS, self._ask_again)
 
     def _ask_again(self) -> None:
@@ -135,9 +135,6 @@ class Voice:
             if peer.index != self._node.index and self._node.asks(peer):
                 return peer
         return nodes[self._node.somebody()]
-
-    def _take_answer(self, said: Sequence[bytes], source: int) -> None:
-        self._take_all(said, source)
 
     # -- after a start
 

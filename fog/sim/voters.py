@@ -43,7 +43,7 @@ class VoteLog:
         for signed in self._votes(message):
             rival = self._note(signed)
             if rival is not None and signed.by == by:
-                wrong = Contradiction(signed.vote.place[:2], f"signed {rival} and {signed}")
+                wrong = Contradiction(signed.vote.place, f"signed {rival} and {signed}")
         return wrong
 
     def _note(self, signed: SignedVote) -> SignedVote | None:

@@ -76,13 +76,19 @@ def test_what_others_said_is_looked_at_in_the_same_turn():
     assert codes(verdicts) == ["bad_vote", None, True]
 
 
-def test_an_answer_of_junk_is_not_read_to_its_end_by_who_comes_back():
-    """Votes of ours that we did not sign, half a MiB of them from everybody who is there: 5 s each."""
+def came_back() -> Council:
+    """Of four, v3 has just started again, and was not answered yet."""
     council = Council(4)
     decide(council, Author(council.genesis, "alice"))
     council.run(3_000)
     council.stop("v3")
     council.start("v3")
+    return council
+
+
+def test_an_answer_of_junk_is_not_read_to_its_end_by_who_comes_back():
+    """Votes of ours that we did not sign, half a MiB of them from everybody who is there: 5 s each."""
+    council = came_back()
     node = council.nodes["v3"]
     slot = open_slot(council.nodes["v0"])
     answers = said_by(council, "v0", "v1", "v2")
@@ -97,11 +103,7 @@ def test_an_answer_of_junk_is_not_read_to_its_end_by_who_comes_back():
 
 
 def test_a_line_of_ours_in_a_later_epoch_is_looked_at_once_in_an_answer():
-    council = Council(4)
-    decide(council, Author(council.genesis, "alice"))
-    council.run(3_000)
-    council.stop("v3")
-    council.start("v3")
+    council = came_back()
     node = council.nodes["v3"]
     sig = word(node, "v3", 1).sig
     lies = []

@@ -16,6 +16,7 @@ from ledger.cid import Cid
 from ledger.database import writing
 from ledger.errors import StoreCorrupt, UsageError
 from ledger.execution import Context, Receipt
+from ledger.genesis import Genesis
 from ledger.pace import Pace
 from ledger.proposals import Proposals
 from ledger.replica import Replica
@@ -250,14 +251,19 @@ def test_who_may_have_seen_an_epoch_end_leaves_the_first_slots_of_the_next():
     assert not council.faults
 
 
-def test_however_much_there_is_to_tell_the_last_certificate_is_told():
-    """It says how far whoever answers has come; all of them are too many for one answer."""
-    genesis, names = council_genesis(4), ("v0", "v1", "v2")
+def skipped(genesis: Genesis, slots: int) -> Voter:
+    """Who knows that the first so many slots ended with nothing."""
     voter = Voter(genesis.net, 0, ValidatorSet.of(genesis.validators), None, None, Pace())
-    slots = 1_200
     for slot in range(1, slots + 1):
         word = Vote(genesis.net, 0, slot, Phase.SKIP, None, START)
-        voter.certified(Certificate.of([SignedVote.make(key_of(name), word) for name in names]))
+        voter.certified(Certificate.of([SignedVote.make(key_of(name), word) for name in ("v0", "v1", "v2")]))
+    return voter
+
+
+def test_however_much_there_is_to_tell_the_last_certificate_is_told():
+    """It says how far whoever answers has come; all of them are too many for one answer."""
+    genesis, slots = council_genesis(4), 1_200
+    voter = skipped(genesis, slots)
     told = retelling.answer(voter, Proposals(), None, 0, 0)
     said = [parse_message(data, net=genesis.net) for data in told]
     assert sum(map(len, told)) < retelling.BALLOTS_BYTES_MAX
@@ -267,12 +273,8 @@ def test_however_much_there_is_to_tell_the_last_certificate_is_told():
 
 def test_however_much_there_is_to_tell_who_comes_back_is_told_of_its_vote_in_the_open_slot():
     """Nothing was final for 1,200 slots; and somebody filled later ones with votes that decide nothing."""
-    genesis, names = council_genesis(4), ("v0", "v1", "v2")
-    voter = Voter(genesis.net, 0, ValidatorSet.of(genesis.validators), None, None, Pace())
-    slots = 1_200
-    for slot in range(1, slots + 1):
-        word = Vote(genesis.net, 0, slot, Phase.SKIP, None, START)
-        voter.certified(Certificate.of([SignedVote.make(key_of(name), word) for name in names]))
+    genesis, slots = council_genesis(4), 1_200
+    voter = skipped(genesis, slots)
 
     def skip(name: str, slot: int) -> bytes:
         signed = SignedVote.make(key_of(name), Vote(genesis.net, 0, slot, Phase.SKIP, None, START))
