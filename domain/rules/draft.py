@@ -21,6 +21,7 @@ from domain.rules.records import ONLY, PARAMS, POTS, SUPPLY, Supply, Table
 from ledger.cid import Cid
 from ledger.execution import Context
 from ledger.state import State
+from ledger.validators import epoch_of
 
 R = TypeVar("R")
 
@@ -66,6 +67,11 @@ class Draft:
     def time(self) -> int:
         """Ledger time, unix ms."""
         return self.context.time
+
+    @property
+    def epoch(self) -> int:
+        """Of the checkpoint that is being executed."""
+        return epoch_of(self.context.height, self.params.epoch_checkpoints)
 
     # -- rows -----------------------------------------------------------------------------------------------
 

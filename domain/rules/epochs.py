@@ -31,7 +31,6 @@ from ledger.state import State
 from ledger.validators import (
     TABLE,
     ValidatorSet,
-    epoch_of,
     is_last_of_epoch,
     parse_set,
     row_key,
@@ -67,7 +66,7 @@ def ends(state: State, context: Context) -> bool:
 def decide(draft: Draft) -> None:
     """At the end of an epoch: who may vote in the one after the next."""
     params = draft.params
-    epoch = _epoch(draft)
+    epoch = draft.epoch
     before = draft.row(VALIDATORS, row_key(epoch + 1)).stakes
     held = dict(draft.items(BOND))
     jailed = {key for key, bond in held.items() if bond.jailed}
@@ -82,18 +81,14 @@ def decide(draft: Draft) -> None:
 
 def voters(draft: Draft) -> Stakes:
     """Who may vote in the present epoch."""
-    return draft.row(VALIDATORS, row_key(_epoch(draft))).stakes
+    return draft.row(VALIDATORS, row_key(draft.epoch)).stakes
 
 
 def votes_to_come(draft: Draft, account: bytes) -> int:
     """The most stake with which the account may vote in this epoch, or in a later one that is decided."""
-    epoch = _epoch(draft)
+    epoch = draft.epoch
     decided = (draft.get(VALIDATORS, row_key(epoch + ahead)) for ahead in range(AHEAD + 1))
     return max(chosen.stakes.get(account, 0) for chosen in decided if chosen is not None)
-
-
-def _epoch(draft: Draft) -> int:
-    return epoch_of(draft.context.height, draft.params.epoch_checkpoints)
 
 
 def wanted(bonds: Mapping[bytes, Bond], least: int) -> Stakes:

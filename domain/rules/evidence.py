@@ -52,7 +52,6 @@ from ledger.errors import RemoteError
 from ledger.event import Header
 from ledger.evidence import VoteFault, check_vote_fault
 from ledger.state import State
-from ledger.validators import epoch_of
 
 PPM: Final = 1_000_000
 CORRELATION: Final = 3
@@ -89,7 +88,7 @@ def votes(draft: Draft, order: EvidenceVotes) -> None:
     offence = vote_offence(fault.by, fault.one.vote.epoch)
     _require_new(draft, OFFENCE, offence)
     _require_stake(draft, fault.by, fault.by)
-    if fault.one.vote.epoch > _present(draft):
+    if fault.one.vote.epoch > draft.epoch:
         # Else somebody with a small bond could be punished now for what it does later with a great one.
         raise Refused("bad_evidence", "the votes are of an epoch that has not begun")
     with _looking(draft, 2, fault.by, otherwise=f"the votes prove no fault of {fault.by.hex()}"):
@@ -242,7 +241,7 @@ def _punish(draft: Draft, offender: bytes, offence: effects.Offence, *, jail: bo
     stake = before.at_stake
     if not stake:
         return
-    params, epoch = draft.params, _present(draft)
+    params, epoch = draft.params, draft.epoch
     guilt = draft.get(GUILT, ONLY) or Guilt()
     if guilt.epoch != epoch:
         guilt = Guilt(epoch)
@@ -261,11 +260,6 @@ def _punish(draft: Draft, offender: bytes, offence: effects.Offence, *, jail: bo
     move(draft, draft.author, bounty, 0)
     draft.moved["burned"] += amount - bounty
     draft.tell(Slashed(offender, offence, draft.author, amount, bounty, amount * PPM // stake))
-
-
-def _present(draft: Draft) -> int:
-    """The epoch of the checkpoint that is being executed."""
-    return epoch_of(draft.context.height, draft.params.epoch_checkpoints)
 
 
 def _less(bond: Bond, amount: int) -> Bond:
