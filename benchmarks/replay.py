@@ -24,7 +24,7 @@ CPU time is that of the process, because the wall clock of a machine that others
 rounds the least, because what others do only adds. Their use of caches slows Python more than it slows the
 reference, so the ratio still falls with the load that is printed.
 
-Prints a table and, last, one line of JSON.
+Prints a table and, last, one line of JSON. Exit code 1 if a rebuilt table differs from the one folded live.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ import json
 import os
 import pstats
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -323,6 +324,11 @@ def summary(
     }
 
 
+def exit_code(found: dict[str, Any]) -> int:
+    """Speed is told, not judged: what would be wrong on any machine is a table that differs."""
+    return int(not found["rebuild_equals_live"])
+
+
 def busier(took: Spent) -> float:
     return max(took.cpu, took.others)
 
@@ -365,7 +371,7 @@ def profile(count: int, accounts: int, folder: Path) -> None:
         pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -378,11 +384,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         if given.profile:
             profile(given.events, given.accounts, Path(folder))
-        else:
-            found = run(given.events, given.accounts, given.rounds, Path(folder))
-            print(table(found))
-            print(json.dumps(found))
+            return 0
+        found = run(given.events, given.accounts, given.rounds, Path(folder))
+    print(table(found))
+    print(json.dumps(found))
+    return exit_code(found)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -58,7 +58,8 @@ def simulate(
         return
     first, last = _range(seeds)
     plans = [plan.draw_plan(one, nodes=nodes, run_ms=run_ms) for one in range(first, last + 1)]
-    virtual_ms = cpu_ms = heights = events = 0
+    virtual_ms = cpu_ms = events = 0
+    heights: list[int] = []
     counts: Counter[str] = Counter()
     broken: list[dict[str, Any]] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -68,7 +69,7 @@ def simulate(
             report = outcome.report
             virtual_ms += report.virtual_ms
             cpu_ms += outcome.cpu_ms
-            heights += report.heights
+            heights.append(report.heights)
             events += report.events
             counts.update(report.counts)
             broken += report.plain()["broken"]
@@ -77,16 +78,19 @@ def simulate(
     found: dict[str, Any] = {
         "ok": not broken,
         "seeds": len(plans),
-        "heights": heights,
+        "heights": sum(heights),
+        "heights_least": min(heights),
         "events": events,
         "virtual_hours": virtual_ms // plan.HOUR_MS,
         "cpu_s": cpu_ms // 1_000,
         "hours_per_cpu_minute": campaign.hours_per_minute(virtual_ms, cpu_ms),
+        "runs_by_liars": dict(sorted(Counter(str(len(one.liars)) for one in plans).items())),
         **world.told(counts),
         "broken": broken,
     }
     plain = [f"{name:<22}{value}" for name, value in found.items() if not isinstance(value, dict | list)]
-    session.say(found, *plain, *(f"{name:<22}{_counted(found[name])}" for name in TOLD))
+    told = ("runs_by_liars", *TOLD)
+    session.say(found, *plain, *(f"{name:<22}{_counted(found[name])}" for name in told))
     if broken:
         raise typer.Exit(Exit.FAULT)
 

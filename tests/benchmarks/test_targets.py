@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import finality, finality_sim, sync
+from benchmarks import finality, finality_sim, proofs, replay, sync
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,17 @@ def test_finality_of_four_validators(p50_ms: int, p99_ms: int, missed: list[str]
 def test_finality_in_message_delays() -> None:
     assert list(finality_sim.misses(4.0)) == []
     assert len(list(finality_sim.misses(4.01))) == 1
+
+
+def test_proofs_at_a_million_leaves() -> None:
+    assert list(proofs.misses({"inclusion_hashes_max": 20})) == []
+    assert len(list(proofs.misses({"inclusion_hashes_max": 21}))) == 1
+
+
+def test_a_replay_that_gives_other_tables() -> None:
+    """Its other targets are not met, and it says so in words and numbers."""
+    assert replay.exit_code({"rebuild_equals_live": True}) == 0
+    assert replay.exit_code({"rebuild_equals_live": False}) == 1
 
 
 def row(differences: int, bytes: int, round_trips: int = 1) -> dict[str, Any]:

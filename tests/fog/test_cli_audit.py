@@ -19,6 +19,8 @@ from ledger.genesis import Allocation, Genesis, Validator
 from ledger.replica import Replica
 from ledger.signing import SigningKey
 from ledger.store import Store
+from tests.ledger.forging import MovingRules
+from tests.ledger.test_doctored import CASES, archive_of
 from tests.ledger.world import finalize
 
 ALICE, BOB = SigningKey(bytes(31) + b"a"), SigningKey(bytes(31) + b"b")
@@ -117,3 +119,18 @@ def test_people_are_told_what_where_and_how_far_it_was_true(
     assert "is not a true log" in said
     assert f"true up to height {PAYMENTS}" in said
     assert "exit 5)" in said
+
+
+@pytest.mark.slow
+def test_every_lie_that_its_liars_sign_again_ends_the_command_with_5(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those archives are of a network with rules of its own, in which validators change."""
+    monkeypatch.setattr("domain.rules.FogRules", MovingRules)
+    file = tmp_path / "log.car"
+    file.write_bytes(archive_of("honest"))
+    assert audited(file, capsys)[0] == Exit.OK
+    for case in CASES:
+        file.write_bytes(archive_of(case.name))
+        code, said = audited(file, capsys, "--jobs", "1")
+        assert (code, said["ok"], said["code"]) == (Exit.AUDIT_FAILED, False, case.audit), case.name

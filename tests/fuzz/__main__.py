@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shlex
 import sys
@@ -41,7 +42,7 @@ def main() -> int:
         sys.exit(f"no target {unknown[0]}; there are: {', '.join(TARGETS)}")
     names = options.targets or list(TARGETS)
     whole = sum(TARGETS[name].share for name in names)
-    shares = {name: max(1, round(options.inputs * TARGETS[name].share / whole)) for name in names}
+    shares = {name: math.ceil(options.inputs * TARGETS[name].share / whole) for name in names}
     start = time.time()
     rows = run(shares, options)
     return report.tell(rows, options.out, seed=options.seed, seconds=time.time() - start)

@@ -5,15 +5,14 @@ a second time, as the opening of `ledger.simplex` has it. The liar has signed ev
 whatever is asked. Messages may come in any order, late, or never: a certificate that could be made may be
 seen, or not.
 
-    a block   a number above 0; two in each slot for each parent, which is a block of an earlier slot or
-    genesis a node    the slot it is in, and for each slot what it voted: (voted, notarized, skipped,
-    finalized), with
-              `voted` as a place in VOTED, and 0 for no block
+    a block   a number above 0; two in each slot for each parent: a block of an earlier slot, or genesis
+    a node    the slot it is in, and for each slot what it voted: (voted, notarized, skipped, finalized),
+              with `voted` as a place in VOTED, and 0 for no block
 
 The search is breadth first over all states, where honest nodes are interchangeable. What is looked for:
 
-    safety           a final block and a notarized one of the same or a later slot that does not descend from
-    it accountability   an honest node that said what `ledger.evidence` calls a fault
+    safety           a final block and a notarized one of the same or a later slot, not descended from it
+    accountability   an honest node that said what `ledger.evidence` calls a fault
 
 `Rules` has a field for every rule that a test may break.
 """
@@ -31,6 +30,7 @@ from ledger.votes import Phase
 
 HONEST = 3
 VALIDATORS = 4
+STATES_MAX = 10_000_000  # a search that saw as many was cut short
 
 VOTED = tuple(Voted)
 
@@ -195,7 +195,7 @@ class Model:
 
     # -- looking --------------------------------------------------------------------------------------------
 
-    def search(self, states_max: int = 10_000_000) -> tuple[str | None, int]:
+    def search(self, states_max: int = STATES_MAX) -> tuple[str | None, int]:
         """(the first broken promise, or None; how many states were seen)."""
         seen = {self.start}
         edge = [self.start]

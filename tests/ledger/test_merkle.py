@@ -82,6 +82,11 @@ def test_every_leaf_of_every_size_can_be_proved():
             assert not any(merkle.verify_inclusion(LEAVES[index], i, size, proof, root) for i in others)
 
 
+@given(st.integers(0, 999_999))
+def test_a_leaf_among_a_million_is_proved_by_twenty_hashes(index: int):
+    assert len(merkle.inclusion_plan(index, 1_000_000)) <= 20
+
+
 def test_an_inclusion_proof_breaks_when_anything_in_it_changes():
     """A bit of a hash, a hash too many, a hash too few, another leaf, another root."""
     root, proof = merkle.root(LEAVES), merkle.inclusion_proof(LEAVES, 21)

@@ -8,7 +8,7 @@ import pytest
 
 from ledger.vote_rule import TRANSITIONS, Seen, Voted
 from ledger.votes import Phase
-from tests.ledger.simplex_model import Model, Rules
+from tests.ledger.simplex_model import STATES_MAX, Model, Rules
 
 
 @pytest.mark.slow
@@ -16,7 +16,7 @@ def test_no_run_over_two_slots_breaks_the_vote():
     """Exhaustive: three honest validators, one that signs everything, any order of messages."""
     broken, states = Model(2, Rules()).search()
     assert broken is None
-    assert states > 10_000
+    assert 10_000 < states < STATES_MAX, "the search was cut short"
 
 
 def test_random_runs_over_four_slots_do_not_break_it_either():

@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -47,21 +48,21 @@ class Load:
         self._seed = seed
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
+        self._payers = ThreadPoolExecutor(len(nodes), thread_name_prefix="payer")
+        self._running: list[Future[None]] = []
         self.acknowledged: list[Payment] = []
         self.refused: Counter[str] = Counter()  # by code: mostly nodes that are down
 
     def __enter__(self) -> Self:
         for number, node in enumerate(self._nodes):
-            thread = threading.Thread(target=self._pay, args=(node, number), name=f"load of {node.name}")
-            self._threads.append(thread)
-            thread.start()
+            self._running.append(self._payers.submit(self._pay, node, number))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        self._payers.shutdown()
+        for payer in self._running:
+            payer.result()  # raises what ended it before its time
 
     def _pay(self, node: Node, number: int) -> None:
         chance = random.Random(f"{self._seed} {node.name}")

@@ -167,6 +167,7 @@ def test_two_hundred_kills_under_load_lose_nothing_and_pay_nothing_twice(cluster
                 node.wait_until_up()
     for node in nodes:
         node.wait_until_up()
+    assert len(load.acknowledged) > KILLS, "hardly anybody paid"
     count = load.check(nodes)
     height = assert_same_history(nodes)
     tell(

@@ -39,13 +39,15 @@ def test_no_invariant_breaks(seed: int) -> None:
 
 @pytest.mark.long
 def test_no_invariant_breaks_in_two_thousand_runs() -> None:
-    """Seven nodes, two of which lie; partitions, crashes, clocks wrong by up to an hour, lost disks."""
-    broken = [
-        outcome.report.plain()["broken"]
-        for outcome in campaign([draw_plan(seed) for seed in LONG_SEEDS])
-        if not outcome.report.ok
-    ]
-    assert broken == []
+    """Seven nodes, of which two lie, or one where a disk may come back older; partitions, crashes,
+    lost disks, clocks wrong by up to an hour. All of it happened, and in every run something became final."""
+    reports = [outcome.report for outcome in campaign([draw_plan(seed) for seed in LONG_SEEDS])]
+    assert [report.plain()["broken"] for report in reports if not report.ok] == []
+    assert min(report.heights for report in reports) > 0
+    struck = {name for report in reports for name in report.plain()["faults"]}
+    assert struck >= set(FAULTS)
+    assert sum(len(report.plan.liars) == 2 for report in reports) > len(reports) // 2
+    assert sum(report.counts.get("halted_by_loss", 0) for report in reports) < len(reports) // 10
 
 
 def test_one_seed_is_one_run() -> None:
