@@ -3,7 +3,8 @@
 Knows the bodies of proposals and what was executed of them (`ledger.candidates`); remembers what was wrong,
 and what is missing. Does not know votes, or whether a proposal may be built upon.
 
-What must always hold: a candidate is given out only when executing it here gave the roots that it claims.
+What must always hold: a candidate is given out only when executing it here gave the roots that it claims; and
+what is missing of a proposal alone never counts as ordered.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class Judging:
     def __init__(
         self, candidates: Candidates, admission: Admission, proposals: Proposals, net: Cid, length: int
     ) -> None:
-        self.missing: dict[Cid, None] = {}  # tips that do not stand here
+        self._missing: dict[Cid, None] = {}  # tips of proposals that do not stand here
+        self._ordered: dict[Cid, None] = {}  # those of what a quorum made final
         self.lacks_proposals = False
         self._candidates = candidates
         self._admission = admission
@@ -58,6 +60,21 @@ class Judging:
             self._refused.add(id)
             return None
 
+    def execute_final(self, id: Cid) -> Candidate | None:
+        """As `execute`, of what a quorum made final: and so it ordered what is missing of it."""
+        proposed, self._missing = self._missing, self._ordered
+        try:
+            return self.execute(id)
+        finally:
+            self._missing = proposed
+
+    def take_missing(self) -> tuple[list[Cid], list[Cid]]:
+        """Tips that were missing since this was last asked: those that a quorum ordered, and those that only
+        a leader proposes, whose word is that of one."""
+        ordered, proposed = list(self._ordered), [id for id in self._missing if id not in self._ordered]
+        self._ordered, self._missing = {}, {}
+        return ordered, proposed
+
     def execute(self, id: Cid) -> Candidate | None:
         known = self._candidates.get(id)
         if known is not None:
@@ -74,7 +91,7 @@ class Judging:
         return self.execute_link(checkpoint, found.parent)
 
     def execute_link(self, checkpoint: Checkpoint, shown: bytes) -> Candidate | None:
-        """Execute a checkpoint whose parent is known here; None when events are missing (see `missing`).
+        """Execute a checkpoint whose parent is known here; None when events are missing (see `take_missing`).
 
         Raises RemoteError when it is wrong.
         """
@@ -87,7 +104,7 @@ class Judging:
         # Asked again with every message, as long as events are missing: so what costs least comes first.
         missing = self._still_missing(checkpoint)
         if missing:
-            self.missing.update(dict.fromkeys(missing))
+            self._missing.update(dict.fromkeys(missing))
             return None
         certificate = check_shown(checkpoint, shown, parent, judges, self._length)
         return self._candidates.judge(checkpoint, certificate)

@@ -315,17 +315,16 @@ class Replica(Memory):
     def _reaction(self, now: int, *, is_new: bool) -> Reaction:
         """What came of it; what is to be sent is on the disk when the caller's block ends."""
         voting = self._voting
-        missing = list(voting.judging.missing)
-        if missing and voting.voter.unsettled is not None:
-            missing = self._lacking(missing, now)  # a quorum ordered them
-        elif missing:
-            missing = self._admission.make_room(missing, (voting.voter.epoch, voting.voter.slot))
+        ordered, proposed = voting.judging.take_missing()
+        missing = self._lacking(ordered, now) if ordered else []
+        if proposed:
+            missing += self._admission.make_room(proposed, (voting.voter.epoch, voting.voter.slot))
         forks, warrants = self._found.take()
         reaction = Reaction(
             send=voting.to_send,
             is_new=is_new,
             final=self._moved,
-            missing=tuple(missing),
+            missing=tuple(dict.fromkeys(missing)),
             ask_votes=voting.asks,
             is_behind=voting.is_behind,
             faults=voting.faults,
@@ -334,7 +333,6 @@ class Replica(Memory):
             next=voting.next(now),
         )
         voting.to_send, voting.faults = [], []
-        voting.judging.missing = {}
         voting.asks, voting.is_behind, self._moved = None, False, False
         return reaction
 

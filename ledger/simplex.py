@@ -78,10 +78,11 @@ class Voter:
     # -- what comes in --------------------------------------------------------------------------------------
 
     def hear(self, signed: SignedVote) -> list[Action]:
-        """A genuine vote of a validator of this epoch, our own included."""
+        """A genuine vote of a validator of this epoch. Our own is known again at any distance, or we would
+        take it for one that our disk lost when it comes back."""
         vote = signed.vote
         assert vote.epoch == self.epoch, f"{signed} in epoch {self.epoch}"
-        if not self.is_near(vote.slot):
+        if not self.is_near(vote.slot) and signed.by != self.me:
             return []
         slot, phase = self._at(vote.slot), Phase(vote.phase)
         is_first = (signed.by, phase) not in slot.first

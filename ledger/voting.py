@@ -218,6 +218,8 @@ class Voting(Rejoining):
 
     def _perform(self, action: Action, now: int) -> None:
         match action:
+            case Cast(slot) if slot <= self.voter.abstains_through:
+                pass  # what we said there was heard after this was decided, in the same turn
             case Cast():
                 self._cast(action, now)
             case Propose(slot, parent):
@@ -310,7 +312,7 @@ class Voting(Rejoining):
             self._queue += self.voter.settle(final.slot, final.checkpoint)
             return True
         try:
-            candidate = self.judging.execute(final.checkpoint)
+            candidate = self.judging.execute_final(final.checkpoint)
         except RemoteError as error:
             checkpoint = self.judging.checkpoint_of(final.checkpoint)
             raise Diverged(f"a quorum finalised: {error}", checkpoint, final) from error

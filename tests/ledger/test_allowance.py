@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from ledger.admission import RIVALS_PER_LANE_MAX
 from ledger.allowance import BYTES_MAX
+from ledger.cid import Cid
 from ledger.event import Event
 from ledger.pending import FUTURE_MS_MAX
 from ledger.replica import Replica
-from ledger.votes import Phase
+from ledger.votes import Phase, Proposal
 from tests.ledger.council import Council
-from tests.ledger.test_voting_lies import led_by
+from tests.ledger.test_voting_lies import led_by, vote
 from tests.ledger.world import Author, feed, make_genesis, pay, replica
 
 COUNT = RIVALS_PER_LANE_MAX + 2
@@ -72,6 +74,36 @@ def test_what_is_dated_far_ahead_is_not_voted_for_before_its_time_though_a_leade
     assert not notarizes(other, later - 1)
     assert feed(other, now=later).admitted == [early]
     assert notarizes(other, later)
+
+
+def test_what_a_leader_proposes_beside_a_certificate_of_others_is_not_ordered_by_it():
+    """A node was away. It hears at once what a quorum made final meanwhile, which it cannot execute yet, and
+    what the liar that leads its slot makes up."""
+    council = Council(4)
+    council.run(800)
+    alice = Author(council.genesis, "alice")
+    slot = council.nodes["v0"]._voting.voter.slot
+    liar = led_by(council.nodes["v0"], slot)
+    name = next(one for one in council.names if one != liar)
+    store = council.stop(name)
+    council.say(alice.says(pay("bob", 1)))
+    council.run(2_000)
+    council.start(name, store)
+    node, final = council.nodes[name], council.nodes[liar].last
+    assert node.last is not None
+    assert final is not None
+    assert node._voting.voter.slot == slot
+    early = Author(council.genesis, "mallory").says(pay("bob", 0), ts=council.now + 2 * FUTURE_MS_MAX)
+    feed(node, early, now=council.now)
+    shown, below = node.last.final.encode(), node.last.checkpoint
+    made_up = replace(
+        below, parent=below.id, height=below.height + 1, slot=slot, tips=(early.id,), cert=Cid.of(shown)
+    )
+    proposal = Proposal(vote(node.net, liar, slot, Phase.PROPOSE, made_up.id), made_up.encode(), shown)
+    verdicts, reaction = node.hear_all([proposal.encode(), final.final.encode()], now=council.now)
+    assert verdicts == [True, True]
+    assert early.id not in node.unordered()
+    assert reaction.missing == ()  # it is here already, and waits for its time
 
 
 def test_a_slot_has_room_once():

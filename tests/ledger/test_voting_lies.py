@@ -269,6 +269,37 @@ def test_our_own_word_of_long_ago_is_not_taken_for_one_that_our_disk_lost():
     assert node.store.left == Left()
 
 
+def test_our_own_late_word_is_not_taken_for_one_that_our_disk_lost():
+    """Who was away for long finalizes a slot of long ago when its notarization comes; the word comes back."""
+    council = Council(4)
+    node, net = council.nodes["v3"], council.genesis.net
+    long_ago, lately = Cid.of(b"long ago"), Cid.of(b"lately")
+    for slot, about in ((BEHIND_MAX + 3, lately), (1, long_ago)):
+        words = [vote(net, name, slot, Phase.NOTARIZE, about) for name in NAMES[:3]]
+        sent = node.hear(Certificate.of(words).encode(), now=council.now).send
+    [ours] = [one for one in (parse_message(data, net=net) for data in sent) if isinstance(one, SignedVote)]
+    assert (ours.vote.slot, ours.vote.phase) == (1, Phase.FINALIZE)
+    late = [vote(net, name, 1, Phase.FINALIZE, long_ago) for name in NAMES[:2]]
+    node.hear(Certificate.of([ours, *late]).encode(), now=council.now)
+    assert not node.abstains
+    assert node.store.left == Left()
+
+
+@pytest.mark.parametrize("is_word_first", [True, False])
+def test_nothing_is_signed_beside_a_word_of_ours_that_comes_in_the_same_turn(is_word_first: bool):
+    """An older copy hears that it skipped a slot, and that others notarized it, in any order."""
+    council = Council(4)
+    node, net, about = council.nodes["v3"], council.genesis.net, Cid.of(b"a checkpoint")
+    said = [
+        vote(net, "v3", 1, Phase.SKIP, None),
+        Certificate.of([vote(net, name, 1, Phase.NOTARIZE, about) for name in NAMES[:3]]),
+    ]
+    heard = [one.encode() for one in (said if is_word_first else reversed(said))]
+    _, reaction = node.hear_all(heard, now=council.now, sources=["v0", "v1"])
+    assert reaction.faults == []
+    assert [one for one in node._voting.voter.own(1) if one.vote.phase is Phase.FINALIZE] == []
+
+
 # -- proposed again -----------------------------------------------------------------------------------------
 
 
