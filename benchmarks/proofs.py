@@ -5,7 +5,7 @@ they need, to make, to check.
 
 Times are wall time; of proofs the median of many. Kept on the disk: rows of `subtree`, all that a proof needs
 beside the history itself. Siblings of a row count the depth of the state's trie: what a proof of it carries.
-Exit code 1 if the place of an event among a million takes more than 20 hashes.
+Exit code 1 if a leaf of the event tree takes more than 20 hashes.
 """
 
 from __future__ import annotations

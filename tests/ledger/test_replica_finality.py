@@ -115,6 +115,17 @@ def test_what_a_quorum_ordered_stands_whatever_our_clock_says():
     assert node.state.root == leader.state.root
 
 
+def test_what_a_quorum_finalises_while_we_listen_stands_whatever_our_clock_says():
+    leader, node = anchor(GENESIS), replica(GENESIS)
+    early = Author(GENESIS, "alice").says(pay("bob", 1), ts=NOW + 10 * FUTURE_MS_MAX)
+    feed(leader, early, now=early.header.ts)
+    said = leader.step(early.header.ts).send
+    assert feed(node, early).admitted == []
+    node.hear_all(said, now=NOW)
+    node.step(NOW)
+    assert (node.height, node.state.root) == (1, leader.state.root)
+
+
 def test_what_a_checkpoint_brings_to_light_is_told_with_the_next_answer():
     """Our clock is behind: the rival waits, and stands when a checkpoint has it. Then a proof is there, in a
     call that answers with none."""

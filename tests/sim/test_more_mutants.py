@@ -62,11 +62,8 @@ MUTANTS = (
     Mutant(
         "no bound for tips",
         ("I12",),
-        changes=(
-            (admission, "TIPS_MAX", A_LOT),
-            (SponsorTree, "every_ms", 15_000),
-            (SponsorTree, "branches", 14),
-        ),
+        changes=((admission, "TIPS_MAX", A_LOT),),
+        situation=((SponsorTree, "every_ms", 15_000), (SponsorTree, "branches", 14)),
         liars=(("sponsortree",), ("sponsortree",)),
         faults=(),
         run_ms=20_000,

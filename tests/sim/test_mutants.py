@@ -42,12 +42,15 @@ LATER = 1_000
 
 @dataclass(frozen=True)
 class Mutant:
-    """`parts` or `changes` break the rule; one of the invariants in `breaks` must break, within `seeds`."""
+    """`parts` or `changes` break the rule; one of the invariants in `breaks` must break, within `seeds`, and
+    none when they do not. `situation`: changes to the run in both cases.
+    """
 
     name: str
     breaks: tuple[str, ...]
     parts: Parts = field(default_factory=Parts)
     changes: tuple[Change, ...] = ()
+    situation: tuple[Change, ...] = ()
     liars: tuple[tuple[str, ...], ...] = (("equivocator",), ("twins",))
     faults: tuple[str, ...] = ("partition", "crash")
     weather: Weather = NEAR
@@ -73,9 +76,13 @@ class Mutant:
                 epoch=self.epoch,
             )
 
-    def run(self, plan: Plan) -> Report:
-        with changed(self.changes):
+    def broken(self, plan: Plan) -> Report:
+        with changed(self.situation + self.changes):
             return simulate(plan, self.parts)
+
+    def whole(self, plan: Plan) -> Report:
+        with changed(self.situation):
+            return simulate(plan)
 
 
 @contextlib.contextmanager
@@ -437,8 +444,8 @@ def test_a_broken_rule_is_found(mutant: Mutant) -> None:
 
 def assert_found(mutant: Mutant) -> None:
     """It is, and it is the rule: the same run with the rule as it is breaks nothing."""
-    reports = map(mutant.run, mutant.plans())
+    reports = map(mutant.broken, mutant.plans())
     found = next((report for report in reports if not report.ok), None)
     assert found is not None, f"nobody noticed: {mutant.name}"
     assert found.broken[0][0] in mutant.breaks, found.broken
-    assert simulate(found.plan).broken == ()
+    assert mutant.whole(found.plan).broken == ()
