@@ -61,7 +61,7 @@ from ledger.finality import Last
 from ledger.signing import SigningKey
 from ledger.simplex import Voter
 from ledger.voter_actions import Action
-from ledger.votes import Certificate, SignedVote
+from ledger.votes import Certificate, Message, Proposal, SignedVote
 
 NEVER: Final = (2**63, 0)
 """A place that no epoch reaches: we abstain from everything."""
@@ -104,11 +104,19 @@ class Rejoining:
         """Whether we wait for `rejoin` before we vote."""
         return self.is_validator and self._abstains_through == NEVER
 
-    def _notice_own(self, signed: SignedVote) -> None:
-        """A vote of ours that our disk does not know: others know more of us than we do."""
-        if self.is_validator and self._is_forgotten(signed):
-            self._keep_to([signed])
-            self._lose((self.voter.epoch, max(self.voter.slot, signed.vote.slot) + 1))
+    def _notice_own(self, message: Message) -> None:
+        """Votes of ours in it that our disk does not know: others know more of us than we do, whatever else
+        becomes of the message. Raises RemoteError (`bad_vote`) for one that we did not sign."""
+        if not self.is_validator:
+            return
+        for signed in _said_by(self._key, message):
+            if self._is_forgotten(signed):
+                votes.check_vote(signed, self.voter.validators)
+                self._keep_to([signed])
+                epoch, slot = max(signed.vote.place, (self.voter.epoch, self.voter.slot))
+                self._lose((epoch, slot + 1))
+                if signed.vote.epoch == self.voter.epoch:
+                    self._queue += self.voter.hear(signed)
 
     def rejoin(self, answers: Mapping[bytes, Sequence[bytes]], now: int) -> bool:
         """What each of these nodes (by key) holds of open slots: `ballots` of theirs. True: we vote again.
@@ -287,3 +295,15 @@ class Rejoining:
         """The last slot of an epoch in which we say nothing; 0: in none."""
         last, slot = self._abstains_through
         return slot if last == epoch else 2**63 if last > epoch else 0
+
+
+def _said_by(key: SigningKey | None, message: Message) -> Iterable[SignedVote]:
+    """The votes of this key in a message, genuine or not."""
+    if key is None:
+        return ()
+    if isinstance(message, Certificate):
+        is_there = any(one.by == key.public for one in message.votes)
+        said = message.ballots() if is_there else ()
+    else:
+        said = (message.vote if isinstance(message, Proposal) else message,)
+    return [one for one in said if one.by == key.public]

@@ -105,6 +105,7 @@ class Voting(Rejoining):
             finally:
                 self._occasion.heard = lately
         message = votes.parse_message(data, net=self.net)
+        self._notice_own(message)
         said = message.vote if isinstance(message, Proposal) else message
         epoch, slot = (said.vote if isinstance(said, SignedVote) else said).place
         oldest = (
@@ -136,8 +137,6 @@ class Voting(Rejoining):
         if self.voter.knows(certificate):
             return False if self.voter.has_heard_all(certificate) else None
         votes.check_certificate(certificate, self.voter.validators)
-        for signed in certificate.ballots():
-            self._notice_own(signed)
         self._queue += self.voter.certified(certificate)
         return True
 
@@ -149,7 +148,6 @@ class Voting(Rejoining):
             return None  # the same again at another time, or more of somebody who is proven to lie
         votes.check_vote(signed, self.voter.validators)
         self._occasion.heard[signed.by] = now
-        self._notice_own(signed)
         self._queue += self.voter.hear(signed)
         return True
 

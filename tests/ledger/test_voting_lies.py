@@ -18,7 +18,7 @@ from ledger.evidence import check_vote_fault
 from ledger.pace import SETTLING_MIN_MS
 from ledger.proposals import PROPOSALS_MAX
 from ledger.replica import Replica
-from ledger.simplex import BEHIND_MAX
+from ledger.simplex import AHEAD_MAX, BEHIND_MAX
 from ledger.votes import Certificate, Phase, Proposal, SignedVote, Vote, parse_message
 from tests.ledger.council import DELAY_MS, Council
 from tests.ledger.world import START, Author, key_of, pay
@@ -298,6 +298,42 @@ def test_nothing_is_signed_beside_a_word_of_ours_that_comes_in_the_same_turn(is_
     _, reaction = node.hear_all(heard, now=council.now, sources=["v0", "v1"])
     assert reaction.faults == []
     assert [one for one in node._voting.voter.own(1) if one.vote.phase is Phase.FINALIZE] == []
+
+
+def test_our_own_word_is_noticed_in_whatever_brings_it():
+    """An older copy, which nobody told of its word before it voted: in a certificate of what it knows,
+    in a slot of long ago that is open, in one far ahead, in an epoch that is not here yet."""
+    net, about = Council(4).genesis.net, Cid.of(b"a checkpoint")
+    finals = [vote(net, name, 1, Phase.FINALIZE, about) for name in ("v0", "v1", "v2", "v3")]
+    lately = [vote(net, name, BEHIND_MAX + 3, Phase.NOTARIZE, about) for name in NAMES[:3]]
+    skipped = vote(net, "v3", 1, Phase.SKIP, None)
+    ahead = vote(net, "v3", BEHIND_MAX + AHEAD_MAX + 9, Phase.SKIP, None)
+    later = SignedVote.make(key_of("v3"), msgspec.structs.replace(skipped.vote, epoch=1))
+    for before, word, ours in (
+        (Certificate.of(finals[:3]), Certificate.of([*finals[:2], finals[3]]), finals[3]),
+        (Certificate.of(lately), skipped, skipped),
+        (Certificate.of(lately), ahead, ahead),
+        (Certificate.of(lately), later, later),
+    ):
+        node = Council(4).nodes["v3"]
+        node.hear(before.encode(), now=START)
+        assert not node.abstains
+        node.hear(word.encode(), now=START)
+        assert node.abstains
+        left = node.store.left
+        assert left.lost > ours.vote.place
+        node.hear(word.encode(), now=START)
+        assert node.store.left == left, "it is known now"
+
+
+def test_who_makes_up_a_word_of_ours_is_found_however_far_ahead_it_is():
+    node = Council(4).nodes["v3"]
+    for slot, epoch in ((AHEAD_MAX + 9, 0), (1, 1)):
+        word = vote(node.net, "v3", slot, Phase.SKIP, None)
+        made_up = SignedVote(msgspec.structs.replace(word.vote, epoch=epoch), word.by, b"\7" * 64)
+        with pytest.raises(RemoteError) as refused:
+            node.hear(made_up.encode(), now=START)
+        assert refused.value.code == "bad_vote"
 
 
 # -- proposed again -----------------------------------------------------------------------------------------
