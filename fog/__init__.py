@@ -1,7 +1,7 @@
 """The program: the command line, the configuration, and a node put together from the parts.
 
-The only package that reads configuration, the environment or the real clock. Everything below it takes
-time and randomness as arguments.
+The only package that reads configuration or the environment. Rules and protocols below it take time and
+randomness as arguments; of what does their I/O, some parts read a clock.
 
     node          where all parts meet; begin here
 

@@ -65,12 +65,6 @@ def owed_by(conn: sa.Connection, device: bytes) -> list[Row]:
     return [dict(row) for row in conn.execute(_OWED, {"device": device}).mappings()]
 
 
-def run_of(conn: sa.Connection, job: Cid, shard: int, attempt: int) -> Row | None:
-    query = sa.select(RUN).where(RUN.c.job == job, RUN.c.shard == shard, RUN.c.attempt == attempt)
-    row = conn.execute(query).mappings().one_or_none()
-    return None if row is None else dict(row)
-
-
 def revealable(conn: sa.Connection, device: bytes) -> list[Row]:
     """Runs of this device that may be revealed: whatever must not see them has committed too."""
     beside: dict[tuple[bytes, int], list[Row]] = {}

@@ -57,7 +57,7 @@ LOSSES: Final = frozenset({RESULT_LOST, CANNOT_WRITE, GIVEN_UP})
 PEERS_NAMED_MAX: Final = 3
 
 
-Said = Callable[[Cid], Awaitable[Cid | None]]
+FindSaid = Callable[[Cid], Awaitable[Cid | None]]
 """The event of ours that submits a job of this spec, if one is signed."""
 
 
@@ -78,7 +78,7 @@ class Bringing:
         agenda: Agenda,
         work: Work,
         results: Results,
-        said: Said,
+        said: FindSaid,
         patience_s: float,
     ) -> None:
         """`said` looks for an event that this node has signed."""

@@ -79,7 +79,7 @@ class Executor(futures.Executor):
     ) -> None:
         """`home` is the node's data directory; else FOG_DATA_DIR, else the platform's own.
 
-        program, args  a .wasm, .c or .py that reads its input from standard input; None: functions
+        program, args  a .wasm, .c, .rs or .py that reads its input from standard input; None: functions
         window_s       how long a call may wait for others to come along, 0 to 5 s
         price          most to pay, micro-credits per Gfuel;  fuel: limit of a shard, for all its calls
         memory, output_max   bytes;  lease_s: how long a shard may take;  deadline_s: a job

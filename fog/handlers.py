@@ -80,6 +80,13 @@ PARAMS: Final = (
 FINAL_S_MAX: Final = 60.0
 """How long a command waits for its event to become final before it is told that it is still pending."""
 
+WHERE_TO_LOOK: Final = {
+    "insufficient_funds": "fog wallet balance",
+    "unknown_job": "fog job list",
+    "unknown_escrow": "fog escrow list",
+}
+"""Code of a refusal -> the command that shows why. Other codes say it all in their sentence."""
+
 
 class Handlers:
     def __init__(
@@ -388,7 +395,8 @@ class Handlers:
                 next_step="fog status    (it says who must be up); it will become final when they are",
             )
         if found["code"] != OK:
-            raise Refused(found.get("message") or found["code"], code=found["code"])
+            code = found["code"]
+            raise Refused(found.get("message") or code, code=code, next_step=WHERE_TO_LOOK.get(code))
         return int(found["height"])
 
 

@@ -6,7 +6,7 @@
     API, control socket                        and how it is asked
 
 Everything runs in one nursery: when a part breaks in a way that is our fault, the node stops rather than go
-on with half of itself. The real clock, random numbers, signals and files come in here and nowhere below.
+on with half of itself. The real clock, random numbers, signals and files come in here, for all that decides.
 
 What must always hold: what is announced is durable; before we sign anything, in a network where we may have
 met somebody, we heard where our lane ends (`fog.own_head`).
@@ -207,10 +207,8 @@ class Node:
             said,
             now_ms,
         )
-        cosigning = settings.finality
-        notes = Notes(
-            ledger, self._key, home.cosigned, outside(cosigning.witnesses), cosigning.witnesses_needed
-        )
+        witnesses = outside(settings.finality.witnesses)
+        notes = Notes(ledger, self._key, home.cosigned, witnesses, settings.finality.witnesses_needed)
         started = now_ms()
         live = Live(ledger, host, worker, notes, harvesting, started=started)
         live.others["accused"] = accuser.counts
@@ -218,8 +216,8 @@ class Node:
         live.mode = settings.ledger.mode
         api = None if socket is None else "http://{}:{}".format(*socket.getsockname()[:2])
         own = Own(settings.device, worker, harvesting, started)
-        told = Fleet(host, own.report, lambda key: acts_in(replica.state, account, key))
-        fleet = FleetHandlers(ledger, agenda, own.report, told.ask, lambda: live.status().time)
+        fleet = Fleet(host, own.report, lambda key: acts_in(replica.state, account, key))
+        of_the_fleet = FleetHandlers(ledger, agenda, own.report, fleet.ask, lambda: live.status().time)
         handlers = Handlers(
             host,
             ledger,
@@ -234,7 +232,7 @@ class Node:
             workflows,
             blobs.store,
             harvesting,
-            fleet,
+            of_the_fleet,
         )
 
         async with trio.open_nursery() as nursery:

@@ -39,7 +39,7 @@ from domain.work import SubmittedJob, Work, Workflow
 from domain.work.workflows import PLAN_SIZE_MAX, PlannedSource, PlannedStep
 from fog import agenda
 from fog.agenda import Agenda
-from fog.bringing import RESULT_LOST, Said
+from fog.bringing import RESULT_LOST, FindSaid
 from fog.jobs import add_file, input_of, unique_names
 from fog.layout import Laid, lay_out, spec_of
 from fog.patience import Patience
@@ -82,7 +82,7 @@ class Workflows:
         cache: Path,
         submitter: Submitter,
         say: Say,
-        said: Said,
+        said: FindSaid,
         clock: Callable[[], int],
     ) -> None:
         """`cache` is a folder for compiled programs; `clock` gives unix ms."""

@@ -12,7 +12,7 @@ votes: ledger time and the beacon.
 Knows checkpoints, certificates, stakes and epochs. Does not know what a cut holds, what executing it gives,
 how anything travels or what time it is.
 
-What must always hold: what `check_link` and `check_final` accept was signed by quorums of the right epochs
+What must always hold: what `check_shown` and `check_final` accept was signed by quorums of the right epochs
 and follows its parent; anything they refuse with RemoteError proves nothing against anybody.
 """
 

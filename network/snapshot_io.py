@@ -31,7 +31,7 @@ from ledger.snapshot import Download, Part, Snapshot, parse_manifest
 from ledger.snapshot_folder import SNAPSHOTS_MAX, SnapshotFolder
 from network.host import Host
 from network.stream import Stream
-from network.sync_io import ANSWER_S
+from network.sync_io import ANSWER_S, NO_FAULT
 from network.sync_messages import (
     CHECKPOINTS_MAX,
     FRAME_SIZE_MAX,
@@ -129,7 +129,7 @@ class Fetcher:
                 return await self._session(stream)
         except RemoteError as error:
             log.info("no snapshot from %s: %s", peer, error)
-            if error.code not in _NO_FAULT:
+            if error.code not in NO_FAULT:
                 self._host.blame(peer, error.code, fatal=True)
             return None
 
@@ -246,6 +246,3 @@ class Fetcher:
 
     def __repr__(self) -> str:
         return f"<Fetcher {self._halves}>"
-
-
-_NO_FAULT: Final = frozenset(("timeout", "stream_closed", "not_connected", "refused"))

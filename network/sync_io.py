@@ -181,7 +181,7 @@ class Sync:
         except RemoteError as error:
             self.counts[f"sync.failed.{error.code}"] += 1
             log.info("sync with %s failed: %s", peer, error)
-            if error.code not in _NO_FAULT:
+            if error.code not in NO_FAULT:
                 self._host.blame(peer, error.code, fatal=error.code == WRONG_NETWORK)
             self._ended(peer, error.code)
             return False
@@ -321,4 +321,5 @@ async def _then(event: trio.Event, delay_s: float, scope: trio.CancelScope) -> N
     scope.cancel()
 
 
-_NO_FAULT: Final = frozenset(("timeout", "stream_closed", "not_connected", "refused"))
+NO_FAULT: Final = frozenset(("timeout", "stream_closed", "not_connected", "refused"))
+"""Codes of what ends a session, and for which nobody is blamed."""

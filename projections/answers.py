@@ -58,7 +58,7 @@ Status = Annotated[
 
 
 class Shape(BaseModel):
-    """Base of all shapes: closed."""
+    """Base of all shapes. Of a row it takes what it names and leaves the rest."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -317,7 +317,7 @@ class Contribution(Record):
     time: Moment
 
 
-class CheckpointShape(Record):
+class Checkpoint(Record):
     """The roots by which an auditor compares this node with any other."""
 
     id: Link
@@ -331,17 +331,17 @@ class CheckpointShape(Record):
     receipt_root: Digest
 
     @classmethod
-    def of(cls, row: dict[str, Any]) -> CheckpointShape:
-        object = row["checkpoint"]
+    def of(cls, row: dict[str, Any]) -> Checkpoint:
+        said = row["checkpoint"]
         return cls.model_validate(
             row
             | {
-                "id": object.id,
-                "parent": object.parent,
-                "leaves": object.n,
-                "event_root": object.eroot,
-                "state_root": object.sroot,
-                "receipt_root": object.rroot,
+                "id": said.id,
+                "parent": said.parent,
+                "leaves": said.n,
+                "event_root": said.eroot,
+                "state_root": said.sroot,
+                "receipt_root": said.rroot,
             }
         )
 

@@ -322,14 +322,14 @@ def _history(routes: APIRouter, asker: Asker) -> None:
         """Final events and what became of them, newest first. For others see /v1/waiting."""
         return await asker.page(a.Event.of, log.events, _key(account), kind, height, after, limit)
 
-    @routes.get("/checkpoints", response_model=a.Page[a.CheckpointShape], tags=["history"])
+    @routes.get("/checkpoints", response_model=a.Page[a.Checkpoint], tags=["history"])
     async def checkpoints(after: After = None, limit: Limit = pages.LIMIT_DEFAULT) -> Any:
         """Final checkpoints with their roots, newest first."""
-        return await asker.checkpoints(a.CheckpointShape.of, after, limit)
+        return await asker.checkpoints(a.Checkpoint.of, after, limit)
 
     @routes.get(
         "/checkpoints/{height}",
-        response_model=a.One[a.CheckpointShape],
+        response_model=a.One[a.Checkpoint],
         responses=NOT_FOUND,
         tags=["history"],
     )
@@ -340,7 +340,7 @@ def _history(routes: APIRouter, asker: Asker) -> None:
             raise NotHere(
                 f"no checkpoint {height}: the last final one is {answer.height}{await asker.beginning()}"
             )
-        item = a.CheckpointShape.of(answer.value)
+        item = a.Checkpoint.of(answer.value)
         return {"height": answer.height, "time": answer.time, "item": item}
 
 

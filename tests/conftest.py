@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A developer's own FOG_* variables must not reach a test; FOG_TEST_* are for the tests."""
+    """A developer's own FOG_* variables must not reach a test."""
     for name in list(os.environ):
-        if name.startswith("FOG_") and not name.startswith("FOG_TEST_"):
+        if name.startswith("FOG_"):
             monkeypatch.delenv(name)

@@ -284,13 +284,6 @@ async def open_sandbox(folder: Path, groups: Groups | None = None) -> AsyncGener
         await sandbox.aclose()
 
 
-async def run_shard(
-    task: ShardTask, *, scratch: Path, folder: Path, wall_s: float = WALL_S_MAX
-) -> ShardOutcome:
-    """One shard without a spare child: for tools and audits. Raises like `Sandbox.run`."""
-    return await Sandbox(folder).run(task, scratch=scratch, wall_s=wall_s)
-
-
 class _Clock:
     """A wall clock for the deadlines of one run. It stands still while the run is suspended."""
 

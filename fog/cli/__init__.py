@@ -3,6 +3,12 @@
 Each command reads its arguments, asks the running node over the control socket (or works on files alone),
 and prints. No rule of the network lives here. Global options may stand anywhere before `--`; what stands
 after `--` is for the program that `fog run` or `fog map` sends away, and is never looked at.
+
+    a node        setup  running  runtime
+    work          jobs  submit  statuses  screen
+    what it has   wallet  stake  escrow  identity  fleet  harvest  blob
+    checking      archive  proof  witness  simulate
+    for all       session (what every command needs)  report (errors)
 """
 
 from __future__ import annotations
@@ -53,7 +59,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
     epilog=examples("fog init", "fog node", "fog run examples/hello.c", "fog status --json"),
 )
-for room in (
+for group in (
     setup,
     running,
     harvest,
@@ -71,7 +77,7 @@ for room in (
     witness,
     simulate,
 ):
-    room.add_to(app)
+    group.add_to(app)
 
 
 def _show_version(wanted: bool) -> None:

@@ -166,7 +166,7 @@ def list_jobs(
     limit: Annotated[int, typer.Option(min=1, max=methods.JOBS_LISTED_MAX, help="At most so many.")] = 50,
     everyone: Annotated[bool, typer.Option("--everyone", help="Jobs of other accounts too.")] = False,
 ) -> None:
-    """The newest jobs and workflows first."""
+    """The newest jobs and workflows first; with --json, jobs alone."""
     session = session_of(context)
     params = methods.JobList(limit=limit, everyone=everyone)
     found = session.ask_quietly(methods.Jobs, "job.list", params, "asking the node")

@@ -1,6 +1,6 @@
 """The one place where errors are printed: what was wrong, why, what to do next.
 
-    error: not enough final credits: you hold 12.40, the payment needs 25.00
+    error: the transfer needs 25 credits; the account holds 12.4 free: 12.6 too few
       next: fog wallet balance         (code insufficient_funds, exit 3)
 
 With `--verbose` the causes follow; with `--json` the same goes to standard error as one line of JSON.

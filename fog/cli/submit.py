@@ -32,7 +32,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         epilog=examples(
             "fog submit examples/pi.yaml",
-            "fog submit --check job.yaml",
+            "fog submit --dry-run job.yaml",
             "fog submit --wait job.yaml",
             "fog submit --schema > job.schema.json",
         )
@@ -48,8 +48,8 @@ def add_to(app: typer.Typer) -> None:
 def submit(
     context: typer.Context,
     file: Annotated[Path | None, typer.Argument(help="A job file: YAML, see docs/jobs.md.")] = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Only look whether it could be submitted; needs no node.")
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "--check", help="Only look whether it could be; needs no node.")
     ] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of job files.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is over.")] = False,
@@ -66,7 +66,7 @@ def submit(
         raise UsageError("which job file?", code="no_job_file", next_step="fog submit JOB.yaml")
     request, points = plan.load(file, session.home.programs, time.time_ns() // 1_000_000)
     shards = sum(len(step.points) if step.swept else len(step.files) or 1 for step in request.steps)
-    if check:
+    if dry_run:
         names = ", ".join(step.name for step in request.steps)
         session.say(
             {"ok": True, "name": request.name, "steps": [step.name for step in request.steps]},

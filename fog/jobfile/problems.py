@@ -40,7 +40,7 @@ class BadJobFile(UsageError):
         if len(problems) > TOLD_MAX:
             lines.append(f"and {len(problems) - TOLD_MAX} more")
         step = (
-            first.remedy if alone else f"mend these {len(problems)} places, then: fog submit --check {file}"
+            first.remedy if alone else f"mend these {len(problems)} places, then: fog submit --dry-run {file}"
         )
         super().__init__("\n".join(lines), code=first.code, next_step=step)
 

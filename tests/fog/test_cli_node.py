@@ -364,14 +364,14 @@ def test_a_payment_is_sent_in_micro_credits(socket: Path, capsys: Capture) -> No
 def test_a_payment_that_the_rules_refuse_ends_with_the_receipts_code(socket: Path, capsys: Capture) -> None:
     """What, why, what next, and exit 3."""
     refusal = Refused(
-        "not enough final credits: you hold 12.40, the payment needs 25.00",
+        "the transfer needs 25 credits; the account holds 12.4 free: 12.6 too few",
         code="insufficient_funds",
         next_step="fog wallet balance",
     )
     with node(socket, "wallet.send", refusal):
         assert run(["wallet", "send", ME, "25"]) == Exit.REFUSED
     assert capsys.readouterr().err == (
-        "error: not enough final credits: you hold 12.40, the payment needs 25.00\n"
+        "error: the transfer needs 25 credits; the account holds 12.4 free: 12.6 too few\n"
         "  next: fog wallet balance         (code insufficient_funds, exit 3)\n"
     )
 

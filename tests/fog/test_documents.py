@@ -83,8 +83,12 @@ PACKAGES = (
     "domain/rules",
     "domain/compute",
     "domain/harvest",
+    "domain/harvest/probes",
+    "domain/work",
+    "network/transports",
     "projections",
     "fog",
+    "fog/cli",
     "fog/jobfile",
     "fog/sim",
 )

@@ -123,7 +123,7 @@ def test_all_mistakes_that_can_be_seen_are_told_together(folder: Path, cache: Pa
     lines = str(refused.value).splitlines()
     assert len(lines) == 8
     assert all(line.startswith("  next: ") for line in lines[1::2])
-    assert refused.value.next_step == f"mend these 4 places, then: fog submit --check {folder / 'job.yaml'}"
+    assert refused.value.next_step == f"mend these 4 places, then: fog submit --dry-run {folder / 'job.yaml'}"
 
 
 @pytest.mark.parametrize("name", ["none.yaml", "data", "n" * 300])

@@ -242,6 +242,7 @@ def test_spending_more_than_there_is_is_refused_and_costs_nothing(market: Market
     ended = buyer.command("wallet", "send", market.anchor.account, str(held // CREDIT + 1))
     assert ended.exit == Exit.REFUSED
     assert ended.error["code"] == "insufficient_funds"
+    assert ended.error["next_step"] == "fog wallet balance"
     assert f"holds {in_credits(held)} free" in ended.error["message"], ended
     assert buyer.ask("wallet.balance")["free"] == held
     [attempt, *_] = market.anchor.items(f"/v1/events?account={buyer.account}")
