@@ -5,8 +5,7 @@ what an audit is for: no signature, no structure, no order is looked at again, a
 compared at the end and not at each height. What is left is to execute each event and to write it down.
 
 The store is built aside, without a journal, without its indexes and without waiting for the disk; made whole;
-synced; and only then put where it was asked for. So there is a finished store at that place or none, and
-whatever else is found beside it is of an import that was interrupted, and is thrown away by the next.
+synced; and only then put where it was asked for (`opening.built`).
 
 Knows archives, execution and the tables. What must always hold: the store is the one that a node would have
 that took the same events in canonical order; its event tree and its state are those of its last checkpoint.
@@ -14,17 +13,15 @@ that took the same events in canonical order; its event tree and its state are t
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import sqlalchemy as sa
 
-from ledger import archive, cut, finality, merkle, opening
+from ledger import archive, cut, finality, merkle, opening, outcomes
 from ledger import event as events
 from ledger import genesis as geneses
 from ledger.archive import Delta, Entry, Section, SignedEvent
@@ -32,7 +29,7 @@ from ledger.car import Block
 from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.cid import Cid
 from ledger.cut import checkpoint_leaf, execute_events
-from ledger.database import blob, connect, reading, sqlite_path, writing
+from ledger.database import blob, writing
 from ledger.errors import RemoteError, UsageError
 from ledger.event import Event
 from ledger.execution import Rules
@@ -44,7 +41,7 @@ from ledger.state import State
 from ledger.tables import CHECKPOINT, EVENT, FORK_PROOF, HEAD, OUTCOME, RIVAL, STATE, SUBTREE
 from ledger.tiles import Growing
 from ledger.validators import epoch_length, with_next_set
-from ledger.votes import decode_certificate
+from ledger.votes import Certificate, Phase, decode_certificate
 
 ROWS_AT_ONCE: Final = 10_000
 """Events in one call of the driver: some 5 MB of rows."""
@@ -74,59 +71,8 @@ def import_archive(path: Path, url: str, rules: Rules, *, net: Cid | None = None
             code="no_archive",
             next_step="give the path of an archive",
         ) from error
-    with stream, seldom_collected(), _built(url) as (engine, indexed), writing(engine) as connection:
+    with stream, seldom_collected(), opening.built(url) as (engine, indexed), writing(engine) as connection:
         return _Import(connection, rules).run(stream, net, url, indexed=indexed)
-
-
-def require_no_store(url: str) -> None:
-    """For before a long audit: raises UsageError (`store_exists`, …) where `import_archive` would."""
-    place = sqlite_path(url)
-    if place is not None:
-        if place.exists():
-            raise opening.store_exists(url)
-        return
-    engine = connect(url)
-    try:
-        with reading(engine) as connection:
-            opening.require_none(connection, url)
-    finally:
-        engine.dispose()
-
-
-@contextmanager
-def _built(url: str) -> Iterator[tuple[sa.Engine, bool]]:
-    """An engine for a store that appears at `url` when the block ends, and whether it has its indexes from
-    the start: on a server it is all one transaction."""
-    place = sqlite_path(url)
-    if place is None:
-        engine = connect(url)
-        try:
-            yield engine, True
-        finally:
-            engine.dispose()
-        return
-    require_no_store(url)
-    aside = place.with_name(place.name + ".importing")
-    for left in (aside, aside.with_name(aside.name + "-journal")):
-        left.unlink(missing_ok=True)
-    engine = connect(f"sqlite:///{aside}", building=True)
-    try:
-        yield engine, False
-        engine.dispose()
-        _sync(aside)
-        os.replace(aside, place)
-        _sync(place.parent)
-    finally:
-        engine.dispose()
-        aside.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class _Timer:
@@ -154,6 +100,7 @@ class _Import:
         self._tree = Growing()
         self._frontier = self._tree.frontier()
         self._last: Checkpoint | None = None
+        self._checkpoint: tuple[Any, ...] = ()  # its row, but for the certificate that makes it final
         self._final = b""
         self._events = 0
         self._chained = 0
@@ -175,7 +122,8 @@ class _Import:
     def _replay(self, genesis: Genesis, sections: Iterator[Section]) -> State:
         """The state after the last height, without a root."""
         length = epoch_length(genesis)
-        state = cut.genesis_state(self._rules, genesis).settle()
+        state = cut.genesis_state(self._rules, genesis)
+        of_genesis, state = state.changes, state.settle()
         for section in sections:
             assert isinstance(section, Entry)
             if section.kind == "finality":
@@ -189,8 +137,11 @@ class _Import:
             context = finality.next_context(genesis, self._last, certificate, state)
             state, receipts = execute_events(self._rules, state, new, context)
             state, close = self._rules.close(state, context)
-            state = with_next_set(state, checkpoint.height, length).settle()
+            state = with_next_set(state, checkpoint.height, length)
+            outcomes.record_sets(self._connection, {**of_genesis, **state.changes})
+            of_genesis, state = {}, state.settle()
             self._timer.spent_on("execute")
+            self._note_final(certificate)
             self._note(checkpoint, shown, new, [receipt.encode() for receipt in (*receipts, close)])
             self._timer.spent_on("outcomes")
             if len(self._rows[EVENT]) >= ROWS_AT_ONCE:
@@ -220,12 +171,19 @@ class _Import:
             for place, (id, receipt) in enumerate(zip(ids, receipts, strict=True), first)
         ]
         data = checkpoint.encode()
-        row = (height, bytes(Cid.of(data)), checkpoint.T, first, checkpoint.n, data, shown, None)
-        self._rows[CHECKPOINT].append(row)
+        self._checkpoint = (height, bytes(Cid.of(data)), checkpoint.T, first, checkpoint.n, data, shown)
         self._rows[SUBTREE] += self._tree.full
         self._tree.full.clear()
         self._last = checkpoint
         self._events += len(new)
+
+    def _note_final(self, certificate: Certificate | None) -> None:
+        """The last height's row: whole, when the certificate that the next one names of it is of finality. Of
+        those that need not be, an archive has one for its last height only."""
+        if self._last is not None:
+            is_final = certificate is not None and certificate.phase == Phase.FINALIZE
+            final = certificate.encode() if is_final and certificate is not None else None
+            self._rows[CHECKPOINT].append((*self._checkpoint, final))
 
     def _note_event(self, event: Event, height: int) -> None:
         """On the chain of its lane, or as a rival: as if it had arrived in this order."""
@@ -262,10 +220,9 @@ class _Import:
         self._rows[FORK_PROOF] = [self._evidence(rival) for rival in self._rivals.values()]
         if last is not None:
             self._rows[STATE] = [(name, *row) for name in state.tables() for row in state.items(name)]
+            self._rows[CHECKPOINT].append((*self._checkpoint, self._final))
         self._write()
         if last is not None:
-            made_final = CHECKPOINT.update().where(CHECKPOINT.c.height == last.height)
-            connection.execute(made_final, {"final": self._final})
             opening.put(connection, "frontier", self._frontier.encode())
         self._timer.spent_on("insert")
 

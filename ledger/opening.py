@@ -9,7 +9,9 @@ Knows the schema's bookkeeping. Does not know the rules: whether the content is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +20,7 @@ import sqlalchemy as sa
 from ledger import event as events
 from ledger import genesis as geneses
 from ledger.cid import Cid
-from ledger.database import corrupt, in_memory, reading, sqlite_path, writing
+from ledger.database import connect, corrupt, in_memory, reading, sqlite_path, writing
 from ledger.errors import RemoteError, UsageError
 from ledger.genesis import Genesis
 from ledger.tables import CHECKPOINT, EVENT, HEAD, LEDGER, META, SCHEMA_VERSION
@@ -27,19 +29,11 @@ _CLEAN: Final = b"1"
 _DIRTY: Final = b"0"
 
 
-def create(
-    engine: sa.Engine,
-    url: str,
-    genesis: Genesis,
-    *,
-    then: Callable[[sa.Connection], None] = lambda connection: None,
-) -> None:
-    """Make the tables, name the network, and do `then`, in one transaction. Raises UsageError
-    (`store_exists`)."""
+def create(engine: sa.Engine, url: str, genesis: Genesis) -> None:
+    """Make the tables and name the network, in one transaction. Raises UsageError (`store_exists`)."""
     with writing(engine) as connection:
         require_none(connection, url)
         create_tables(connection, genesis, indexed=True)
-        then(connection)
 
 
 def require_none(connection: sa.Connection, url: str) -> None:
@@ -52,6 +46,68 @@ def store_exists(url: str) -> UsageError:
     return UsageError(
         f"there is a store at {url}", code="store_exists", next_step="open it, or choose another place"
     )
+
+
+def require_none_at(url: str) -> None:
+    """For before long work: raises UsageError (`store_exists`, `bad_store_url`) where `built` would."""
+    place = sqlite_path(url)
+    if place is not None:
+        if place.exists():
+            raise store_exists(url)
+        return
+    engine = connect(url)
+    try:
+        with reading(engine) as connection:
+            require_none(connection, url)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def built(url: str) -> Iterator[tuple[sa.Engine, bool]]:
+    """An engine for a store that appears at `url` when the block ends, and whether it has its indexes from
+    the start: on a server it is all one transaction.
+
+    So there is a finished store at that place or none. What else is found beside it is of work that was
+    interrupted, and thrown away by the next; and the log of a store that was there before, which SQLite would
+    take for this one's. Raises UsageError (`store_exists`, …), StoreFull.
+    """
+    place = sqlite_path(url)
+    if place is None:
+        engine = connect(url)
+        try:
+            yield engine, True
+        finally:
+            engine.dispose()
+        return
+    require_none_at(url)
+    aside = place.with_name(place.name + ".building")
+    _remove(aside, "", "-journal")
+    engine = connect(f"sqlite:///{aside}", building=True)
+    try:
+        yield engine, False
+        engine.dispose()
+        _sync(aside)
+        _remove(place, "-wal", "-shm", "-journal")
+        os.replace(aside, place)
+        _sync(place.parent)
+    finally:
+        engine.dispose()
+        _remove(aside, "")
+
+
+def _remove(place: Path, *endings: str) -> None:
+    """The files of these names, as far as they are there."""
+    for ending in endings:
+        place.with_name(place.name + ending).unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def create_tables(connection: sa.Connection, genesis: Genesis, *, indexed: bool) -> None:

@@ -27,7 +27,7 @@ from ledger import event as events
 from ledger.ballot_box import Ballot, Left
 from ledger.checkpoint import parse_checkpoint
 from ledger.cid import Cid
-from ledger.database import Synchronous, connect, corrupt, reading, writing
+from ledger.database import Synchronous, connect, corrupt, in_memory, reading, writing
 from ledger.errors import RemoteError, StoreFull
 from ledger.event import Event
 from ledger.event_rows import EventRows
@@ -50,6 +50,7 @@ from ledger.tables import (
     STATE,
     VALIDATOR_SET,
 )
+from ledger.types import INT63_MAX
 from ledger.votes import Certificate
 
 __all__ = ["Finalized", "Place", "Store"]
@@ -110,11 +111,26 @@ class Store(EventRows):
     ) -> Store:
         """A new store that knows the state after one final checkpoint and nothing of what led to it.
 
-        All or nothing. Raises as `create` does.
+        All or nothing, though it takes a while: killed half way, there is no store. Raises as `create` does.
         """
-        engine = connect(url, synchronous=synchronous)
-        opening.create(engine, url, genesis, then=lambda connection: beginning.write(connection, snapshot))
-        return cls(engine, genesis)
+        if in_memory(url):
+            engine = connect(url, synchronous=synchronous)
+            with writing(engine) as connection:
+                cls._begin(connection, url, genesis, snapshot, indexed=True)
+            return cls(engine, genesis)
+        with opening.built(url) as (engine, indexed), writing(engine) as connection:
+            cls._begin(connection, url, genesis, snapshot, indexed=indexed)
+        return cls(connect(url, synchronous=synchronous), genesis)
+
+    @staticmethod
+    def _begin(
+        connection: sa.Connection, url: str, genesis: Genesis, snapshot: Snapshot, *, indexed: bool
+    ) -> None:
+        opening.require_none(connection, url)
+        opening.create_tables(connection, genesis, indexed=indexed)
+        beginning.write(connection, snapshot)
+        if not indexed:
+            opening.add_indexes(connection)
 
     @classmethod
     def open(cls, url: str, net: Cid | None = None, *, synchronous: Synchronous = "FULL") -> Store:
@@ -235,11 +251,12 @@ class Store(EventRows):
 
         Runs that were committed at once are short (`candidates.DEPTH_MAX`), so a limit above that finds one.
         """
+        end = min(first_height + limit, INT63_MAX)  # from any height that strangers may name
         proof = (
             sa.select(CHECKPOINT.c.height, CHECKPOINT.c.final)
             .where(
                 CHECKPOINT.c.height >= first_height,
-                CHECKPOINT.c.height < first_height + limit,
+                CHECKPOINT.c.height < end,
                 CHECKPOINT.c.final.is_not(None),
             )
             .order_by(CHECKPOINT.c.height.desc())

@@ -45,7 +45,8 @@ def _only_bytes(value: Any) -> bytes | None:
 
 
 REMEDY: Final = (
-    "move the file away and sync again from a peer (`fog join`); the node's key is not in it and stays valid"
+    "move the file away, with those whose names begin like its own, and sync again from a peer (`fog join`); "
+    "the node's key is not in it and stays valid"
 )
 
 BLOB: Final = Bytes()

@@ -88,12 +88,13 @@ def import_log(
     """Fill the store of a new node from a log, once it was audited: quicker than asking peers for it."""
     session = session_of(context)
     from domain.rules import FogRules
-    from ledger.importing import import_archive, require_no_store
+    from ledger.importing import import_archive
+    from ledger.opening import require_none_at
 
     genesis = session.home.read_genesis()
     url = session.configuration().settings.store.url or session.home.store_url
     with session.home.locked():
-        require_no_store(url)
+        require_none_at(url)
         if not audited:
             _audited(session, file, genesis.net, jobs)
         with session.spinner("importing"):

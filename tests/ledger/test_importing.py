@@ -8,16 +8,19 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from ledger import proving
 from ledger.audit import audit
 from ledger.database import sqlite_path
 from ledger.errors import RemoteError, UsageError
 from ledger.importing import import_archive
 from ledger.opening import get
 from ledger.replica import Replica
+from ledger.shelf import Shelf
 from ledger.store import Store
 from ledger.tables import LEDGER
 from tests.ledger.histories import CountingRules, History, talk
 from tests.ledger.test_archive import archive_of, written
+from tests.ledger.turning import turning
 
 
 @pytest.fixture
@@ -51,6 +54,38 @@ def test_the_store_is_that_of_a_node_which_took_the_same_events(
     assert set(proof.ids) == {first.id, rival.id}
     ours.close()
     theirs.close()
+
+
+def test_what_was_imported_long_after_genesis_proves_exports_and_is_begun_from(tmp_path: Path) -> None:
+    """It knows the validators of all epochs, and gives runs of checkpoints from wherever somebody stands."""
+    history = turning(10)
+    theirs = history.write_to(Store.create("sqlite://", history.genesis))
+    log = tmp_path / "log.car"
+    log.write_bytes(written(theirs))
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    import_archive(log, url, history.rules)
+    with Store.open(url) as ours:
+        last = ours.last()
+        assert last is not None
+        epochs = range(last.checkpoint.epoch + 2)
+        assert [ours.validators(n) for n in epochs] == [theirs.validators(n) for n in epochs]
+        assert proving.certified(ours, last) == proving.certified(theirs, last)
+        assert written(ours) == log.read_bytes()
+        assert Shelf(Replica.open(ours, history.rules, None, validator=False)).offer(0) is not None
+        assert [ours.run(height, 3) for height in range(1, 21)] == [
+            theirs.run(height, 3) for height in range(1, 21)
+        ]
+
+
+def test_the_log_of_a_store_that_was_there_before_is_not_taken_for_its_own(log: Path, tmp_path: Path) -> None:
+    """A damaged store was moved away, and what SQLite keeps beside it was not."""
+    other = History(name="another")
+    place = tmp_path / "ledger.sqlite"
+    other.write_to(Store.create(f"sqlite:///{place}", other.genesis))  # and never closed
+    assert (tmp_path / "ledger.sqlite-wal").stat().st_size
+    place.rename(tmp_path / "damaged")
+    with imported(log, f"sqlite:///{place}") as store:
+        assert (store.genesis.name, store.counts()["height"]) == (talk().genesis.name, 3)
 
 
 def test_a_node_goes_on_from_it(log: Path, tmp_path: Path) -> None:
@@ -87,10 +122,10 @@ def test_a_store_that_is_there_is_not_touched(log: Path, database_url: Callable[
 
 
 def test_what_an_interrupted_import_left_is_thrown_away(log: Path, tmp_path: Path) -> None:
-    (tmp_path / "ledger.sqlite.importing").write_bytes(b"half a store")
+    (tmp_path / "ledger.sqlite.building").write_bytes(b"half a store")
     with imported(log, f"sqlite:///{tmp_path}/ledger.sqlite") as store:
         assert store.counts()["height"] == 3
-    assert not list(tmp_path.glob("*.importing*"))
+    assert not list(tmp_path.glob("*.building*"))
 
 
 @pytest.mark.parametrize("field", ["sroot", "rroot", "eroot"])

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import multiprocessing
+import os
 import random
+import signal
 import sys
 import threading
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
@@ -115,6 +120,37 @@ def test_it_opens_again_and_goes_on(tmp_path):
         follow(new, node)
         assert new.hello() == node.hello()
         store.close()
+
+
+class Deadly(Sequence[bytes]):
+    """Leaves that end the process that reads them: the state was written by then."""
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, at: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_killed_while_it_is_written_there_is_no_store_and_the_next_start_makes_it(tmp_path):
+    node, _, _ = network()
+    taken = fetched(Shelf(node), node.genesis).snapshot()
+    place = tmp_path / "new.db"
+    url = f"sqlite:///{place}"
+    deadly = dataclasses.replace(taken, leaves=Deadly())
+    beginning = multiprocessing.get_context("fork").Process(
+        target=Store.begin, args=(url, node.genesis, deadly)
+    )
+    beginning.start()
+    beginning.join()
+    assert beginning.exitcode == -signal.SIGKILL
+    assert not place.exists()
+    with pytest.raises(UsageError) as refused:
+        Store.open(url)
+    assert refused.value.code == "no_store"
+    with Store.begin(url, node.genesis, taken) as store:
+        assert store.counts()["height"] == node.height
+    assert {path.name for path in tmp_path.iterdir()} == {"new.db"}
 
 
 def test_an_old_event_is_no_rival_and_is_kept_only_when_it_is_named():
