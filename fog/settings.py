@@ -56,7 +56,8 @@ class Network(Section, frozen=True):
         Meta(
             ge=1_000,
             le=604_800_000,
-            description="How long a first start with --fast asks on while nobody gives a part of a snapshot.",
+            description="How long a first start with --fast asks on while nobody gives a part of a snapshot; "
+            "longer until all were asked.",
         ),
     ] = 60_000
 

@@ -9,6 +9,9 @@ they have.
 
 Knows peers, streams and deadlines. Does not know what to believe: the caller brings a genesis object, and an
 anchor if there is one, and gets what `ledger.light` finds good.
+
+What must always hold: everybody who is connected has a turn in each round, however slow the others are, and
+nothing is given up before a round brought no part.
 """
 
 from __future__ import annotations
@@ -54,14 +57,18 @@ from network.sync_messages import (
 log = logging.getLogger(__name__)
 
 PATIENCE_S: Final = 60.0
-"""Without any part from anybody. A peer cuts none before its time, and then takes seconds for it."""
+"""Without any part from anybody, and then to the end of the round. A peer cuts no snapshot before its time,
+and then takes seconds for it."""
 assert PATIENCE_S >= 2 * CUT_GAP_S
 
 PAUSE_S: Final = 0.5
 """Between two rounds of asking everybody."""
 
-TURN_S: Final = 60.0
-"""Of one peer: so that a slow one, or one that means to be, does not keep us from all others."""
+TURN_S: Final = 30.0
+"""Of one peer, until the last question: so that a slow one, or one that means to be, does not keep us from
+all others. With the answer to that it is a minute."""
+assert ANSWER_S <= TURN_S, "who is slow to greet would never be asked for a part"
+assert TURN_S + ANSWER_S <= PATIENCE_S, "one alone could use it up"
 assert TURN_S + 2 * ANSWER_S <= KEPT_S, "an honest peer might have let go of what it offered"
 
 HALVES_MAX: Final = SNAPSHOTS_MAX
@@ -100,40 +107,48 @@ class Fetcher:
         self._folder = folder
         self._turn_s, self._patience_s = turn_s, patience_s
         self._halves = list(halves[:HALVES_MAX])  # in the midst of being fetched, each certified
-        self._progress = trio.Event()
+        self._came = False  # a part that was proven, in this round
 
     async def run(self) -> Snapshot:
         """Until somebody's snapshot is whole and good. Raises UsageError (`no_snapshot`,
         `needs_checkpoint`)."""
         if self._anchor is None:
             self._age(None)
+        in_vain_since = trio.current_time()
         while True:
-            self._progress = trio.Event()
-            with trio.move_on_after(self._patience_s):
-                while not self._progress.is_set():
-                    for link in self._host.peers():
-                        found = await self._try(link.peer)
-                        if found is not None:
-                            return found
-                    await trio.sleep(PAUSE_S)
-            if not self._progress.is_set():
+            self._came = False
+            asked = [link.peer for link in self._host.peers()]
+            for peer in asked:
+                found = await self._try(peer)
+                if found is not None:
+                    return found
+            now = trio.current_time()
+            if self._came:
+                in_vain_since = now
+            elif now - in_vain_since >= self._patience_s and not self._has_others(asked):
                 raise UsageError(
                     "nobody gave a snapshot that can be believed",
                     code="no_snapshot",
                     next_step="start again when a node of this network is up, or join without --fast",
                 )
+            await trio.sleep(PAUSE_S)
+
+    def _has_others(self, asked: Sequence[str]) -> bool:
+        """Who came while these had their turns."""
+        return any(link.peer not in asked for link in self._host.peers())
 
     async def _try(self, peer: str) -> Snapshot | None:
+        ends = trio.current_time() + self._turn_s
         try:
             async with await self._host.open(peer, PROTOCOL) as stream:
-                return await self._session(stream)
+                return await self._session(stream, ends)
         except RemoteError as error:
             log.info("no snapshot from %s: %s", peer, error)
             if error.code not in NO_FAULT:
                 self._host.blame(peer, error.code, fatal=True)
             return None
 
-    async def _session(self, stream: Stream) -> Snapshot | None:
+    async def _session(self, stream: Stream, ends: float) -> Snapshot | None:
         nothing = ItemSet.of((), width=UNORDERED_WIDTH).whole
         await stream.write_frame(encode(Hello(self._genesis.net, 0, None, heads.digest({}), nothing)))
         theirs = decode_welcome(await stream.read_frame(size_max=FRAME_SIZE_MAX, timeout_s=ANSWER_S))
@@ -141,7 +156,6 @@ class Fetcher:
             return None
         if self._anchor is not None and self._anchored is None:
             await self._learn_anchor(stream, self._anchor)
-        ends = trio.current_time() + self._turn_s
         unfit: dict[str, _Unfit] = {}
         for half in list(self._halves):
             try:
@@ -213,7 +227,7 @@ class Fetcher:
             await self._keep(download)
         elif self._folder is not None:
             await trio.to_thread.run_sync(self._folder.put, download, part, data)
-        self._progress.set()
+        self._came = True
         self._told(download.here, download.parts)
 
     def _judged(self, download: Download) -> Snapshot | None:

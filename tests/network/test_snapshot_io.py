@@ -18,8 +18,9 @@ from ledger.shelf import Shelf
 from ledger.snapshot import Part
 from ledger.snapshot_folder import SnapshotFolder
 from network.host import Host
-from network.snapshot_io import Fetcher
+from network.snapshot_io import PATIENCE_S, Fetcher
 from network.sync_answering import Answering
+from network.sync_io import ANSWER_S
 from network.sync_messages import PROTOCOL, Hello
 from tests.ledger.test_snapshot_folder import with_steps
 from tests.ledger.world import START, Author, anchor, feed, finalize, make_genesis, pay
@@ -41,19 +42,24 @@ class Source(MemoryLedger):
         denies_after: int = 1_000,
         rows_max: int = 400,
         before: Callable[[Part], None] = lambda part: None,
+        greets: Callable[[], None] = lambda: None,
+        offers: Callable[[], None] = lambda: None,
     ) -> None:
-        """`rows_max`: bytes in a part; `before`: what happens before a part is given."""
+        """`rows_max`: bytes in a part; `before`, `greets`, `offers`: what happens before a part is given, a
+        greeting, an offer."""
         super().__init__(net=replica.net)
         self.replica = replica
         self.shelf = Shelf(replica, rows_max=rows_max)
-        self.before = before
+        self.before, self.greets, self.offers = before, greets, offers
         self.lies_after, self.leaves_after, self.denies_after = lies_after, leaves_after, denies_after
         self.asked: Counter[Part] = Counter()
 
     async def hello(self) -> Hello:
+        self.greets()
         return Hello(*self.replica.hello())
 
     async def offer(self, above: int) -> bytes | None:
+        self.offers()
         manifest = self.shelf.offer(above)
         return None if manifest is None else manifest.encode()
 
@@ -90,10 +96,16 @@ def believing(anchored: int | None) -> None:
     """Whatever its age."""
 
 
-async def fetch(host: Host, *others: Host, genesis: Genesis = NODE.genesis, trusted: Anchor | None = None):
+async def fetch(
+    host: Host,
+    *others: Host,
+    genesis: Genesis = NODE.genesis,
+    trusted: Anchor | None = None,
+    limit_s: float = 60,
+):
     for other in others:
         await host.dial(other.addresses()[0])
-    with trio.fail_after(60):
+    with trio.fail_after(limit_s):
         return await Fetcher(host, genesis, trusted, believing).run()
 
 
@@ -201,6 +213,81 @@ async def test_who_takes_its_time_has_its_turn_and_no_more(mock_clock: trio.test
         assert slow.asked.total() <= 3
         assert not set(slow.asked) & set(quick.asked)
         assert c.counts["banned"] == 0
+
+
+LATE_S = ANSWER_S * 2 / 3
+"""Of an answer that is late, and in time."""
+
+
+async def test_who_gives_a_part_now_and_then_leaves_the_rest_to_others(mock_clock: trio.testing.MockClock):
+    """Its parts are true, and its turn begins before its greeting."""
+    mock_clock.rate = 1
+
+    def late(*_: object) -> None:
+        mock_clock.jump(LATE_S)
+
+    async with tcp_host(1) as a, tcp_host(2) as b, tcp_host(3) as c:
+        slow, quick = Source(NODE, greets=late, before=late), Source(NODE)
+        await two(a, b, slow, quick, c)
+        found = await Fetcher(c, NODE.genesis, None, believing).run()
+        assert found.state.root == NODE.state.root
+        assert slow.asked.total() == 1
+        assert quick.asked.total() > 5
+        assert not set(slow.asked) & set(quick.asked)
+        assert c.counts["banned"] == 0
+
+
+async def test_who_says_nothing_or_says_it_late_does_not_use_up_the_turns_of_others(
+    mock_clock: trio.testing.MockClock,
+):
+    """Two are silent, and one answers late and gives no part: patience is over before the honest one has its
+    first turn."""
+    mock_clock.rate = 1
+    since = trio.current_time()
+
+    def late() -> None:
+        mock_clock.jump(LATE_S)
+
+    def silent() -> None:
+        mock_clock.jump(ANSWER_S + 1)
+
+    async with tcp_host(1) as a, tcp_host(2) as b, tcp_host(3) as d, tcp_host(4) as e, tcp_host(5) as c:
+        *bad, honest = sorted((a, b, d, e), key=lambda host: host.peer_id)
+        sources = [
+            Source(NODE, greets=silent),
+            Source(NODE, greets=silent),
+            Source(NODE, greets=late, offers=late),
+        ]
+        for source, host in zip(sources, bad, strict=True):
+            source.serve(host)
+        true = Source(NODE)
+        true.serve(honest)
+        found = await fetch(c, *bad, honest, limit_s=1_000)
+        assert found.state.root == NODE.state.root
+        assert [source.asked.total() for source in sources] == [0, 0, 0]
+        assert true.asked.total() > 5
+        assert trio.current_time() - since > PATIENCE_S
+
+
+async def test_who_came_while_others_had_their_turns_is_asked_before_it_is_given_up(
+    mock_clock: trio.testing.MockClock,
+):
+    mock_clock.rate = 1
+    async with tcp_host(1) as a, tcp_host(2) as b, tcp_host(3) as c:
+
+        class Silent(Source):
+            async def hello(self) -> Hello:
+                if not c.is_connected(b.peer_id):
+                    await c.dial(b.addresses()[0])
+                mock_clock.jump(PATIENCE_S)
+                return await super().hello()
+
+        Silent(NODE).serve(a)
+        true = Source(NODE)
+        true.serve(b)
+        found = await fetch(c, a, limit_s=1_000)
+        assert found.state.root == NODE.state.root
+        assert true.asked.total() > 5
 
 
 async def test_nobody_is_blamed_for_a_history_that_another_gave():
