@@ -1,9 +1,9 @@
 """The first start of a node that joined with `--fast`: from a snapshot of its peers, and not from genesis.
 
 `fog join` leaves a note in the data directory (`DataDir.start`): the checkpoint that somebody vouches for, or
-nothing when genesis has to do. It is taken away once the store is there. Everything is proven before it is
-stored, and the store appears whole or not at all. A start that was broken off goes on with the parts that it
-had (`DataDir.half`), if they are not too old.
+nothing when genesis has to do. Everything is proven before it is stored, and the store appears whole or not
+at all. A start that was broken off goes on with the parts that it had (`DataDir.half`), if they are not too
+old. Once there is a store, the note and the parts are taken away, at any start that finds them.
 
 What must always hold: nothing of ours is signed or announced before the store is there.
 """
@@ -52,19 +52,30 @@ async def open_store(
     genesis = home.read_genesis()
     url = settings.store.url or home.store_url
     try:
-        return await trio.to_thread.run_sync(Store.open, url, genesis.net), None
+        store, state = await trio.to_thread.run_sync(Store.open, url, genesis.net), None
     except UsageError as error:
         if error.code != "no_store":
             raise
+        store, state = await _first(home, settings, key, genesis, url, now)
+    await trio.to_thread.run_sync(_clear, home)
+    return store, state
+
+
+def _clear(home: DataDir) -> None:
+    """There is a store: made now, or by a start that was killed before it came to this."""
+    home.start.unlink(missing_ok=True)
+    SnapshotFolder(home.half).clear()
+
+
+async def _first(
+    home: DataDir, settings: Settings, key: SigningKey, genesis: Genesis, url: str, now: int
+) -> tuple[Store, State | None]:
     if not home.start.exists():
         return await trio.to_thread.run_sync(Store.create, url, genesis), None
     note = home.start.read_text().strip()
     anchor = Anchor.parse(note) if note else None
-    folder = SnapshotFolder(home.half)
-    snapshot = await _fetch(settings, key, genesis, anchor, now, folder)
+    snapshot = await _fetch(settings, key, genesis, anchor, now, SnapshotFolder(home.half))
     store = await trio.to_thread.run_sync(Store.begin, url, genesis, snapshot)
-    home.start.unlink()
-    await trio.to_thread.run_sync(folder.clear)
     log.info("begun at height %d, on what its peers proved", snapshot.checkpoint.height)
     return store, snapshot.state
 
