@@ -5,7 +5,8 @@ other, and so neither do the notes. Every `interval` it takes the newest one to 
 the newest note that enough of them cosigned is kept in a file, for whoever asks.
 
 What must always hold: only what is final is signed; a cosignature that is kept was verified; a witness that
-is down, slow or lying costs its own cosignature and nothing else.
+is down, slow or lying costs its own cosignature and nothing else; nor does a disk without room for the note
+end the node: the older note stays until there is.
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ class Notes:
         self._file = file
         self._witnesses = witnesses
         self._needed = needed
+        self._unkept = 0
+        self._is_owed = False  # the newest note could not be written
 
     async def signed(self) -> Note | None:
         """Of the last final checkpoint; None before the first, and when this node is no validator."""
@@ -109,16 +112,20 @@ class Notes:
 
     @property
     def counts(self) -> dict[str, int]:
-        return {
+        asked = {
             f"witness.{name}": sum(one.counts[name] for one in self._witnesses)
             for name in ("cosigned", "failed")
         }
+        return asked | {"witness.unkept": self._unkept}
 
     async def run(self, interval_ms: int) -> None:
-        """Take each newest note to the witnesses, not more often than that. Until cancelled."""
+        """Take each newest note to the witnesses, not more often than that. Until cancelled.
+
+        One that could not be written is taken there again, though nothing newer is final.
+        """
         seen = -1
         while self._witnesses:
-            seen = await self._ledger.advanced.after(seen)
+            seen = await self._ledger.advanced.after(-1 if self._is_owed else seen)
             begun = trio.current_time()
             note = await self.signed()
             if note is not None:
@@ -145,8 +152,18 @@ class Notes:
                 nursery.start_soon(ask, at, one)
         whole = Note(note.text, (*note.lines, *(lines[at] for at in sorted(lines))))
         if len(lines) >= self._needed:
-            await trio.to_thread.run_sync(_replace, self._file, whole.encode())
+            await self._keep(whole)
         return whole
+
+    async def _keep(self, note: Note) -> None:
+        try:
+            await trio.to_thread.run_sync(_replace, self._file, note.encode())
+        except OSError as error:  # a full disk, say
+            self._unkept += 1
+            self._is_owed = True
+            log.error("the note of %d leaves is not kept: %s", note.head().size, error)
+        else:
+            self._is_owed = False
 
     async def _cosignature(self, witness: Outside, note: Note) -> Line:
         """Raises RemoteError."""

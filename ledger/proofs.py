@@ -94,6 +94,9 @@ class ReceiptProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     header, signature   as the author made them;  receipt  its canonical bytes
     index               of the receipt, from 0, among the `receipts` of its checkpoint (the close is the last)
     height, sroot, rroot   what the leaf says that ends its checkpoint; `end` is that leaf's position, from 1
+
+    Nothing commits to how many receipts there are, and the path of leaf 4 of 6 is one of leaf 2 of 4 too: of
+    `index` and `receipts` only the difference is proven, by `position`.
     """
 
     header: Annotated[bytes, Meta(max_length=events.HEADER_SIZE_MAX)]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,3 +32,16 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("FOG_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A real file system with room for 1 MiB, mounted for one test: needs root, or sudo that asks nothing."""
+    folder = Path(tempfile.mkdtemp(prefix="fog-disk-"))
+    root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    subprocess.run([*root, "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run([*root, "umount", "--lazy", folder], check=True)
+        folder.rmdir()

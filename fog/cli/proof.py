@@ -263,7 +263,10 @@ def _list(value: object) -> list[Any]:
 def _event(
     answer: dict[str, Any], given: Proof, checkpoint: Checkpoint
 ) -> tuple[dict[str, Any], Iterable[str]]:
-    """What header and receipt say, and the fields of the answer that they leave open."""
+    """What header and receipt say, and the fields of the answer that they leave open.
+
+    `index` is one: it proves itself only together with `receipts`, of which nobody knows how many there were.
+    """
     from ledger.proofs import check_receipt
     from projections import answers
     from projections.told import differing, left_open
@@ -281,7 +284,6 @@ def _event(
         "signed": header.ts,
         "code": proven.receipt.code,
         "height": proven.height,
-        "index": given.receipt.index,
         "status": "final",
     }
     if proven.height == checkpoint.height:

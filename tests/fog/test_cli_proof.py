@@ -139,12 +139,28 @@ async def test_it_names_what_nothing_proves(told: Told, check: Check) -> None:
         ],
         "supply": [],
         "offers": ["next", "items.height"],
-        f"events/{told.payment}": ["item.time", "item.message"],
+        f"events/{told.payment}": ["item.index", "item.time", "item.message"],
     }
     for path, names in open.items():
         assert check(await told.get(f"{path}?proof=1"))[1]["unproven"] == names, path
     state = await told.get(f"proofs/state?key={account('alice').hex()}&table=account")
     assert check(state)[1]["unproven"] == []
+
+
+async def test_the_place_of_an_event_within_its_checkpoint_is_not_proven(told: Told, check: Check) -> None:
+    """Nothing says how many events a checkpoint has, and the path of leaf 4 of 6 is one of leaf 2 of 4."""
+    (fifth,) = told.store.finalized(4, 1)
+    answer = await told.get(f"events/{fifth.event_id}?proof=1")
+    receipt = answer["proof"]["receipt"]
+    assert (answer["item"]["index"], receipt["index"], receipt["receipts"]) == (4, 4, 6)
+    code, honest = check(answer)
+    assert code == Exit.OK
+    lie = changed(changed(answer, 2, "proof", "receipt", "index"), 4, "proof", "receipt", "receipts")
+    code, said = check(changed(lie, 2, "item", "index"))
+    assert code == Exit.OK
+    assert "item.index" in said["unproven"]
+    assert "index" not in said["event"]
+    assert said == honest
 
 
 async def test_a_true_row_beside_an_invented_answer_proves_nothing(told: Told, check: Check) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -70,6 +70,10 @@ def validator(tmp_path: Path) -> Lone:
     return Lone(tmp_path)
 
 
+def counted(cosigned: int, failed: int) -> dict[str, int]:
+    return {"witness.cosigned": cosigned, "witness.failed": failed, "witness.unkept": 0}
+
+
 @asynccontextmanager
 async def witnessing(folder: Path, name: str, *, by_quorum: bool = False) -> AsyncIterator[Outside]:
     """A witness on a loopback port, as a node has it in its settings."""
@@ -117,7 +121,7 @@ async def test_witnesses_cosign_as_the_log_grows(validator: Lone, tmp_path: Path
         note = await restarted.signed()
         assert note is not None
         assert notes.is_witnessed(await restarted.cosign(note), [one.key for one in both], 2)
-        assert mine.counts == {"witness.cosigned": 6, "witness.failed": 0}
+        assert mine.counts == counted(cosigned=6, failed=0)
 
 
 async def test_a_witness_that_knows_the_genesis_is_shown_that_it_is_final(
@@ -167,7 +171,7 @@ async def test_too_few_cosignatures_leave_the_older_note(validator: Lone, tmp_pa
         assert note is not None
         assert len((await mine.cosign(note)).lines) == 2
         assert mine.cosigned() is None
-        assert mine.counts == {"witness.cosigned": 1, "witness.failed": 1}
+        assert mine.counts == counted(cosigned=1, failed=1)
 
 
 async def test_another_validator_may_have_been_there_first(validator: Lone, tmp_path: Path) -> None:
@@ -181,7 +185,7 @@ async def test_another_validator_may_have_been_there_first(validator: Lone, tmp_
         await validator.notes(tmp_path / "other.note", Outside(one.key, one.url)).cosign(newer)
         assert older is not None
         assert (await mine.cosign(older)).lines == older.lines
-        assert mine.counts == {"witness.cosigned": 0, "witness.failed": 0}
+        assert mine.counts == counted(cosigned=0, failed=0)
 
 
 async def test_a_witness_of_another_key_does_not_count(validator: Lone, tmp_path: Path) -> None:
@@ -193,7 +197,7 @@ async def test_a_witness_of_another_key_does_not_count(validator: Lone, tmp_path
         note = await mine.signed()
         assert note is not None
         assert (await mine.cosign(note)).lines == note.lines
-        assert mine.counts == {"witness.cosigned": 0, "witness.failed": 1}
+        assert mine.counts == counted(cosigned=0, failed=1)
 
 
 async def test_the_newest_note_is_taken_by_itself(validator: Lone, tmp_path: Path) -> None:
@@ -203,6 +207,33 @@ async def test_the_newest_note_is_taken_by_itself(validator: Lone, tmp_path: Pat
         head = await validator.finalize()
         with trio.fail_after(20):
             while (kept := mine.cosigned()) is None or notes.parse(kept).head() != head:
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_full_disk_leaves_the_older_note_until_there_is_room(
+    validator: Lone, tmp_path: Path, small_disk: Path
+) -> None:
+    """It is tried again and again, though nothing newer is final; and whoever runs it is not ended."""
+    async with witnessing(tmp_path, "one", by_quorum=True) as one, trio.open_nursery() as nursery:
+        mine = validator.notes(small_disk / "cosigned.note", one)
+        older = await validator.finalize()
+        note = await mine.signed()
+        assert note is not None
+        await mine.cosign(note)
+        ballast = small_disk / "ballast"
+        with suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        head = await validator.finalize()
+        nursery.start_soon(mine.run, 1)
+        with trio.fail_after(20):
+            while mine.counts["witness.unkept"] < 3:
+                await trio.sleep(0.01)
+        assert notes.parse(mine.cosigned() or b"").head() == older
+        ballast.unlink()
+        with trio.fail_after(20):
+            while notes.parse(mine.cosigned() or b"").head() != head:
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
 

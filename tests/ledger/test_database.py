@@ -8,8 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,19 +50,6 @@ def assert_holds(store: Store, events: list[Event]) -> None:
 
 
 # -- no room -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def small_disk() -> Iterator[Path]:
-    """A real file system with room for 1 MiB, mounted for one test: needs root, or sudo that asks nothing."""
-    folder = Path(tempfile.mkdtemp(prefix="fog-disk-"))
-    root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    subprocess.run([*root, "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run([*root, "umount", "--lazy", folder], check=True)
-        folder.rmdir()
 
 
 def test_a_full_disk_refuses_the_batch_and_loses_nothing(small_disk: Path) -> None:
