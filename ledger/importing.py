@@ -41,7 +41,7 @@ from ledger.state import State
 from ledger.tables import CHECKPOINT, EVENT, FORK_PROOF, HEAD, OUTCOME, RIVAL, STATE, SUBTREE
 from ledger.tiles import Growing
 from ledger.validators import epoch_length, with_next_set
-from ledger.votes import Certificate, Phase, decode_certificate
+from ledger.votes import Phase, decode_certificate
 
 ROWS_AT_ONCE: Final = 10_000
 """Events in one call of the driver: some 5 MB of rows."""
@@ -141,7 +141,8 @@ class _Import:
             outcomes.record_sets(self._connection, {**of_genesis, **state.changes})
             of_genesis, state = {}, state.settle()
             self._timer.spent_on("execute")
-            self._note_final(certificate)
+            is_final = certificate is not None and certificate.phase == Phase.FINALIZE
+            self._note_final(shown if is_final else None)
             self._note(checkpoint, shown, new, [receipt.encode() for receipt in (*receipts, close)])
             self._timer.spent_on("outcomes")
             if len(self._rows[EVENT]) >= ROWS_AT_ONCE:
@@ -177,12 +178,10 @@ class _Import:
         self._last = checkpoint
         self._events += len(new)
 
-    def _note_final(self, certificate: Certificate | None) -> None:
-        """The last height's row: whole, when the certificate that the next one names of it is of finality. Of
-        those that need not be, an archive has one for its last height only."""
+    def _note_final(self, final: bytes | None) -> None:
+        """The last height's row, with the certificate that makes it final, if the archive has it: always for
+        its own last height, and for others when it is the one that the next height names."""
         if self._last is not None:
-            is_final = certificate is not None and certificate.phase == Phase.FINALIZE
-            final = certificate.encode() if is_final and certificate is not None else None
             self._rows[CHECKPOINT].append((*self._checkpoint, final))
 
     def _note_event(self, event: Event, height: int) -> None:
@@ -220,7 +219,7 @@ class _Import:
         self._rows[FORK_PROOF] = [self._evidence(rival) for rival in self._rivals.values()]
         if last is not None:
             self._rows[STATE] = [(name, *row) for name in state.tables() for row in state.items(name)]
-            self._rows[CHECKPOINT].append((*self._checkpoint, self._final))
+        self._note_final(self._final)
         self._write()
         if last is not None:
             opening.put(connection, "frontier", self._frontier.encode())

@@ -109,7 +109,8 @@ class Rejoining:
         becomes of the message. Raises RemoteError (`bad_vote`) for one that we did not sign."""
         if not self.is_validator:
             return
-        for signed in _said_by(self._key, message):
+        assert self._key is not None
+        for signed in _said_by(self._key.public, message):
             if self._is_forgotten(signed):
                 votes.check_vote(signed, self.voter.validators)
                 self._keep_to([signed])
@@ -256,7 +257,7 @@ class Rejoining:
             with contextlib.suppress(RemoteError):
                 message = votes.parse_message(data, net=self.net)
                 if isinstance(message, Certificate) and message.epoch > self.voter.epoch:
-                    ours = [one for one in message.ballots() if one.by == self._key.public]
+                    ours = _said_by(self._key.public, message)
                     if ours:
                         return ours[0].is_genuine()
         return False
@@ -297,13 +298,11 @@ class Rejoining:
         return slot if last == epoch else 2**63 if last > epoch else 0
 
 
-def _said_by(key: SigningKey | None, message: Message) -> Iterable[SignedVote]:
+def _said_by(key: bytes, message: Message) -> list[SignedVote]:
     """The votes of this key in a message, genuine or not."""
-    if key is None:
-        return ()
     if isinstance(message, Certificate):
-        is_there = any(one.by == key.public for one in message.votes)
+        is_there = any(one.by == key for one in message.votes)
         said = message.ballots() if is_there else ()
     else:
         said = (message.vote if isinstance(message, Proposal) else message,)
-    return [one for one in said if one.by == key.public]
+    return [one for one in said if one.by == key]
